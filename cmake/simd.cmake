@@ -1,0 +1,16 @@
+# mq_simd(TARGET source...): compiles each source once per instruction set, with MQ_SIMD_LEVEL defined to the
+# suffix of its symbols (base, avx2, avx512); kernel/simd.h turns that into names and a dispatch table.
+set(MQ_SIMD_FLAGS_base "")
+set(MQ_SIMD_FLAGS_avx2 -mavx2 -mfma)
+set(MQ_SIMD_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprefer-vector-width=512)
+
+function(mq_simd target)
+  foreach(level base avx2 avx512)
+    add_library(${target}_${level} OBJECT ${ARGN})
+    target_compile_options(${target}_${level} PRIVATE -O3 ${MQ_SIMD_FLAGS_${level}})
+    target_compile_definitions(${target}_${level} PRIVATE MQ_SIMD_LEVEL=${level})
+    target_include_directories(${target}_${level} PRIVATE ${PROJECT_SOURCE_DIR}/include
+                                                          ${PROJECT_SOURCE_DIR}/src)
+    target_sources(${target} PRIVATE $<TARGET_OBJECTS:${target}_${level}>)
+  endforeach()
+endfunction()

@@ -1,0 +1,77 @@
+/* Plans, cells, trials: a run is a function of its cell.
+ *
+ * A cell is complete: nothing is read from the environment later. Its canonical text, the content of model,
+ * data and target, and the revisions of method, observers and engine make its identity. */
+#ifndef MQBENCH_BENCH_H
+#define MQBENCH_BENCH_H
+
+#include "mqbench/kernel.h"
+#include "mqbench/prepare.h"
+#include "mqbench/store.h"
+
+struct mq_cell {
+  const char *plan; /* name, for people; not part of the identity */
+  const char *model_path, *model_name;
+  const char *calib_data, *eval_data; /* data arguments, canonical */
+  const char *target;                 /* name or path */
+  const char *method, *variant;       /* "float", "ptq", ...; variant NULL or "published" */
+  const char *w_observer, *a_observer;
+  double w_parameter, a_parameter; /* NAN: default */
+  int w_bits, a_bits;              /* 0: the target's */
+  int graph;                       /* 0: the target's points; 1, 2, 3 */
+  mq_bn_fold bn_fold;
+  bool calibrates_bn;
+  int64_t calib_images, calib_batch;
+  bool is_calib_first;
+  int64_t slice_images;
+  uint64_t seed;
+  mq_isa isa; /* cap */
+  const struct mq_layer_override *overrides;
+  size_t n_overrides;
+  bool is_strict;
+};
+
+struct mq_plan {
+  struct mq_arena arena;
+  const char *name, *file;
+  struct mq_cell *cells; /* the grid in order, exclusions removed */
+  size_t n_cells;
+};
+/* Unknown key, wrong type, unknown name: MQ_BAD_INPUT with file and line. Paths are relative to the plan. */
+mq_status mq_plan_load(struct mq_plan **plan, const char *path, struct mq_err *err) MQ_MUST_CHECK;
+void mq_plan_destroy(struct mq_plan *plan);
+/* key=value lines in fixed order, floats as hex: equal cells give equal text. In arena. */
+mq_status mq_cell_format(const char **text, const struct mq_cell *cell, struct mq_arena *arena,
+                         struct mq_err *err) MQ_MUST_CHECK;
+
+struct mq_trial_options {
+  struct mq_pool *pool;
+  const char *bundle; /* directory to write, or NULL */
+};
+/* Loads, prepares, calibrates, evaluates one cell. `run` is filled (memory in arena) also when the cell fails
+ * for a reason of its own (run->status "failed", message): then MQ_OK is returned. MQ_CANCELLED passes
+ * through. */
+struct mq_trial_result {
+  struct mq_run run;
+  struct mq_run_point *points;
+  size_t n_points;
+};
+mq_status mq_trial_run(struct mq_trial_result *result, const struct mq_cell *cell,
+                       const struct mq_trial_options *options, struct mq_arena *arena,
+                       struct mq_err *err) MQ_MUST_CHECK;
+
+struct mq_bench_options {
+  const char *directory;
+  bool resumes;        /* accepted for compatibility: what the store holds is always skipped */
+  int shard, n_shards; /* 1-based; 0: none */
+  bool is_dry_run;
+  struct mq_pool *pool;
+};
+struct mq_bench_result {
+  int64_t cells, done, failed, nc, skipped;
+  double seconds;
+};
+mq_status mq_bench_run(struct mq_bench_result *result, const struct mq_plan *plan,
+                       const struct mq_bench_options *options, struct mq_err *err) MQ_MUST_CHECK;
+
+#endif

@@ -1,0 +1,56 @@
+/* Executes a graph: forward now; backward, losses and optimisers will join.
+ *
+ * The engine compiles a graph for slices of a fixed number of images. Compilation fuses (conv + affine + add
+ * + clip + fake quantization), chooses layouts once, packs weights and plans memory; a step then never
+ * allocates, looks at a name or asks for a target. A slice's bits do not depend on which worker runs it, on
+ * how many there are, nor on the other slices. */
+#ifndef MQBENCH_ENGINE_H
+#define MQBENCH_ENGINE_H
+
+#include "mqbench/graph.h"
+#include "mqbench/quant.h"
+
+typedef enum mq_memory_plan {
+  MQ_MEMORY_FORWARD,
+  MQ_MEMORY_KEEP_ALL
+} mq_memory_plan;
+
+struct mq_engine_options {
+  int64_t slice_images; /* 0: 8; ignored by graphs without a batch dimension */
+  bool simulates;       /* apply fake quantization at calibrated points; otherwise FakeQuantize is identity */
+  const struct mq_point *points; /* borrowed; needed when the graph has FakeQuantize nodes and simulates */
+  size_t n_points;
+  const struct mq_value *const *taps; /* values of the graph to show to the job's tap (observers, verify) */
+  size_t n_taps;
+  mq_memory_plan memory;
+};
+
+struct mq_engine;
+mq_status mq_engine_create(struct mq_engine **engine, const struct mq_graph *graph,
+                           const struct mq_engine_options *options, struct mq_pool *pool,
+                           struct mq_err *err) MQ_MUST_CHECK;
+void mq_engine_destroy(struct mq_engine *engine);
+size_t mq_engine_memory_bytes(const struct mq_engine *engine); /* of one worker's plan */
+
+/* What flows through. All functions are called in workers, for different slices at the same time. */
+struct mq_engine_job {
+  void *context;
+  size_t n_slices;
+  /* Fills the graph's inputs: logical shapes with the slice's batch; rank-4 inputs N C H W lie channels last,
+   * others row-major. */
+  mq_status (*fill)(void *context, size_t slice, unsigned worker, struct mq_tensor *inputs,
+                    struct mq_err *err);
+  /* Reads the graph's outputs (strided views, borrowed). May be NULL. */
+  mq_status (*take)(void *context, size_t slice, unsigned worker, const struct mq_tensor *outputs,
+                    struct mq_err *err);
+  /* Sees each tapped value after it was computed (before fake quantization of it). May be NULL. */
+  mq_status (*tap)(void *context, size_t slice, unsigned worker, size_t tap, const struct mq_tensor *value,
+                   struct mq_err *err);
+};
+mq_status mq_engine_run(struct mq_engine *engine, const struct mq_engine_job *job,
+                        struct mq_err *err) MQ_MUST_CHECK;
+/* Seconds spent inside the engine's own steps, summed over workers, since creation (fill, take, tap
+ * excluded). */
+double mq_engine_busy_seconds(const struct mq_engine *engine);
+
+#endif

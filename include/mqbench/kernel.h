@@ -1,0 +1,166 @@
+/* Kernels: functions on tensors that know no graph. oneDNN behind one wrapper, and vectorised loops beside
+ * their plain references.
+ *
+ * A prepared kernel (mq_conv, mq_matmul, mq_pool) is immutable after creation and may run in any worker at
+ * the same time; each run gets scratch memory of the kernel's size from its caller. oneDNN runs with one
+ * thread per call. Activations are channels last, float32. */
+#ifndef MQBENCH_KERNEL_H
+#define MQBENCH_KERNEL_H
+
+#include "mqbench/tensor.h"
+
+/* ---- Instruction set ------------------------------------------------------------------------------------
+ * The cap holds for oneDNN and for our own loops. Call once, before any other kernel function. */
+typedef enum mq_isa {
+  MQ_ISA_BASE, /* SSE2; never chosen by oneDNN's own cap below AVX2, used by loops on old CPUs */
+  MQ_ISA_AVX2,
+  MQ_ISA_AVX512,
+  MQ_ISA_AVX512_VNNI,
+  MQ_ISA_AVX512_BF16,
+  MQ_ISA_AMX,
+  MQ_ISA_NATIVE, /* as a request only */
+} mq_isa;
+mq_status mq_isa_parse(mq_isa *isa, const char *text, struct mq_err *err) MQ_MUST_CHECK;
+const char *mq_isa_name(mq_isa isa);
+/* Resolves the request against the CPU (a cap above what the CPU has gives what it has), tells oneDNN. */
+mq_status mq_kernel_start(mq_isa cap, struct mq_err *err) MQ_MUST_CHECK;
+mq_isa mq_kernel_isa(void);                   /* the resolved one */
+const char *mq_kernel_cpu_name(void);         /* "AMD EPYC ..." from CPUID */
+const char *mq_kernel_onednn_version(void);   /* "2.6.3" */
+void mq_kernel_start_worker(unsigned worker); /* for mq_pool_create: one OpenMP thread here */
+
+/* ---- What may follow a convolution or matrix product, in order, fused ------------------------------------
+ */
+typedef enum mq_post_kind {
+  MQ_POST_ADD = 1, /* + residual of the output's shape (at most one) */
+  MQ_POST_AFFINE,  /* per output channel v * gain[c] + shift[c], unfused multiply then add */
+  MQ_POST_CLIP,    /* min(max(v, lo), hi); hi may be +inf */
+} mq_post_kind;
+
+#define MQ_MAX_POSTS 4
+struct mq_post {
+  mq_post_kind kind;
+  float lo, hi;
+  const float *gain, *shift; /* copied at creation */
+};
+
+/* ---- Convolution ------------------------------------------------------------------------------------------
+ */
+struct mq_conv;
+struct mq_conv_desc {
+  struct mq_shape input; /* N C H W with a concrete N (a slice) */
+  const struct mq_tensor
+      *weights; /* float32 row-major O x I/groups x KH x KW; transposed: I x O/groups x KH x KW */
+  const struct mq_tensor *bias;                                                    /* float32 O, or NULL */
+  int64_t stride[2], dilation[2], pad_begin[2], pad_end[2], output_pad[2], groups; /* dilation 1 = dense */
+  bool is_transposed;
+  struct mq_post posts[MQ_MAX_POSTS];
+  int n_posts;
+};
+/* Weights are packed here, once. */
+mq_status mq_conv_create(struct mq_conv **conv, const struct mq_conv_desc *desc,
+                         struct mq_err *err) MQ_MUST_CHECK;
+void mq_conv_destroy(struct mq_conv *conv);
+struct mq_shape mq_conv_output_shape(const struct mq_conv *conv);
+size_t mq_conv_scratch_bytes(const struct mq_conv *conv);
+/* y, x, residual: channels-last data; residual NULL without MQ_POST_ADD; y may be residual's memory. */
+mq_status mq_conv_forward(const struct mq_conv *conv, float *y, const float *x, const float *residual,
+                          void *scratch, struct mq_err *err) MQ_MUST_CHECK;
+/* Plain loops in double, rounded once to float32; same arguments. */
+mq_status mq_conv_forward_reference(const struct mq_conv_desc *desc, float *y, const float *x,
+                                    const float *residual, struct mq_err *err) MQ_MUST_CHECK;
+
+/* ---- Matrix product: y[m x n] = x[m x k] w, w as [k x n] or (transposed) [n x k]
+ * ----------------------------- */
+struct mq_matmul;
+struct mq_matmul_desc {
+  int64_t batch, m, k,
+      n;                /* batch 1: plain; weights constant unless weights == NULL (then given at run time) */
+  const float *weights; /* row-major; packed here */
+  bool is_weight_transposed;
+  const float *bias; /* n, or NULL; copied */
+  struct mq_post posts[MQ_MAX_POSTS];
+  int n_posts;
+};
+mq_status mq_matmul_create(struct mq_matmul **matmul, const struct mq_matmul_desc *desc,
+                           struct mq_err *err) MQ_MUST_CHECK;
+void mq_matmul_destroy(struct mq_matmul *matmul);
+size_t mq_matmul_scratch_bytes(const struct mq_matmul *matmul);
+mq_status mq_matmul_forward(const struct mq_matmul *matmul, float *y, const float *x, const float *w_or_null,
+                            const float *residual, void *scratch, struct mq_err *err) MQ_MUST_CHECK;
+
+/* ---- Pools, channels last
+ * ------------------------------------------------------------------------------------- */
+typedef enum mq_pooling_kind {
+  MQ_POOLING_MAX,
+  MQ_POOLING_AVERAGE,
+  MQ_POOLING_AVERAGE_WITH_PADDING
+} mq_pooling_kind;
+struct mq_pooling;
+struct mq_pooling_desc {
+  mq_pooling_kind kind;
+  struct mq_shape input;
+  int64_t kernel[2], stride[2], dilation[2], pad_begin[2], pad_end[2];
+  bool ceil_mode;
+};
+mq_status mq_pooling_create(struct mq_pooling **pooling, const struct mq_pooling_desc *desc,
+                            struct mq_err *err) MQ_MUST_CHECK;
+void mq_pooling_destroy(struct mq_pooling *pooling);
+struct mq_shape mq_pooling_output_shape(const struct mq_pooling *pooling);
+size_t mq_pooling_scratch_bytes(const struct mq_pooling *pooling);
+mq_status mq_pooling_forward(const struct mq_pooling *pooling, float *y, const float *x, void *scratch,
+                             struct mq_err *err) MQ_MUST_CHECK;
+/* Mean over H x W: y[N x C]; float32 sums in a fixed order (channels last makes C the vector). */
+void mq_global_average(float *y, const float *x, int64_t n, int64_t pixels, int64_t channels);
+void mq_global_max(float *y, const float *x, int64_t n, int64_t pixels, int64_t channels);
+
+/* ---- Elementwise loops: the same bits for every instruction set
+ * -------------------------------------------------- */
+/* Fake quantization, one scale: see quant.h; in place allowed. */
+struct mq_fake_quant {
+  float scale, zero_point, quant_min, quant_max;
+};
+void mq_loop_fake_quantize(float *y, const float *x, int64_t n, const struct mq_fake_quant *fq);
+/* Rows of n_channels: y[i, c] = x[i, c] * gain[c] + shift[c], then clip to [lo, hi]; in place allowed. */
+void mq_loop_affine(float *y, const float *x, int64_t n_rows, int64_t n_channels, const float *gain,
+                    const float *shift, float lo, float hi);
+void mq_loop_add(float *y, const float *a, const float *b, int64_t n, float lo,
+                 float hi); /* add, then clip */
+void mq_loop_clip(float *y, const float *x, int64_t n, float lo, float hi);
+typedef enum mq_unary {
+  MQ_UNARY_SIGMOID,      /* 1 / (1 + exp(-x)) */
+  MQ_UNARY_HARD_SIGMOID, /* max(0, min(1, alpha x + beta)) */
+  MQ_UNARY_HARD_SWISH,   /* x max(0, min(1, x/6 + 0.5)) */
+  MQ_UNARY_LEAKY_RELU,   /* x >= 0 ? x : alpha x */
+} mq_unary;
+void mq_loop_unary(float *y, const float *x, int64_t n, mq_unary unary, float alpha, float beta);
+typedef enum mq_binary {
+  MQ_BINARY_ADD,
+  MQ_BINARY_SUB,
+  MQ_BINARY_MUL,
+  MQ_BINARY_DIV,
+  MQ_BINARY_PRELU
+} mq_binary;
+/* NumPy broadcasting over strided float32 tensors; y may be a or b's memory when shapes are equal. */
+void mq_binary_forward(struct mq_tensor *y, const struct mq_tensor *a, const struct mq_tensor *b,
+                       mq_binary binary);
+/* Over the last axis of row-major rows. */
+void mq_softmax_rows(float *y, const float *x, int64_t n_rows, int64_t row_count, bool is_log);
+
+/* Statistics for observers over contiguous data. */
+void mq_loop_min_max(float *min, float *max, const float *x, int64_t n); /* NaN in: NaN out */
+/* Sums in a fixed number of lanes, in double. */
+void mq_loop_moments(double *sum, double *sum_abs, double *sum_square, const float *x, int64_t n);
+
+/* ---- Mathematics with a fixed sequence of operations: the same bits on every CPU
+ * -------------------------------- */
+float mq_expf(float x);
+float mq_logf(float x);
+float mq_tanhf(float x);
+double mq_exp(double x);
+double mq_log(double x);
+double mq_sin(double x);
+double mq_cos(double x);
+double mq_log2(double x);
+
+#endif

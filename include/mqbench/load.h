@@ -1,0 +1,28 @@
+/* ONNX in and out. */
+#ifndef MQBENCH_LOAD_H
+#define MQBENCH_LOAD_H
+
+#include "mqbench/graph.h"
+
+struct mq_onnx_options {
+  bool batch_is_fixed; /* keep the file's first dimension as it is (operator tests) */
+  /* Graph inputs to freeze to these tensors before inference (operator tests): parallel arrays. */
+  const char *const *frozen_names;
+  const struct mq_tensor *const *frozen;
+  size_t n_frozen;
+};
+
+/* Reads an ONNX model (opset 7 and later): initialisers in the file or as external data inside the model's
+ * own folder; float16, bfloat16 and double constants become float32. The graph is sorted, inferred, folded,
+ * pruned and verified. The bytes are scanned iteratively (nesting, message count, sizes) before protobuf-c
+ * unpacks them. MQ_BAD_INPUT: one line that names file, node, found, expected; an unsupported operator is
+ * named with its node and the list of supported ones. `options` may be NULL. */
+mq_status mq_onnx_read(struct mq_graph **graph, const char *path, const struct mq_onnx_options *options,
+                       struct mq_err *err) MQ_MUST_CHECK;
+
+/* Writes a graph as ONNX with its opset (MQ_DIM_BATCH as the symbol "N"), to a temporary name and renamed.
+ * FakeQuantize has no ONNX form here: MQ_BAD_USAGE (exporters replace it first).
+ * Load, save, load gives the same graph; the bytes depend on the graph only. */
+mq_status mq_onnx_write(const char *path, const struct mq_graph *graph, struct mq_err *err) MQ_MUST_CHECK;
+
+#endif

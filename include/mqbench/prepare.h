@@ -1,0 +1,60 @@
+/* Rewrites between the loaded graph and one that can be calibrated, trained, lowered. */
+#ifndef MQBENCH_PREPARE_H
+#define MQBENCH_PREPARE_H
+
+#include "mqbench/target.h"
+
+/* A layer's own wishes: --bits NAME=B, --keep-float NAME, a plan's overrides. `layer` is a node or tensor
+ * name, or /regular expression/. */
+struct mq_layer_override {
+  const char *layer;
+  int w_bits, a_bits; /* 0: leave */
+  bool keep_float;
+};
+
+typedef enum mq_bn_fold {
+  MQ_BN_FOLD_TARGET, /* as the target says: strategy 0, or none */
+  MQ_BN_FOLD_NONE,
+  MQ_BN_FOLD_0, /* merged once, then removed */
+} mq_bn_fold;
+
+struct mq_prepare_options {
+  int w_bits, a_bits; /* 0: the target's */
+  mq_bn_fold bn_fold;
+  const struct mq_layer_override *overrides;
+  size_t n_overrides;
+  bool is_strict; /* float islands are errors */
+};
+
+struct mq_rename {
+  const char *from, *to; /* to NULL: the tensor vanished (folded or fused) */
+};
+
+/* A graph with FakeQuantize nodes and the table of their points. Owns everything. */
+struct mq_prepared {
+  struct mq_graph *graph;
+  struct mq_point *points;
+  size_t n_points;
+  struct mq_island *islands; /* nodes of `graph` */
+  size_t n_islands;
+  struct mq_rename *renames;
+  size_t n_renames;
+};
+
+/* The float graph made fast and canonical, the same for every target: Constant/Identity/Dropout removed, ...
+ */
+mq_status mq_prepare_canonical(struct mq_graph *graph, struct mq_err *err) MQ_MUST_CHECK;
+/* Every BN that directly follows a Conv, ConvTranspose or Gemm is merged into it:
+ * w' = w gamma / sqrt(v + e), b' = beta - gamma (mu - b) / sqrt(v + e), in double, rounded once. |gamma| /
+ * sqrt is floored at 1e-6, sign kept. Other BNs become 1x1 depthwise convolutions when fold_others. */
+mq_status mq_prepare_fold_bn(struct mq_graph *graph, bool fold_others, struct mq_err *err) MQ_MUST_CHECK;
+/* model is not changed. */
+mq_status mq_prepare(struct mq_prepared *prepared, const struct mq_graph *model,
+                     const struct mq_target *target, const struct mq_prepare_options *options,
+                     struct mq_err *err) MQ_MUST_CHECK;
+void mq_prepared_deinit(struct mq_prepared *prepared);
+/* The graph that is handed over: points removed, weights on their grid. A new graph. */
+mq_status mq_prepare_handover(struct mq_graph **graph, const struct mq_prepared *prepared,
+                              struct mq_err *err) MQ_MUST_CHECK;
+
+#endif

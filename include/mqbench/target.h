@@ -1,0 +1,108 @@
+/* Targets: what a piece of hardware quantizes, and how. Data only, read from targets/NAME.yaml. */
+#ifndef MQBENCH_TARGET_H
+#define MQBENCH_TARGET_H
+
+#include "mqbench/graph.h"
+#include "mqbench/quant.h"
+
+typedef enum mq_add_rule {
+  MQ_ADD_NONE,     /* adds stay float */
+  MQ_ADD_EPILOGUE, /* the main branch's output goes into the add unquantized (graph 2) */
+  MQ_ADD_BOTH,     /* both operands are points (graph 3) */
+} mq_add_rule;
+typedef enum mq_pool_rule {
+  MQ_POOL_NONE,               /* averages stay float */
+  MQ_POOL_OUTPUT,             /* a point on the output of every averaging pool */
+  MQ_POOL_INPUT_SCALE,        /* averages pass their input's scale on; global ones get a point */
+  MQ_POOL_INPUT_SCALE_GLOBAL, /* global ones pass it on too (fbgemm) */
+} mq_pool_rule;
+typedef enum mq_concat_rule {
+  MQ_CONCAT_NONE,
+  MQ_CONCAT_SHARED
+} mq_concat_rule;
+typedef enum mq_bias_form {
+  MQ_BIAS_FLOAT,
+  MQ_BIAS_INT32,
+  MQ_BIAS_POT8
+} mq_bias_form;
+
+/* Which tensors are points; `points: graph2` is an abbreviation for one of these. */
+struct mq_point_rules {
+  uint32_t input_ops;  /* bit (1u << mq_quant_op): its data input is a point */
+  uint32_t output_ops; /* its output (after the activation function) is a point */
+  mq_add_rule add;
+  mq_pool_rule pool;
+  mq_concat_rule concat;
+  bool network_input, network_output;
+};
+typedef enum mq_quant_op {
+  MQ_QUANT_CONV,
+  MQ_QUANT_LINEAR,
+  MQ_QUANT_ADD,
+  MQ_QUANT_POOL
+} mq_quant_op;
+
+/* overrides: first match from the end of the list wins. Unset fields (-1 / NULL) leave things alone. */
+struct mq_scheme_override {
+  bool is_for_weights, is_for_activations;
+  bool is_first_op, is_last_op; /* only the first (last) quantized conv or linear: weights and input */
+  int op;                       /* mq_quant_op, -1: any */
+  bool is_after_relu;           /* only points whose tensor is an activation function's output >= 0 */
+  const char *layer;            /* node or tensor name, or /regular expression/ (POSIX extended); NULL: any */
+  int bits, is_signed, is_symmetric, is_narrow, is_per_channel, scale_form, keep_float;
+};
+
+struct mq_target {
+  struct mq_arena arena;
+  const char *name, *describes, *file;
+  char sha256[65]; /* of the file: part of a run's identity */
+  struct mq_scheme weights, activations;
+  struct mq_point_rules points;
+  const struct mq_scheme_override *overrides;
+  size_t n_overrides;
+  bool folds_bn;
+  const char *arithmetic; /* "tflite_ref", ...; NULL: export and simulation only */
+  bool pot_half_even;     /* option of pot_shift */
+  mq_bias_form bias;
+  const char *const *artefacts;
+  size_t n_artefacts;
+};
+
+/* `name` is a target's name (looked up in the target folders) or the path of a YAML file. Unknown key, wrong
+ * type or missing field: MQ_BAD_INPUT with file, line and what was expected. */
+mq_status mq_target_load(struct mq_target **target, const char *name, struct mq_err *err) MQ_MUST_CHECK;
+void mq_target_destroy(struct mq_target *target);
+/* Names and descriptions of every target in the target folders, sorted. Arrays live in `arena`. */
+struct mq_target_item {
+  const char *name, *describes;
+};
+mq_status mq_target_list(struct mq_target_item **items, size_t *n, struct mq_arena *arena,
+                         struct mq_err *err) MQ_MUST_CHECK;
+/* Applies `points: graphN` (1, 2, 3) over a loaded target: a plan's `graph` axis. */
+mq_status mq_target_set_graph_rule(struct mq_target *target, int graph, struct mq_err *err) MQ_MUST_CHECK;
+
+/* Where the points of `graph` are under a target's rules, before bits are chosen: one entry per tensor, in
+ * topological order. Weights follow from the ops. `graph` must be fused-ready: shapes inferred, BN folded or
+ * kept as the target says. */
+struct mq_placement {
+  struct mq_value *value; /* the tensor */
+  const char *reason;     /* in the graph's arena */
+  int share;              /* concat group, -1: none */
+  bool is_weight;
+  struct mq_node **consumers; /* the uses that read the quantized tensor; NULL: all of them */
+  size_t n_consumers;
+  struct mq_node *op; /* weights: the conv or linear */
+};
+struct mq_island {
+  const struct mq_node *node;
+  const char *reason;
+};
+mq_status mq_target_place(struct mq_placement **placements, size_t *n_placements, struct mq_island **islands,
+                          size_t *n_islands, const struct mq_target *target, struct mq_graph *graph,
+                          struct mq_err *err) MQ_MUST_CHECK;
+/* The scheme of a placement after the target's overrides. */
+mq_status mq_target_scheme(struct mq_scheme *scheme, bool *keep_float, const struct mq_target *target,
+                           const struct mq_graph *graph, const struct mq_placement *placement,
+                           struct mq_err *err) MQ_MUST_CHECK;
+
+#endif

@@ -1,0 +1,65 @@
+/* From a prepared graph to scales, and from scales to accuracy. */
+#ifndef MQBENCH_TUNE_H
+#define MQBENCH_TUNE_H
+
+#include "mqbench/data.h"
+#include "mqbench/engine.h"
+#include "mqbench/prepare.h"
+
+/* ---- Calibration ----------------------------------------------------------------------------------------
+ */
+struct mq_calibrate_options {
+  const char *w_observer, *a_observer; /* names; NULL: minmax, minmax */
+  double w_parameter, a_parameter;     /* NAN: the observer's default */
+  bool is_published;
+  const int64_t *indices; /* images of the data set, in order */
+  int64_t n_indices;
+  int64_t batch;        /* images per observer batch; 0: 32 */
+  int64_t slice_images; /* 0: 8 */
+  mq_bias_form bias;    /* MQ_BIAS_INT32 raises weight scales to |bias| / (2^30 s_x) */
+};
+struct mq_calibrate_result {
+  double seconds; /* first image read to last scale known */
+  int64_t n_images;
+};
+/* Runs the float graph once over the images, then answers every point's qparams, activations first. */
+mq_status mq_calibrate(struct mq_calibrate_result *result, struct mq_prepared *prepared,
+                       struct mq_dataset *data, const struct mq_calibrate_options *options,
+                       struct mq_pool *pool, struct mq_err *err) MQ_MUST_CHECK;
+/* Re-estimates BN statistics over the same images with quantized weights and activations: BN kept in the
+ * graph gets new mean and variance; where BN was folded the bias is corrected per channel. */
+mq_status mq_bn_calibrate(struct mq_prepared *prepared, struct mq_dataset *data,
+                          const struct mq_calibrate_options *options, struct mq_pool *pool,
+                          struct mq_err *err) MQ_MUST_CHECK;
+
+/* ---- Evaluation -------------------------------------------------------------------------------------------
+ */
+struct mq_evaluate_options {
+  const struct mq_point *points; /* NULL: float */
+  size_t n_points;
+  int64_t slice_images; /* 0: 8 */
+  unsigned loader_threads;
+  const char *label; /* of the progress bar */
+};
+struct mq_evaluation {
+  int64_t n_images, n_labelled;
+  int64_t correct, correct5;      /* ties: the lower class index counts as larger */
+  double loss;                    /* mean cross entropy, summed in tree order; NAN without labels */
+  double seconds, engine_seconds; /* wall; wall equivalent of the engine's busy time */
+  uint8_t *is_correct;            /* n_images bits, image i in bit i % 8 of byte i / 8; owned */
+  int32_t *predicted;             /* n_images; owned */
+  bool is_finite;                 /* every logit was */
+};
+mq_status mq_evaluate(struct mq_evaluation *evaluation, const struct mq_graph *graph, struct mq_dataset *data,
+                      const struct mq_evaluate_options *options, struct mq_pool *pool,
+                      struct mq_err *err) MQ_MUST_CHECK;
+void mq_evaluation_deinit(struct mq_evaluation *evaluation);
+/* The first `n_images` (0: all) images' logits as float32 [n x classes], owned: agreement, tests, tools. */
+mq_status mq_predict(struct mq_tensor *logits, const struct mq_graph *graph, struct mq_dataset *data,
+                     int64_t n_images, const struct mq_evaluate_options *options, struct mq_pool *pool,
+                     struct mq_err *err) MQ_MUST_CHECK;
+/* Model and data fit: channels, size, classes; the message says what to set. */
+mq_status mq_check_model_data(const struct mq_graph *graph, const struct mq_dataset *data,
+                              struct mq_err *err) MQ_MUST_CHECK;
+
+#endif
