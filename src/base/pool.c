@@ -1,0 +1,205 @@
+/* The worker pool: a fixed set of threads that take task indices in order. */
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+
+#include "mqbench/base.h"
+
+struct mq_pool {
+  unsigned n_workers, n_threads; /* threads beside the caller */
+  pthread_t *threads;
+  mq_pool_start_fn on_start;
+  pthread_mutex_t mutex;
+  pthread_cond_t work, idle;
+  /* The current job; guarded by the mutex except for the counters. */
+  uint64_t job;
+  unsigned n_busy;
+  bool is_stopping;
+  mq_pool_task_fn task;
+  void *context;
+  size_t n_tasks;
+  atomic_size_t next;
+  atomic_bool has_failed;
+  size_t failed_task;
+  struct mq_err failure;
+};
+
+struct thread_start {
+  struct mq_pool *pool;
+  unsigned worker;
+};
+
+static atomic_bool is_cancelled;
+
+void mq_cancel(void) {
+  atomic_store(&is_cancelled, true);
+}
+bool mq_cancelled(void) {
+  return atomic_load_explicit(&is_cancelled, memory_order_relaxed);
+}
+
+static void keep_failure(struct mq_pool *pool, size_t task, const struct mq_err *failure) {
+  pthread_mutex_lock(&pool->mutex);
+  if (!atomic_load(&pool->has_failed) || task < pool->failed_task) {
+    pool->failed_task = task;
+    pool->failure = *failure;
+  }
+  atomic_store(&pool->has_failed, true);
+  pthread_mutex_unlock(&pool->mutex);
+}
+
+static void take_tasks(struct mq_pool *pool, unsigned worker) {
+  while (!atomic_load(&pool->has_failed)) {
+    size_t task = atomic_fetch_add(&pool->next, 1);
+    if (task >= pool->n_tasks) {
+      return;
+    }
+    struct mq_err failure = {0};
+    mq_status status = mq_cancelled() ? mq_fail(&failure, MQ_CANCELLED, "cancelled")
+                                      : pool->task(pool->context, task, worker, &failure);
+    if (status != MQ_OK) {
+      failure.status = status;
+      keep_failure(pool, task, &failure);
+    }
+  }
+}
+
+static void *run_thread(void *argument) {
+  struct thread_start start = *(struct thread_start *)argument;
+  mq_free(argument);
+  struct mq_pool *pool = start.pool;
+  if (pool->on_start) {
+    pool->on_start(start.worker);
+  }
+  uint64_t seen = 0;
+  pthread_mutex_lock(&pool->mutex);
+  for (;;) {
+    while (!pool->is_stopping && pool->job == seen) {
+      pthread_cond_wait(&pool->work, &pool->mutex);
+    }
+    if (pool->is_stopping) {
+      break;
+    }
+    seen = pool->job;
+    pthread_mutex_unlock(&pool->mutex);
+    take_tasks(pool, start.worker);
+    pthread_mutex_lock(&pool->mutex);
+    if (--pool->n_busy == 0) {
+      pthread_cond_signal(&pool->idle);
+    }
+  }
+  pthread_mutex_unlock(&pool->mutex);
+  return NULL;
+}
+
+static unsigned available_cores(void) {
+  cpu_set_t set;
+  int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+  return n < 1 ? 1 : (unsigned)n;
+}
+
+static bool start_thread(struct mq_pool *pool, unsigned worker) {
+  struct thread_start *start = mq_alloc(1, sizeof *start);
+  if (!start) {
+    return false;
+  }
+  *start = (struct thread_start){.pool = pool, .worker = worker};
+  if (pthread_create(&pool->threads[pool->n_threads], NULL, run_thread, start) != 0) {
+    mq_free(start);
+    return false;
+  }
+  pool->n_threads++;
+  return true;
+}
+
+mq_status mq_pool_create(struct mq_pool **out, unsigned n_workers, mq_pool_start_fn on_start,
+                         struct mq_err *err) {
+  *out = NULL;
+  if (n_workers == 0) {
+    n_workers = available_cores();
+  }
+  struct mq_pool *pool = mq_alloc(1, sizeof *pool);
+  pthread_t *threads = mq_alloc(n_workers, sizeof *threads);
+  if (!pool || !threads) {
+    mq_free(pool);
+    mq_free(threads);
+    return mq_fail_memory(err, "worker pool");
+  }
+  pool->n_workers = n_workers;
+  pool->threads = threads;
+  pool->on_start = on_start;
+  pthread_mutex_init(&pool->mutex, NULL);
+  pthread_cond_init(&pool->work, NULL);
+  pthread_cond_init(&pool->idle, NULL);
+  /* Signals belong to the main thread. */
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  bool is_complete = true;
+  for (unsigned worker = 1; worker < n_workers && is_complete; worker++) {
+    is_complete = start_thread(pool, worker);
+  }
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (!is_complete) {
+    mq_pool_destroy(pool);
+    return mq_fail(err, MQ_FAILED, "cannot start %u threads: set --threads to fewer", n_workers);
+  }
+  if (on_start) {
+    on_start(0);
+  }
+  *out = pool;
+  return MQ_OK;
+}
+
+void mq_pool_destroy(struct mq_pool *pool) {
+  if (!pool) {
+    return;
+  }
+  pthread_mutex_lock(&pool->mutex);
+  pool->is_stopping = true;
+  pthread_cond_broadcast(&pool->work);
+  pthread_mutex_unlock(&pool->mutex);
+  for (unsigned i = 0; i < pool->n_threads; i++) {
+    pthread_join(pool->threads[i], NULL);
+  }
+  pthread_cond_destroy(&pool->idle);
+  pthread_cond_destroy(&pool->work);
+  pthread_mutex_destroy(&pool->mutex);
+  mq_free(pool->threads);
+  mq_free(pool);
+}
+
+unsigned mq_pool_workers(const struct mq_pool *pool) {
+  return pool->n_workers;
+}
+
+mq_status mq_pool_run(struct mq_pool *pool, size_t n_tasks, mq_pool_task_fn task, void *context,
+                      struct mq_err *err) {
+  pthread_mutex_lock(&pool->mutex);
+  pool->task = task;
+  pool->context = context;
+  pool->n_tasks = n_tasks;
+  atomic_store(&pool->next, 0);
+  atomic_store(&pool->has_failed, false);
+  pool->n_busy = pool->n_threads;
+  pool->job++;
+  pthread_cond_broadcast(&pool->work);
+  pthread_mutex_unlock(&pool->mutex);
+
+  take_tasks(pool, 0);
+
+  pthread_mutex_lock(&pool->mutex);
+  while (pool->n_busy > 0) {
+    pthread_cond_wait(&pool->idle, &pool->mutex);
+  }
+  pthread_mutex_unlock(&pool->mutex);
+  if (!atomic_load(&pool->has_failed)) {
+    return MQ_OK;
+  }
+  if (err) {
+    *err = pool->failure;
+  }
+  return pool->failure.status;
+}
