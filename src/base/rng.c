@@ -1,4 +1,6 @@
 /* Philox4x32-10: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011. */
+#include "base/philox.h"
+
 #include <assert.h>
 
 #include "mqbench/base.h"
@@ -8,7 +10,7 @@
 #define PHILOX_W0 0x9E3779B9u
 #define PHILOX_W1 0xBB67AE85u
 
-static void philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2]) {
+void mq_philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2]) {
   uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3];
   uint32_t k0 = key[0], k1 = key[1];
   for (int round = 0; round < 10; round++) {
@@ -32,7 +34,7 @@ void mq_rng_init(struct mq_rng *rng, uint64_t seed, mq_rng_purpose purpose, uint
   uint32_t mixed[4];
   const uint32_t seed_words[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
   const uint32_t purpose_words[4] = {(uint32_t)purpose, (uint32_t)a, (uint32_t)(a >> 32), 0};
-  philox(mixed, purpose_words, seed_words);
+  mq_philox(mixed, purpose_words, seed_words);
   rng->key[0] = mixed[0];
   rng->key[1] = mixed[1];
   rng->counter[0] = 0;
@@ -44,7 +46,7 @@ void mq_rng_init(struct mq_rng *rng, uint64_t seed, mq_rng_purpose purpose, uint
 
 uint32_t mq_rng_u32(struct mq_rng *rng) {
   if (rng->n_left == 0) {
-    philox(rng->block, rng->counter, rng->key);
+    mq_philox(rng->block, rng->counter, rng->key);
     rng->counter[0]++;
     rng->n_left = 4;
   }
