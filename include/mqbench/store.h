@@ -16,12 +16,16 @@ mq_status mq_store_open(struct mq_store **store, const char *path, bool is_read_
 void mq_store_close(struct mq_store *store);
 
 /* One run as recorded. Strings are borrowed on write, owned by the arena on read; NULL = not applicable.
- * Numbers that do not apply are NAN or -1. */
+ * Numbers that do not apply are NAN or -1. What is read from a file was checked: the status is one of the
+ * four, counts and lengths agree, text is UTF-8 without control characters but newlines. */
 struct mq_run {
   int64_t id;
   const char *identity; /* sha256 hex of cell + inputs + revisions: unique among non-stale runs */
   const char *cell;     /* canonical text of the cell */
+  const char
+      *float_identity; /* identity of the float cell with this model and data; its own for a float run */
   const char *plan, *model, *target, *method, *variant, *w_observer, *a_observer;
+  const char *options; /* for people: what differs from the defaults and has no field of its own */
   const char *model_sha256, *data_sha256, *eval_sha256, *target_sha256;
   int w_bits, a_bits;
   int64_t seed;
@@ -43,13 +47,18 @@ struct mq_run_point {
   int64_t n_channels;
 };
 
-/* Writes one finished run with its points in one transaction; an older run of the same identity that failed
- * is replaced. Sets run->id. */
+/* Writes one finished run with its points in one transaction. A failed run of the same identity is replaced;
+ * a done or nc one stays as it is (the same identity gives the same result). Sets run->id to the run that
+ * counts. */
 mq_status mq_store_put(struct mq_store *store, struct mq_run *run, const struct mq_run_point *points,
                        size_t n_points, struct mq_err *err) MQ_MUST_CHECK;
 /* A done or nc run of this identity: *found and *run (memory in arena). */
 mq_status mq_store_find(bool *found, struct mq_run *run, struct mq_store *store, const char *identity,
                         struct mq_arena *arena, struct mq_err *err) MQ_MUST_CHECK;
+/* What a done run with this float identity recorded as its float baseline, so that it is measured once:
+ * *found, and float_top1, float_correct, images and seconds of *run. */
+mq_status mq_store_find_float(bool *found, struct mq_run *run, struct mq_store *store,
+                              const char *float_identity, struct mq_err *err) MQ_MUST_CHECK;
 /* All runs in order of id; points of one run. Memory in arena. */
 mq_status mq_store_runs(struct mq_run **runs, size_t *n_runs, struct mq_store *store, struct mq_arena *arena,
                         struct mq_err *err) MQ_MUST_CHECK;
