@@ -93,8 +93,9 @@ struct mq_node {
   int n_outputs;
   struct mq_attr *attrs;
   size_t n_attrs;
-  size_t index;      /* position in graph->nodes */
-  size_t *use_slots; /* private: inputs[i]->uses[use_slots[i]] is input i */
+  size_t index;         /* position in graph->nodes */
+  size_t *use_slots;    /* private: inputs[i]->uses[use_slots[i]] is input i */
+  struct mq_node *link; /* private: stacks of passes */
 };
 
 struct mq_graph {
@@ -103,9 +104,9 @@ struct mq_graph {
   int opset;        /* of the default domain: attributes and inputs follow this version's form; 17 if built */
   int64_t file_batch; /* what MQ_DIM_BATCH was before it was freed: 1 or N; 0 if it was open */
   struct mq_node **nodes;
-  size_t n_nodes, capacity_nodes;
+  size_t n_nodes;
   struct mq_value **values;
-  size_t n_values, capacity_values;
+  size_t n_values;
   struct mq_value **inputs, **outputs; /* without initialisers */
   size_t n_inputs, n_outputs;
   struct mq_graph_names *value_names, *node_names; /* private: name index */
