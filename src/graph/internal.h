@@ -43,6 +43,14 @@ static inline int graph_rank(const struct mq_node *node, int input) {
 static inline bool graph_has_input(const struct mq_node *node, int input) {
   return input < node->n_inputs && node->inputs[input];
 }
+/* The constant behind an input; MQ_BAD_INPUT says what makes it depend on the data. */
+mq_status graph_get_constant(const struct mq_tensor **tensor, const struct mq_node *node, int input,
+                             struct mq_err *err) MQ_MUST_CHECK;
+/* Negative axes count from the end. */
+mq_status graph_normal_axis(int *axis, const struct mq_node *node, int64_t given, int rank, bool may_be_rank,
+                            struct mq_err *err) MQ_MUST_CHECK;
+mq_status graph_normal_axes(int64_t axes[MQ_MAX_RANK], int *n_axes, const struct mq_node *node, int rank,
+                            const int64_t *given, size_t n, struct mq_err *err) MQ_MUST_CHECK;
 /* Output size of a window along axis i (0, 1 of the window's two) for an input of `in`; may be <= 0. */
 int64_t graph_window_output(const struct mq_window *window, int i, int64_t in, bool is_transposed);
 
