@@ -6,8 +6,39 @@
 
 #include "kernel/onednn.h"
 
-dnnl_engine_t mq_onednn_engine(void); /* NULL before mq_onednn_start */
+/* Weights, bias, gain and shift of every post-operation. */
+#define MQ_ONEDNN_MAX_CONSTANTS (2 + 2 * MQ_MAX_POSTS)
+
+/* An operand that is the same in every run. */
+struct mq_onednn_constant {
+  int argument; /* DNNL_ARG_... */
+  float *data;
+  dnnl_memory_t memory;
+};
+
+struct mq_onednn_op {
+  dnnl_primitive_desc_t desc;
+  dnnl_primitive_t primitive;
+  struct mq_onednn_constant constants[MQ_ONEDNN_MAX_CONSTANTS];
+  int n_constants;
+  size_t scratch_bytes;
+  const char *implementation;
+};
+
 /* MQ_FAILED "oneDNN <call>: <why>" unless success. */
 mq_status mq_onednn_check(dnnl_status_t status, const char *call, struct mq_err *err) MQ_MUST_CHECK;
+
+/* Attributes of a primitive whose output has `rank` dimensions: user scratchpad, posts in order; the
+ * per-channel vectors of MQ_POST_AFFINE lie along `channel_axis` and become constants of `op`. */
+mq_status mq_onednn_attributes(dnnl_primitive_attr_t *attributes, struct mq_onednn_op *op,
+                               const struct mq_post *posts, int n_posts, int rank, int channel_axis,
+                               int64_t n_channels, struct mq_err *err) MQ_MUST_CHECK;
+/* From the operation's descriptor to the primitive. */
+mq_status mq_onednn_build(struct mq_onednn_op *op, const_dnnl_op_desc_t desc,
+                          dnnl_primitive_attr_t attributes, struct mq_err *err) MQ_MUST_CHECK;
+/* Adds a constant in the layout `md`, reordered from `from_md` if they differ; copied. */
+mq_status mq_onednn_add_constant(struct mq_onednn_op *op, int argument, const dnnl_memory_desc_t *md,
+                                 const float *from, const dnnl_memory_desc_t *from_md,
+                                 struct mq_err *err) MQ_MUST_CHECK;
 
 #endif

@@ -1,4 +1,4 @@
-/* Elementwise loops over contiguous float32 data; in place is allowed where one input has y's size. */
+/* Elementwise loops over contiguous float32 data; in place is allowed where an input has y's size. */
 #ifndef MQ_KERNEL_SIMD_ELEMENTWISE_H
 #define MQ_KERNEL_SIMD_ELEMENTWISE_H
 
@@ -10,6 +10,7 @@ struct mq_simd_elementwise {
                  const float *shift, float lo, float hi);
   void (*add)(float *y, const float *a, const float *b, int64_t n, float lo, float hi);
   void (*clip)(float *y, const float *x, int64_t n, float lo, float hi);
+  void (*unary)(float *y, const float *x, int64_t n, mq_unary unary, float alpha, float beta);
 };
 MQ_SIMD_DECLARE(mq_simd_elementwise)
 

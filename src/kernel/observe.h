@@ -1,0 +1,54 @@
+/* Statistics for observers (quant/), over contiguous float32 data. The same bits for every instruction set:
+ * sums run in a fixed number of lanes that are combined in a fixed order. */
+#ifndef MQ_KERNEL_OBSERVE_H
+#define MQ_KERNEL_OBSERVE_H
+
+#include "mqbench/kernel.h"
+
+struct mq_extent {
+  float min, max; /* meaningless when !is_finite; +inf and -inf of no data */
+  bool is_finite; /* neither NaN nor infinite values */
+};
+void mq_observe_extent(struct mq_extent *extent, const float *x, int64_t n);
+
+struct mq_moments {
+  double sum, sum_abs, sum_square;
+};
+void mq_observe_moments(struct mq_moments *moments, const float *x, int64_t n);
+
+/* Histogram of |x| with equal bins from 0, negative values apart, zeros apart (they are a point mass, and
+ * after a ReLU the most frequent value by far). Counts are 16 bits in two tables that take turns, so that a
+ * run of values in one bin does not wait for its own stores; zeros go round MQ_TALLY_ZERO_SLOTS slots for the
+ * same reason. At most MQ_TALLY_VALUES values may be added before mq_tally_flush. */
+#define MQ_TALLY_BINS 8192
+#define MQ_TALLY_ZERO_SLOTS 64
+#define MQ_TALLY_SLOTS (2 * MQ_TALLY_BINS + MQ_TALLY_ZERO_SLOTS)
+#define MQ_TALLY_VALUES (1 << 17)
+struct mq_tally {
+  uint16_t count[2][MQ_TALLY_SLOTS]; /* positive bins, negative bins, zeros */
+  int64_t n;                         /* values since the last flush, counted in whole blocks */
+};
+void mq_tally_init(struct mq_tally *tally);
+/* n values of magnitude below MQ_TALLY_BINS * width; width is a power of two, given as its inverse. Returns
+ * how many of the n were taken before the tally was full. */
+int64_t mq_tally_add(struct mq_tally *tally, const float *x, int64_t n, float inverse_width);
+/* Adds the counts of the first n_positive and n_negative bins to the 64-bit ones (n_zero too), empties the
+ * tally. The bins past them must be empty. */
+void mq_tally_flush(uint64_t *positive, int64_t n_positive, uint64_t *negative, int64_t n_negative,
+                    uint64_t *n_zero, struct mq_tally *tally);
+
+/* sum (x - s clip(rne(x / s), lo, hi))^2 : the quantization error with zero point z, lo = n - z, hi = p - z.
+ * The quantized value is float32 as mq_loop_fake_quantize gives it, squares are summed in double. */
+double mq_observe_squared_error(const float *x, int64_t n, float scale, float lo, float hi);
+
+/* For a density that is constant in each of n_bins bins of width 1: count[i] = its mass below bin i
+ * (n_bins + 2 entries, the last one a copy), area[i] = the integral of that mass up to i (n_bins + 1).
+ * Returns the sum of area(t) over the n points t = first + k step, area(t) being 0 below 0 and growing by the
+ * whole mass above n_bins. */
+double mq_observe_sum_area(const double *count, const double *area, int64_t n_bins, double first, double step,
+                           int64_t n);
+
+/* sum of weight[i] ln(value[i]), values positive and normal. */
+double mq_observe_sum_weighted_log(const double *weight, const double *value, int64_t n);
+
+#endif

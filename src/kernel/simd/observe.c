@@ -1,0 +1,196 @@
+#include "kernel/simd/observe.h"
+
+#include <math.h>
+#include <string.h>
+
+enum {
+  LANES = 32
+};
+
+struct extent_lanes {
+  float lo[LANES], hi[LANES];
+  uint32_t most[LANES]; /* largest bit pattern of |x|: infinity and NaN are above every finite one */
+};
+
+static inline void extent_step(struct extent_lanes *lane, int l, float v) {
+  uint32_t bits;
+  memcpy(&bits, &v, sizeof bits);
+  bits &= 0x7fffffffu;
+  lane->lo[l] = v < lane->lo[l] ? v : lane->lo[l];
+  lane->hi[l] = v > lane->hi[l] ? v : lane->hi[l];
+  lane->most[l] = bits > lane->most[l] ? bits : lane->most[l];
+}
+
+static void extent(struct mq_extent *out, const float *x, int64_t n) {
+  struct extent_lanes lane;
+  for (int l = 0; l < LANES; l++) {
+    lane.lo[l] = INFINITY;
+    lane.hi[l] = -INFINITY;
+    lane.most[l] = 0;
+  }
+  int64_t i = 0;
+  for (; i + LANES <= n; i += LANES)
+    for (int l = 0; l < LANES; l++)
+      extent_step(&lane, l, x[i + l]);
+  for (int l = 0; i + l < n; l++)
+    extent_step(&lane, l, x[i + l]);
+  for (int l = 1; l < LANES; l++) {
+    lane.lo[0] = lane.lo[l] < lane.lo[0] ? lane.lo[l] : lane.lo[0];
+    lane.hi[0] = lane.hi[l] > lane.hi[0] ? lane.hi[l] : lane.hi[0];
+    lane.most[0] = lane.most[l] > lane.most[0] ? lane.most[l] : lane.most[0];
+  }
+  *out = (struct mq_extent){.min = lane.lo[0], .max = lane.hi[0], .is_finite = lane.most[0] < 0x7f800000u};
+}
+
+/* Pairwise over the lanes: always the same tree. */
+static double add_lanes(const double lane[LANES]) {
+  double sum[LANES];
+  memcpy(sum, lane, sizeof sum);
+  for (int half = LANES / 2; half > 0; half /= 2)
+    for (int l = 0; l < half; l++)
+      sum[l] += sum[l + half];
+  return sum[0];
+}
+
+static void moments(struct mq_moments *out, const float *x, int64_t n) {
+  double sum[LANES] = {0}, sum_abs[LANES] = {0}, sum_square[LANES] = {0};
+  int64_t i = 0;
+  for (; i + LANES <= n; i += LANES)
+    for (int l = 0; l < LANES; l++) {
+      double v = x[i + l];
+      sum[l] += v;
+      sum_abs[l] += fabs(v);
+      sum_square[l] += v * v;
+    }
+  for (int l = 0; i + l < n; l++) {
+    double v = x[i + l];
+    sum[l] += v;
+    sum_abs[l] += fabs(v);
+    sum_square[l] += v * v;
+  }
+  *out = (struct mq_moments){add_lanes(sum), add_lanes(sum_abs), add_lanes(sum_square)};
+}
+
+enum {
+  BLOCK = 256
+};
+
+/* Scaling by a power of two is exact, or underflows to 0, which is the right bin. */
+static inline int32_t slot_of(float v, float inverse_width, int j) {
+  int32_t bin = (int32_t)(fabsf(v) * inverse_width);
+  bin = v < 0 ? bin + MQ_TALLY_BINS : bin;
+  return v == 0 ? 2 * MQ_TALLY_BINS + (j & (MQ_TALLY_ZERO_SLOTS - 1)) : bin;
+}
+
+static void tally(struct mq_tally *out, const float *x, int64_t n, float inverse_width) {
+  uint16_t *a = out->count[0], *b = out->count[1];
+  int32_t slot[BLOCK];
+  int64_t i = 0;
+  for (; i + BLOCK <= n; i += BLOCK) {
+    for (int j = 0; j < BLOCK; j++)
+      slot[j] = slot_of(x[i + j], inverse_width, j);
+    for (int j = 0; j < BLOCK; j += 2) {
+      a[slot[j]]++;
+      b[slot[j + 1]]++;
+    }
+  }
+  for (int j = 0; i + j < n; j++) {
+    uint16_t *table = j & 1 ? b : a;
+    table[slot_of(x[i + j], inverse_width, j)]++;
+  }
+}
+
+/* Half to even for |v| <= 2^22: at 1.5 * 2^23 the spacing of floats is 1. */
+static inline float round_even(float v) {
+  const float shifter = 12582912.0f;
+  return (v + shifter) - shifter;
+}
+
+static inline double square_of_error(float v, float scale, float lo, float hi) {
+  float q = v / scale;
+  q = q < lo ? lo : q;
+  q = q > hi ? hi : q;
+  double e = (double)(v - scale * round_even(q));
+  return e * e;
+}
+
+static double squared_error(const float *x, int64_t n, float scale, float lo, float hi) {
+  double sum[LANES] = {0};
+  int64_t i = 0;
+  for (; i + LANES <= n; i += LANES)
+    for (int l = 0; l < LANES; l++)
+      sum[l] += square_of_error(x[i + l], scale, lo, hi);
+  for (int l = 0; i + l < n; l++)
+    sum[l] += square_of_error(x[i + l], scale, lo, hi);
+  return add_lanes(sum);
+}
+
+static inline double area_at(const double *count, const double *area, double t, double end) {
+  double inside = t < 0 ? 0 : t;
+  inside = inside > end ? end : inside;
+  int32_t i = (int32_t)inside;
+  double f = inside - i;
+  double quadratic = area[i] + f * (count[i] + 0.5 * f * (count[i + 1] - count[i]));
+  double beyond = t - end;
+  return quadratic + (beyond > 0 ? beyond : 0) * count[(int32_t)end];
+}
+
+enum {
+  AREA_LANES = 8
+};
+
+static double sum_area(const double *count, const double *area, int64_t n_bins, double first, double step,
+                       int64_t n) {
+  double sum[LANES] = {0}, end = (double)n_bins;
+  int64_t k = 0;
+  for (; k + AREA_LANES <= n; k += AREA_LANES)
+    for (int l = 0; l < AREA_LANES; l++)
+      sum[l] += area_at(count, area, first + (double)(int32_t)(k + l) * step, end);
+  for (int l = 0; k + l < n; l++)
+    sum[l] += area_at(count, area, first + (double)(int32_t)(k + l) * step, end);
+  return add_lanes(sum);
+}
+
+/* ln v = e ln 2 + 2 atanh((m - 1)/(m + 1)) with v = 2^e m, sqrt(1/2) <= m < sqrt(2), so |f| < 0.1716 and the
+ * first dropped term is below 2^-57. Relative error below 4 ulp away from 1. */
+static inline double ln(double v) {
+  int64_t bits;
+  memcpy(&bits, &v, sizeof bits);
+  const int64_t root_half = 0x3fe6a09e667f3bcd;
+  int64_t shifted = bits - root_half;
+  int32_t e = (int32_t)(shifted >> 52);
+  int64_t mantissa = bits - (shifted & ~0xfffffffffffff);
+  double m;
+  memcpy(&m, &mantissa, sizeof m);
+  double f = (m - 1) / (m + 1), g = f * f;
+  double series = 1.0 / 19;
+  series = series * g + 1.0 / 17;
+  series = series * g + 1.0 / 15;
+  series = series * g + 1.0 / 13;
+  series = series * g + 1.0 / 11;
+  series = series * g + 1.0 / 9;
+  series = series * g + 1.0 / 7;
+  series = series * g + 1.0 / 5;
+  series = series * g + 1.0 / 3;
+  return (double)e * 0.693147180559945309417 + 2 * (f + f * (g * series));
+}
+
+static double sum_weighted_log(const double *weight, const double *value, int64_t n) {
+  double sum[LANES] = {0};
+  int64_t i = 0;
+  for (; i + AREA_LANES <= n; i += AREA_LANES)
+    for (int l = 0; l < AREA_LANES; l++)
+      sum[l] += weight[i + l] * ln(value[i + l]);
+  for (int l = 0; i + l < n; l++)
+    sum[l] += weight[i + l] * ln(value[i + l]);
+  return add_lanes(sum);
+}
+
+const struct mq_simd_observe MQ_SIMD_NAME(mq_simd_observe) = {
+    .extent = extent,
+    .moments = moments,
+    .tally = tally,
+    .squared_error = squared_error,
+    .sum_area = sum_area,
+    .sum_weighted_log = sum_weighted_log,
+};

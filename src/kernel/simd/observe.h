@@ -1,0 +1,19 @@
+/* The observers' hot loops over contiguous, finite float32 data (kernel/observe.h is their front). */
+#ifndef MQ_KERNEL_SIMD_OBSERVE_H
+#define MQ_KERNEL_SIMD_OBSERVE_H
+
+#include "kernel/observe.h"
+#include "kernel/simd.h"
+
+struct mq_simd_observe {
+  void (*extent)(struct mq_extent *extent, const float *x, int64_t n);
+  void (*moments)(struct mq_moments *moments, const float *x, int64_t n);
+  void (*tally)(struct mq_tally *tally, const float *x, int64_t n, float inverse_width);
+  double (*squared_error)(const float *x, int64_t n, float scale, float lo, float hi);
+  double (*sum_area)(const double *count, const double *area, int64_t n_bins, double first, double step,
+                     int64_t n);
+  double (*sum_weighted_log)(const double *weight, const double *value, int64_t n);
+};
+MQ_SIMD_DECLARE(mq_simd_observe)
+
+#endif
