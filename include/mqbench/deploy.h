@@ -1,0 +1,55 @@
+/* The bundle directory that quantization hands over, and reading it back. (Lowering to an integer program and
+ * the vendors' artefacts will join.)
+ *
+ *   model.onnx       the graph handed over, weights on their grid, the user's tensor names
+ *   float.onnx       the same network in floats
+ *   preprocess.json  what the data went through
+ *   quant.json       every point: tensor, scale(s), zero point(s), range, bits, and who reads it
+ *   manifest.json    cell, versions, hashes, calibration images, renamed tensors, accuracy, times
+ * Everything but manifest.json is a function of model, data, plan and seed. */
+#ifndef MQBENCH_DEPLOY_H
+#define MQBENCH_DEPLOY_H
+
+#include "mqbench/data.h"
+#include "mqbench/prepare.h"
+
+/* What the manifest records beside the graph; strings borrowed, NULL where not applicable. */
+struct mq_bundle_record {
+  const char *cell; /* canonical text: one key=value a line */
+  const char *method, *w_observer, *a_observer;
+  const char *model_path, *model_sha256, *data, *data_sha256, *eval_data, *eval_sha256;
+  const char *cpu, *isa, *onednn, *started;
+  uint64_t seed;
+  struct mq_dataset *calibration; /* names of its images `indices` are listed */
+  const int64_t *indices;
+  int64_t n_indices;
+  double float_top1, top1; /* NAN without labels */
+  int64_t correct, images;
+  double seconds, calib_seconds;
+};
+
+struct mq_bundle_contents {
+  const struct mq_prepared *prepared; /* calibrated */
+  const struct mq_graph *float_graph;
+  const struct mq_target *target;
+  const struct mq_preprocess *preprocess; /* NULL: the data was taken as it is */
+  struct mq_bundle_record record;
+};
+/* Creates `directory` when missing; each file is written to a temporary name and renamed, quant.json last but
+ * for the manifest, so that a bundle with a manifest is complete. */
+mq_status mq_bundle_write(const char *directory, const struct mq_bundle_contents *contents,
+                          struct mq_err *err) MQ_MUST_CHECK;
+
+struct mq_bundle {
+  struct mq_prepared prepared; /* the graph with its points, calibrated */
+  struct mq_preprocess preprocess;
+  bool has_preprocess;
+  char target[128];
+  double float_top1, top1; /* as the manifest says; NAN if it does not */
+};
+/* Whether `path` is a directory that holds a quant.json. */
+bool mq_bundle_is(const char *path);
+mq_status mq_bundle_read(struct mq_bundle *bundle, const char *directory, struct mq_err *err) MQ_MUST_CHECK;
+void mq_bundle_deinit(struct mq_bundle *bundle);
+
+#endif

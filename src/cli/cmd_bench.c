@@ -1,0 +1,135 @@
+/* mqbench bench: a plan's grid into a store, then the report. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "cli/commands.h"
+#include "cli/session.h"
+#include "mqbench/bench.h"
+#include "mqbench/report.h"
+
+struct bench_run {
+  struct cli_common common;
+  const char *directory, *shard_text;
+  bool resumes, is_dry_run;
+  struct mq_pool *pool;
+  struct mq_plan *plan;
+  struct mq_bench_options options;
+  struct mq_bench_result result;
+  char *db, *report;
+};
+
+static mq_status parse_shard(struct bench_run *run, struct mq_err *err) {
+  int i = 0, n = 0, used = 0;
+  if (!run->shard_text) {
+    return MQ_OK;
+  }
+  if (sscanf(run->shard_text, "%d/%d%n", &i, &n, &used) != 2 || run->shard_text[used] || i < 1 || n < i ||
+      n > 100000) {
+    return mq_fail(err, MQ_BAD_USAGE, "--shard %s: expected I/N, 1 <= I <= N", run->shard_text);
+  }
+  run->options.shard = i;
+  run->options.n_shards = n;
+  return MQ_OK;
+}
+
+static mq_status load_plan(struct bench_run *run, struct mq_err *err) {
+  if (run->common.arguments.n) {
+    return mq_plan_load(&run->plan, run->common.arguments.text[0], err);
+  }
+  char *path = mq_path_join(mq_share_directory(), "plans/quick.yaml");
+  mq_status status = path ? mq_plan_load(&run->plan, path, err) : mq_fail_memory(err, "plan");
+  mq_free(path);
+  return status;
+}
+
+static mq_status write_report(struct bench_run *run, struct mq_err *err) {
+  const char *dbs[] = {run->db};
+  struct mq_report_result written = {0};
+  mq_status status = mq_report_write(&written, dbs, 1, run->report,
+                                     MQ_REPORT_HTML | MQ_REPORT_MD | MQ_REPORT_CSV | MQ_REPORT_JSON, err);
+  mq_report_result_deinit(&written);
+  char *table = NULL;
+  if (status == MQ_OK) {
+    status = mq_report_table(&table, dbs, 1, err);
+  }
+  if (status == MQ_OK) {
+    FILE *people = run->common.is_json ? stderr : stdout;
+    if (!run->common.is_json || !run->common.is_quiet) {
+      fprintf(people,
+              "%s\n%lld cells: %lld done, %lld failed, %lld not converged, %lld already there; %.1f s\n"
+              "report: %s/report.html\n",
+              table, (long long)run->result.cells, (long long)run->result.done, (long long)run->result.failed,
+              (long long)run->result.nc, (long long)run->result.skipped, run->result.seconds, run->report);
+    }
+  }
+  mq_free(table);
+  return status;
+}
+
+static mq_status print_json(const struct bench_run *run, struct mq_err *err) {
+  const struct mq_bench_result *r = &run->result;
+  return cli_print_json(json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:s, s:s}", "cells", (json_int_t)r->cells,
+                                  "done", (json_int_t)(r->done + r->skipped), "failed", (json_int_t)r->failed,
+                                  "nc", (json_int_t)r->nc, "skipped", (json_int_t)r->skipped, "seconds",
+                                  r->seconds, "db", run->db, "report", run->report),
+                        err);
+}
+
+static mq_status run_bench(struct bench_run *run, struct mq_err *err) {
+  mq_status status = parse_shard(run, err);
+  if (status == MQ_OK) {
+    status = cli_session_start(&run->pool, &run->common, err);
+  }
+  if (status == MQ_OK) {
+    status = load_plan(run, err);
+  }
+  if (status != MQ_OK) {
+    return status;
+  }
+  run->options.directory = run->directory;
+  run->options.resumes = run->resumes;
+  run->options.is_dry_run = run->is_dry_run;
+  run->options.pool = run->pool;
+  status = mq_bench_run(&run->result, run->plan, &run->options, err);
+  if (status != MQ_OK) {
+    return status;
+  }
+  run->db = mq_bench_store_path(&run->options);
+  run->report = mq_path_join(run->directory, "report");
+  if (!run->db || !run->report) {
+    return mq_fail_memory(err, "report");
+  }
+  if (!run->is_dry_run) {
+    status = write_report(run, err);
+  }
+  if (status == MQ_OK && run->common.is_json) {
+    status = print_json(run, err);
+  }
+  if (status == MQ_OK && run->result.failed > 0) {
+    status = mq_fail(err, MQ_NO, "%lld cells failed; the report says why", (long long)run->result.failed);
+  }
+  return status;
+}
+
+mq_status cmd_bench(int argc, char **argv, struct mq_err *err) {
+  struct bench_run run = {.directory = "mqbench-out"};
+  const struct cli_option options[] = {
+      {"--output", 'o', CLI_TEXT, &run.directory, "DIR", "store and report (default mqbench-out)", 0, 0},
+      {"--resume", 0, CLI_FLAG, &run.resumes, NULL, "go on where a run was ended (always so; for scripts)", 0,
+       0},
+      {"--shard", 0, CLI_TEXT, &run.shard_text, "I/N", "only every Nth cell, into a store of its own", 0, 0},
+      {"--dry-run", 0, CLI_FLAG, &run.is_dry_run, NULL, "list the cells and end", 0, 0},
+  };
+  bool is_help;
+  mq_status status = cli_parse(&run.common, &is_help, cli_find_command("bench"), options,
+                               sizeof options / sizeof options[0], 0, 1, argc, argv, err);
+  if (status == MQ_OK && !is_help) {
+    status = run_bench(&run, err);
+  }
+  mq_free(run.db);
+  mq_free(run.report);
+  mq_plan_destroy(run.plan);
+  mq_pool_destroy(run.pool);
+  return status;
+}

@@ -1,0 +1,218 @@
+/* mqbench eval: accuracy of a model or a bundle. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "cli/commands.h"
+#include "cli/session.h"
+#include "mqbench/deploy.h"
+#include "mqbench/load.h"
+#include "mqbench/tune.h"
+
+typedef enum eval_mode {
+  EVAL_DEFAULT,
+  EVAL_FLOAT,
+  EVAL_SIMULATE
+} eval_mode;
+
+struct eval_run {
+  struct cli_common common;
+  const char *data, *target, *mode_text;
+  eval_mode mode;
+  bool is_bundle;
+  struct mq_bundle bundle;
+  struct mq_graph *graph; /* of a plain model, or float.onnx of a bundle */
+  struct mq_data_spec spec;
+  struct mq_dataset *dataset;
+  struct mq_pool *pool;
+  struct mq_evaluation result, reference; /* reference: float predictions, for agreement without labels */
+  bool has_agreement;
+};
+
+static mq_status parse_mode(struct eval_run *run, struct mq_err *err) {
+  static const char *const later[] = {"exact", "integer", "reference", NULL};
+  const char *text = run->mode_text;
+  if (!text) {
+    return MQ_OK;
+  }
+  if (!strcmp(text, "float")) {
+    run->mode = EVAL_FLOAT;
+    return MQ_OK;
+  }
+  if (!strcmp(text, "simulate")) {
+    run->mode = EVAL_SIMULATE;
+    return MQ_OK;
+  }
+  for (const char *const *word = later; *word; word++) {
+    if (!strcmp(text, *word)) {
+      return mq_fail(err, MQ_BAD_USAGE, "--mode %s: not in this version", text);
+    }
+  }
+  return mq_fail(err, MQ_BAD_USAGE, "--mode %s: expected float or simulate", text);
+}
+
+static bool has_quantize_nodes(const struct mq_graph *graph) {
+  for (size_t i = 0; i < graph->n_nodes; i++) {
+    if (graph->nodes[i]->op == MQ_OP_QuantizeLinear || graph->nodes[i]->op == MQ_OP_DequantizeLinear) {
+      return true;
+    }
+  }
+  return false;
+}
+
+static mq_status load_bundle(struct eval_run *run, const char *path, struct mq_err *err) {
+  mq_status status = mq_bundle_read(&run->bundle, path, err);
+  if (status != MQ_OK) {
+    return status;
+  }
+  if (!run->spec.has_preprocess && run->bundle.has_preprocess) {
+    run->spec.preprocess = run->bundle.preprocess;
+    run->spec.has_preprocess = true;
+  }
+  if (run->mode == EVAL_DEFAULT) {
+    run->mode = EVAL_SIMULATE;
+  }
+  if (run->target && strcmp(run->target, run->bundle.target) != 0) {
+    return mq_fail(err, MQ_BAD_USAGE, "--target %s: the bundle %s was made for %s; quantize the model again",
+                   run->target, path, run->bundle.target);
+  }
+  char *float_path = mq_path_join(path, "float.onnx");
+  status = float_path ? mq_onnx_read(&run->graph, float_path, NULL, err) : mq_fail_memory(err, path);
+  mq_free(float_path);
+  return status;
+}
+
+static mq_status load_model(struct eval_run *run, const char *path, struct mq_err *err) {
+  mq_status status = mq_onnx_read(&run->graph, path, NULL, err);
+  if (status != MQ_OK) {
+    return status;
+  }
+  bool is_quantized = has_quantize_nodes(run->graph);
+  if (run->mode == EVAL_SIMULATE && !is_quantized) {
+    return mq_fail(err, MQ_BAD_USAGE,
+                   "%s has no quantization: run mqbench quantize first and give its bundle", path);
+  }
+  if (run->mode == EVAL_FLOAT && is_quantized) {
+    return mq_fail(err, MQ_BAD_USAGE, "%s is quantized (Q/DQ): --mode simulate", path);
+  }
+  run->mode = is_quantized ? EVAL_SIMULATE : EVAL_FLOAT;
+  return MQ_OK;
+}
+
+/* Without labels the float model's predictions are what a quantized one is compared with. */
+static mq_status evaluate(struct eval_run *run, struct mq_err *err) {
+  bool is_simulated = run->is_bundle && run->mode == EVAL_SIMULATE;
+  struct mq_evaluate_options options = {.label = "evaluate", .loader_threads = mq_pool_workers(run->pool)};
+  mq_status status = MQ_OK;
+  if (is_simulated && !mq_dataset_get_info(run->dataset)->has_labels) {
+    status = mq_evaluate(&run->reference, run->graph, run->dataset, &options, run->pool, err);
+    run->has_agreement = true;
+  }
+  if (status == MQ_OK && is_simulated) {
+    options.points = run->bundle.prepared.points;
+    options.n_points = run->bundle.prepared.n_points;
+  }
+  if (status == MQ_OK) {
+    status = mq_evaluate(&run->result, is_simulated ? run->bundle.prepared.graph : run->graph, run->dataset,
+                         &options, run->pool, err);
+  }
+  return status;
+}
+
+static double share(int64_t part, int64_t whole) {
+  return whole > 0 ? (double)part / (double)whole : NAN;
+}
+
+static mq_status report(const struct eval_run *run, struct mq_err *err) {
+  const struct mq_evaluation *r = &run->result;
+  const char *mode = run->mode == EVAL_SIMULATE ? "simulate" : "float";
+  double speed = r->seconds > 0 ? (double)r->n_images / r->seconds : NAN;
+  double engine_speed = r->engine_seconds > 0 ? (double)r->n_images / r->engine_seconds : NAN;
+  bool is_labelled = r->n_labelled > 0;
+  double top1 = share(r->correct, r->n_labelled), top5 = share(r->correct5, r->n_labelled), agreement = NAN;
+  if (run->has_agreement) {
+    int64_t n_equal = 0;
+    for (int64_t i = 0; i < r->n_images; i++) {
+      n_equal += r->predicted[i] == run->reference.predicted[i];
+    }
+    agreement = share(n_equal, r->n_images);
+  }
+  if (run->common.is_json) {
+    json_t *object = json_object();
+    json_object_set_new(object, "mode", json_string(mode));
+    json_object_set_new(object, "top1", cli_json_real(top1));
+    json_object_set_new(object, "top5", cli_json_real(top5));
+    json_object_set_new(object, "correct", is_labelled ? json_integer(r->correct) : json_null());
+    json_object_set_new(object, "images", json_integer(r->n_images));
+    json_object_set_new(object, "loss", cli_json_real(r->loss));
+    json_object_set_new(object, "images_per_second", cli_json_real(speed));
+    json_object_set_new(object, "engine_images_per_second", cli_json_real(engine_speed));
+    if (run->has_agreement) {
+      json_object_set_new(object, "agreement_with_float", cli_json_real(agreement));
+    }
+    return cli_print_json(object, err);
+  }
+  if (is_labelled) {
+    printf("%s: top-1 %.2f%% (%lld of %lld), top-5 %.2f%%, loss %.4f\n", mode, 100 * top1,
+           (long long)r->correct, (long long)r->n_labelled, 100 * top5, r->loss);
+  } else {
+    printf("%s: %lld images without labels\n", mode, (long long)r->n_images);
+  }
+  if (run->has_agreement) {
+    printf("agrees with float on %.2f%%\n", 100 * agreement);
+  }
+  printf("%.0f images/s (%.0f without decoding)\n", speed, engine_speed);
+  return MQ_OK;
+}
+
+static mq_status run_eval(struct eval_run *run, struct mq_err *err) {
+  const char *path = run->common.arguments.text[0];
+  if (!run->data) {
+    return mq_fail(err, MQ_BAD_USAGE, "--data is missing; see mqbench eval --help");
+  }
+  mq_status status = parse_mode(run, err);
+  if (status == MQ_OK) {
+    status = cli_session_start(&run->pool, &run->common, err);
+  }
+  if (status == MQ_OK) {
+    status = mq_data_spec_parse(&run->spec, run->data, err);
+  }
+  if (status == MQ_OK) {
+    run->is_bundle = mq_file_is_directory(path);
+    status = run->is_bundle ? load_bundle(run, path, err) : load_model(run, path, err);
+  }
+  if (status == MQ_OK) {
+    status = mq_dataset_open(&run->dataset, &run->spec, err);
+  }
+  if (status == MQ_OK) {
+    status = mq_check_model_data(run->graph, run->dataset, err);
+  }
+  if (status == MQ_OK) {
+    status = evaluate(run, err);
+  }
+  return status == MQ_OK ? report(run, err) : status;
+}
+
+mq_status cmd_eval(int argc, char **argv, struct mq_err *err) {
+  struct eval_run run = {0};
+  const struct cli_option options[] = {
+      {"--data", 0, CLI_TEXT, &run.data, "D", "images to measure on: KIND:PATH[,key=value...]", 0, 0},
+      {"--target", 0, CLI_TEXT, &run.target, "T", "the target a bundle must have been made for", 0, 0},
+      {"--mode", 0, CLI_TEXT, &run.mode_text, "MODE", "float or simulate", 0, 0},
+  };
+  bool is_help;
+  mq_status status = cli_parse(&run.common, &is_help, cli_find_command("eval"), options,
+                               sizeof options / sizeof options[0], 1, 1, argc, argv, err);
+  if (status == MQ_OK && !is_help) {
+    status = run_eval(&run, err);
+  }
+  mq_evaluation_deinit(&run.result);
+  mq_evaluation_deinit(&run.reference);
+  mq_dataset_close(run.dataset);
+  mq_data_spec_deinit(&run.spec);
+  mq_bundle_deinit(&run.bundle);
+  mq_graph_destroy(run.graph);
+  mq_pool_destroy(run.pool);
+  return status;
+}

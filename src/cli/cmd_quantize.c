@@ -1,0 +1,223 @@
+/* mqbench quantize: a plan of one cell, with a bundle. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "cli/commands.h"
+#include "cli/overrides.h"
+#include "cli/session.h"
+#include "mqbench/bench.h"
+#include "mqbench/data.h"
+
+struct quantize_run {
+  struct cli_common common;
+  const char *target, *data, *eval_data, *output, *method, *w_observer, *a_observer;
+  int64_t w_bits, a_bits, calib;
+  double max_drop;
+  bool calibrates_bn;
+  struct cli_texts bits, keep_float;
+  struct cli_overrides overrides;
+  struct mq_pool *pool;
+  struct mq_data_spec calib_spec, eval_spec;
+  char *calib_text, *eval_text;
+  struct mq_arena arena;
+  struct mq_trial_result result;
+};
+
+static mq_status check_method(const char *method, struct mq_err *err) {
+  static const char *const later[] = {"adaround", "brecq", "qdrop", "lsq", "lsqplus", "pact", "dorefa",
+                                      "dsq",      "qil",   "apot",  "tqt", "lqnet",   "nnie", NULL};
+  if (!strcmp(method, "ptq")) {
+    return MQ_OK;
+  }
+  for (const char *const *word = later; *word; word++) {
+    if (!strcmp(*word, method)) {
+      return mq_fail(err, MQ_BAD_USAGE, "--method %s: not in this version", method);
+    }
+  }
+  return mq_fail(err, MQ_BAD_USAGE, "--method %s: expected ptq; see mqbench list methods", method);
+}
+
+/* The data set's own test split, or the calibration data itself with a warning. */
+static mq_status default_eval(struct quantize_run *run, struct mq_err *err) {
+  struct mq_dataset *dataset = NULL;
+  mq_status status = mq_data_spec_parse(&run->eval_spec, run->data, err);
+  if (status == MQ_OK) {
+    status = mq_dataset_open(&dataset, &run->eval_spec, err);
+  }
+  if (status != MQ_OK) {
+    return status;
+  }
+  bool has_test = mq_dataset_get_info(dataset)->has_test && run->eval_spec.split == MQ_SPLIT_DEFAULT;
+  mq_dataset_close(dataset);
+  if (has_test) {
+    run->calib_spec.split = MQ_SPLIT_TRAIN;
+    run->eval_spec.split = MQ_SPLIT_TEST;
+  } else if (!run->common.is_quiet) {
+    mq_log_warn("measured on calibration data: give --eval-data for an honest accuracy");
+  }
+  return MQ_OK;
+}
+
+static mq_status read_data(struct quantize_run *run, struct mq_err *err) {
+  mq_status status = mq_data_spec_parse(&run->calib_spec, run->data, err);
+  if (status == MQ_OK) {
+    status =
+        run->eval_data ? mq_data_spec_parse(&run->eval_spec, run->eval_data, err) : default_eval(run, err);
+  }
+  if (status == MQ_OK && run->calib_spec.has_preprocess && !run->eval_spec.has_preprocess) {
+    run->eval_spec.preprocess = run->calib_spec.preprocess;
+    run->eval_spec.has_preprocess = true;
+  }
+  if (status == MQ_OK) {
+    status = mq_data_spec_format(&run->calib_text, &run->calib_spec, err);
+  }
+  if (status == MQ_OK) {
+    status = mq_data_spec_format(&run->eval_text, &run->eval_spec, err);
+  }
+  return status;
+}
+
+static struct mq_cell make_cell(const struct quantize_run *run, mq_isa isa) {
+  const char *model = run->common.arguments.text[0];
+  return (struct mq_cell){.plan = "quantize",
+                          .model_path = model,
+                          .model_name = mq_path_base(model),
+                          .calib_data = run->calib_text,
+                          .eval_data = run->eval_text,
+                          .target = run->target,
+                          .method = run->method,
+                          .w_observer = run->w_observer,
+                          .a_observer = run->a_observer,
+                          .w_parameter = NAN,
+                          .a_parameter = NAN,
+                          .w_bits = (int)run->w_bits,
+                          .a_bits = (int)run->a_bits,
+                          .calibrates_bn = run->calibrates_bn,
+                          .calib_images = run->calib,
+                          .calib_batch = 32,
+                          .is_calib_first = run->calib_spec.is_calib_first,
+                          .slice_images = 8,
+                          .seed = (uint64_t)run->common.seed,
+                          .isa = isa,
+                          .overrides = run->overrides.item,
+                          .n_overrides = run->overrides.n,
+                          .is_strict = run->common.is_strict};
+}
+
+static mq_status report(const struct quantize_run *run, struct mq_err *err) {
+  const struct mq_run *r = &run->result.run;
+  if (run->common.is_json) {
+    json_t *object = json_object();
+    json_object_set_new(object, "target", json_string(r->target));
+    json_object_set_new(object, "method", json_string(r->method));
+    json_object_set_new(object, "float_top1", cli_json_real(r->float_top1));
+    json_object_set_new(object, "top1", cli_json_real(r->top1));
+    json_object_set_new(object, "correct", r->correct < 0 ? json_null() : json_integer(r->correct));
+    json_object_set_new(object, "images", json_integer(r->images));
+    json_object_set_new(object, "seconds", cli_json_real(r->seconds));
+    json_object_set_new(object, "calib_seconds", cli_json_real(r->calib_seconds));
+    json_object_set_new(object, "bundle", json_string(run->output));
+    json_object_set_new(object, "w_bits", json_integer(r->w_bits));
+    json_object_set_new(object, "a_bits", json_integer(r->a_bits));
+    json_object_set_new(object, "points", json_integer((json_int_t)run->result.n_points));
+    return cli_print_json(object, err);
+  }
+  printf("%s, %s, W%dA%d, weights by %s, activations by %s\n", r->target, r->method, r->w_bits, r->a_bits,
+         r->w_observer, r->a_observer);
+  if (isfinite(r->top1)) {
+    printf("float      %.2f%% (%lld of %lld)\n", 100 * r->float_top1, (long long)r->float_correct,
+           (long long)r->images);
+    printf("quantized  %.2f%% (%lld of %lld), %+.2f points\n", 100 * r->top1, (long long)r->correct,
+           (long long)r->images, 100 * (r->top1 - r->float_top1));
+  } else {
+    printf("%lld images without labels: accuracy is unknown\n", (long long)r->images);
+  }
+  printf("calibrated in %.2f s, %.2f s in all\nbundle     %s\n", r->calib_seconds, r->seconds, run->output);
+  return MQ_OK;
+}
+
+static mq_status check_drop(const struct quantize_run *run, struct mq_err *err) {
+  const struct mq_run *r = &run->result.run;
+  double drop = 100 * (r->float_top1 - r->top1);
+  if (isnan(run->max_drop) || !(drop > run->max_drop)) {
+    return MQ_OK;
+  }
+  return mq_fail(err, MQ_NO, "accuracy fell by %.2f points, --max-drop allows %.2f", drop, run->max_drop);
+}
+
+static mq_status run_quantize(struct quantize_run *run, struct mq_err *err) {
+  if (!run->target || !run->data) {
+    return mq_fail(err, MQ_BAD_USAGE, "%s is missing; see mqbench quantize --help",
+                   run->target ? "--data" : "--target");
+  }
+  mq_status status = check_method(run->method, err);
+  if (status == MQ_OK) {
+    status = cli_parse_overrides(&run->overrides, &run->bits, &run->keep_float, err);
+  }
+  if (status == MQ_OK) {
+    status = cli_session_start(&run->pool, &run->common, err);
+  }
+  if (status == MQ_OK) {
+    status = read_data(run, err);
+  }
+  mq_isa isa = MQ_ISA_NATIVE;
+  if (status == MQ_OK) {
+    status = mq_isa_parse(&isa, run->common.isa, err);
+  }
+  if (status == MQ_OK) {
+    struct mq_cell cell = make_cell(run, isa);
+    struct mq_trial_options options = {.pool = run->pool, .bundle = run->output};
+    status = mq_trial_run(&run->result, &cell, &options, &run->arena, err);
+  }
+  if (status == MQ_OK) {
+    status = report(run, err);
+  }
+  return status == MQ_OK ? check_drop(run, err) : status;
+}
+
+mq_status cmd_quantize(int argc, char **argv, struct mq_err *err) {
+  struct quantize_run *run = mq_alloc(1, sizeof *run);
+  if (!run) {
+    return mq_fail_memory(err, "quantize");
+  }
+  run->output = "mqbench-bundle";
+  run->method = "ptq";
+  run->w_observer = run->a_observer = "minmax";
+  run->calib = 256;
+  run->max_drop = NAN;
+  const struct cli_option options[] = {
+      {"--target", 0, CLI_TEXT, &run->target, "T", "hardware to quantize for: a name or a YAML file", 0, 0},
+      {"--data", 0, CLI_TEXT, &run->data, "D", "images to calibrate on: KIND:PATH[,key=value...]", 0, 0},
+      {"--eval-data", 0, CLI_TEXT, &run->eval_data, "D", "images to measure on (default: D's test split)", 0,
+       0},
+      {"--output", 'o', CLI_TEXT, &run->output, "DIR", "the bundle (default mqbench-bundle)", 0, 0},
+      {"--method", 0, CLI_TEXT, &run->method, "M", "algorithm (default ptq)", 0, 0},
+      {"--w-bits", 0, CLI_INT, &run->w_bits, "B", "bits of weights (default: the target's)", 2, 8},
+      {"--a-bits", 0, CLI_INT, &run->a_bits, "B", "bits of activations (default: the target's)", 2, 16},
+      {"--w-observer", 0, CLI_TEXT, &run->w_observer, "O", "calibration of weights (default minmax)", 0, 0},
+      {"--a-observer", 0, CLI_TEXT, &run->a_observer, "O", "calibration of activations (default minmax)", 0,
+       0},
+      {"--calib", 0, CLI_INT, &run->calib, "N", "images to calibrate on (default 256)", 1, 100000000},
+      {"--bn-calibration", 0, CLI_FLAG, &run->calibrates_bn, NULL, "re-estimate BN statistics afterwards", 0,
+       0},
+      {"--bits", 0, CLI_TEXTS, &run->bits, "NAME=B", "bits of one layer or tensor", 0, 0},
+      {"--keep-float", 0, CLI_TEXTS, &run->keep_float, "NAME", "a layer that stays float", 0, 0},
+      {"--max-drop", 0, CLI_REAL, &run->max_drop, "POINTS", "exit with 1 when accuracy falls by more", 0, 0},
+  };
+  bool is_help;
+  mq_status status = cli_parse(&run->common, &is_help, cli_find_command("quantize"), options,
+                               sizeof options / sizeof options[0], 1, 1, argc, argv, err);
+  if (status == MQ_OK && !is_help) {
+    status = run_quantize(run, err);
+  }
+  mq_arena_deinit(&run->arena);
+  mq_free(run->calib_text);
+  mq_free(run->eval_text);
+  mq_data_spec_deinit(&run->calib_spec);
+  mq_data_spec_deinit(&run->eval_spec);
+  mq_pool_destroy(run->pool);
+  mq_free(run);
+  return status;
+}

@@ -1,0 +1,201 @@
+/* Writes the bundle directory. */
+#include <math.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "deploy/json.h"
+#include "mqbench/deploy.h"
+#include "mqbench/load.h"
+
+static const char *kind_name(mq_point_kind kind) {
+  return kind == MQ_POINT_WEIGHT ? "weight" : kind == MQ_POINT_BIAS ? "bias" : "activation";
+}
+
+/* The names of the nodes that read the quantized tensor of point `index`; whether the network's output does.
+ */
+static json_t *point_consumers(bool *is_output, const struct mq_graph *graph, size_t index) {
+  json_t *names = json_array();
+  *is_output = false;
+  for (size_t i = 0; i < graph->n_nodes; i++) {
+    const struct mq_node *node = graph->nodes[i];
+    int64_t point = -1;
+    if (node->op != MQ_OP_FakeQuantize || mq_node_get_int(&point, node, "point", -1, NULL) != MQ_OK ||
+        point != (int64_t)index) {
+      continue;
+    }
+    const struct mq_value *quantized = node->outputs[0];
+    *is_output = *is_output || quantized->is_output;
+    for (size_t u = 0; u < quantized->n_uses; u++) {
+      json_array_append_new(names, json_string(quantized->uses[u].node->name));
+    }
+  }
+  return names;
+}
+
+static json_t *point_json(const struct mq_prepared *prepared, size_t index) {
+  const struct mq_point *point = &prepared->points[index];
+  const struct mq_qparams *q = &point->qparams;
+  bool is_output = false;
+  json_t *consumers = point_consumers(&is_output, prepared->graph, index);
+  json_t *scales = json_array(), *zeros = json_array();
+  for (int64_t c = 0; c < q->n_channels; c++) {
+    json_array_append_new(scales, json_real((double)q->scale[c]));
+    json_array_append_new(zeros, json_integer(q->zero_point[c]));
+  }
+  return json_pack("{s:s, s:s, s:i, s:b, s:o, s:o, s:i, s:i, s:o, s:b, s:b, s:b, s:s, s:o, s:b, s:s}",
+                   "tensor", point->tensor, "kind", kind_name(point->kind), "bits", (int)point->scheme.bits,
+                   "signed", (int)q->is_signed, "scale", scales, "zero_point", zeros, "quant_min",
+                   q->quant_min, "quant_max", q->quant_max, "channel_axis",
+                   q->channel_axis < 0 ? json_null() : json_integer(q->channel_axis), "narrow",
+                   (int)point->scheme.is_narrow, "symmetric", (int)point->scheme.is_symmetric, "power_of_two",
+                   point->scheme.scale_form == MQ_SCALE_POT, "reason", point->reason, "consumers", consumers,
+                   "network_output", (int)is_output, "observer", point->observer ? point->observer : "");
+}
+
+static mq_status write_quant(const char *directory, const struct mq_bundle_contents *contents,
+                             struct mq_err *err) {
+  json_t *points = json_array();
+  for (size_t i = 0; i < contents->prepared->n_points; i++) {
+    json_array_append_new(points, point_json(contents->prepared, i));
+  }
+  const char *arithmetic = contents->target->arithmetic;
+  return deploy_json_write(directory, "quant.json",
+                           json_pack("{s:s, s:o, s:o}", "target", contents->target->name, "points", points,
+                                     "arithmetic", arithmetic ? json_string(arithmetic) : json_null()),
+                           err);
+}
+
+static json_t *floats_json(const float *x, int n) {
+  json_t *array = json_array();
+  for (int i = 0; i < n; i++) {
+    json_array_append_new(array, json_real((double)x[i]));
+  }
+  return array;
+}
+
+static json_t *labels_json(const struct mq_dataset *dataset) {
+  json_t *labels = json_array();
+  int64_t n = dataset ? mq_dataset_get_info(dataset)->n_classes : 0;
+  for (int64_t i = 0; i < n; i++) {
+    const char *name = mq_dataset_class_name(dataset, i);
+    if (!name) {
+      json_array_clear(labels);
+      break;
+    }
+    json_array_append_new(labels, json_string(name));
+  }
+  return labels;
+}
+
+static mq_status write_preprocess(const char *directory, const struct mq_bundle_contents *contents,
+                                  struct mq_err *err) {
+  const struct mq_preprocess *p = contents->preprocess;
+  json_t *object =
+      p ? json_pack("{s:s, s:s, s:I, s:I, s:[I,I], s:o, s:o, s:b}", "layout", p->is_nhwc ? "nhwc" : "nchw",
+                    "channels", p->is_bgr ? "bgr" : "rgb", "resize", (json_int_t)p->resize, "crop",
+                    (json_int_t)p->crop, "size", (json_int_t)p->size[0], (json_int_t)p->size[1], "mean",
+                    floats_json(p->mean, 3), "std", floats_json(p->std, 3), "apply_exif",
+                    (int)!p->ignores_exif)
+        : json_object();
+  if (object) {
+    json_object_set_new(object, "labels", labels_json(contents->record.calibration));
+  }
+  return deploy_json_write(directory, "preprocess.json", object, err);
+}
+
+static json_t *text_or_null(const char *text) {
+  return text ? json_string(text) : json_null();
+}
+
+static json_t *lines_json(const char *text) {
+  json_t *lines = json_array();
+  while (text && *text) {
+    size_t n = strcspn(text, "\n");
+    json_array_append_new(lines, json_stringn(text, n));
+    text += n + (text[n] == '\n');
+  }
+  return lines;
+}
+
+static json_t *renames_json(const struct mq_prepared *prepared) {
+  json_t *renames = json_array();
+  for (size_t i = 0; i < prepared->n_renames; i++) {
+    json_array_append_new(renames, json_pack("{s:s, s:o}", "from", prepared->renames[i].from, "to",
+                                             text_or_null(prepared->renames[i].to)));
+  }
+  return renames;
+}
+
+static json_t *calibration_json(const struct mq_bundle_record *record) {
+  json_t *names = json_array();
+  for (int64_t i = 0; record->calibration && i < record->n_indices; i++) {
+    json_array_append_new(names, json_string(mq_dataset_name(record->calibration, record->indices[i])));
+  }
+  return names;
+}
+
+static json_t *manifest_json(const struct mq_bundle_contents *contents) {
+  const struct mq_bundle_record *r = &contents->record;
+  json_t *object = json_object();
+  json_object_set_new(object, "mqbench", json_string(MQ_VERSION));
+  json_object_set_new(object, "target", json_string(contents->target->name));
+  json_object_set_new(object, "target_sha256", json_string(contents->target->sha256));
+  json_object_set_new(object, "method", text_or_null(r->method));
+  json_object_set_new(object, "w_observer", text_or_null(r->w_observer));
+  json_object_set_new(object, "a_observer", text_or_null(r->a_observer));
+  json_object_set_new(object, "seed", json_integer((json_int_t)r->seed));
+  json_object_set_new(object, "plan", lines_json(r->cell));
+  json_object_set_new(object, "model", text_or_null(r->model_path));
+  json_object_set_new(object, "model_sha256", text_or_null(r->model_sha256));
+  json_object_set_new(object, "data", text_or_null(r->data));
+  json_object_set_new(object, "data_sha256", text_or_null(r->data_sha256));
+  json_object_set_new(object, "eval_data", text_or_null(r->eval_data));
+  json_object_set_new(object, "eval_sha256", text_or_null(r->eval_sha256));
+  json_object_set_new(object, "float_top1", deploy_json_real(r->float_top1));
+  json_object_set_new(object, "top1", deploy_json_real(r->top1));
+  json_object_set_new(object, "correct", json_integer(r->correct));
+  json_object_set_new(object, "images", json_integer(r->images));
+  json_object_set_new(object, "seconds", deploy_json_real(r->seconds));
+  json_object_set_new(object, "calib_seconds", deploy_json_real(r->calib_seconds));
+  json_object_set_new(object, "started", text_or_null(r->started));
+  json_object_set_new(object, "cpu", text_or_null(r->cpu));
+  json_object_set_new(object, "isa", text_or_null(r->isa));
+  json_object_set_new(object, "onednn", text_or_null(r->onednn));
+  json_object_set_new(object, "calibration_images", calibration_json(r));
+  json_object_set_new(object, "renamed_tensors", renames_json(contents->prepared));
+  return object;
+}
+
+static mq_status write_onnx(const char *directory, const char *name, const struct mq_graph *graph,
+                            struct mq_err *err) {
+  char *path = mq_path_join(directory, name);
+  mq_status status = path ? mq_onnx_write(path, graph, err) : mq_fail_memory(err, name);
+  mq_free(path);
+  return status;
+}
+
+mq_status mq_bundle_write(const char *directory, const struct mq_bundle_contents *contents,
+                          struct mq_err *err) {
+  struct mq_graph *handover = NULL;
+  mq_status status = mq_file_make_directories(directory, err);
+  if (status == MQ_OK) {
+    status = mq_prepare_handover(&handover, contents->prepared, err);
+  }
+  if (status == MQ_OK) {
+    status = write_onnx(directory, "model.onnx", handover, err);
+  }
+  if (status == MQ_OK) {
+    status = write_onnx(directory, "float.onnx", contents->float_graph, err);
+  }
+  if (status == MQ_OK) {
+    status = write_preprocess(directory, contents, err);
+  }
+  if (status == MQ_OK) {
+    status = write_quant(directory, contents, err);
+  }
+  if (status == MQ_OK) {
+    status = deploy_json_write(directory, "manifest.json", manifest_json(contents), err);
+  }
+  mq_graph_destroy(handover);
+  return status;
+}
