@@ -26,23 +26,33 @@ typedef enum mq_bias_form {
   MQ_BIAS_POT8
 } mq_bias_form;
 
+typedef enum mq_quant_op {
+  MQ_QUANT_CONV,   /* Conv, ConvTranspose with constant weights */
+  MQ_QUANT_LINEAR, /* Gemm, MatMul with constant weights */
+  MQ_QUANT_ADD,    /* Add of two tensors */
+  MQ_QUANT_POOL,   /* AveragePool, GlobalAveragePool, ReduceMean over H and W */
+  MQ_QUANT_OP_COUNT
+} mq_quant_op;
 /* Which tensors are points; `points: graph2` is an abbreviation for one of these. */
 struct mq_point_rules {
+  const char *name;    /* "graph1", "graph2", "graph3", or "custom" for a map of its own */
   uint32_t input_ops;  /* bit (1u << mq_quant_op): its data input is a point */
-  uint32_t output_ops; /* its output (after the activation function) is a point */
+  uint32_t output_ops; /* its output (after the activation function) is a point; 0: the rest of the network
+                          is float by rule, so nothing is called an island */
   mq_add_rule add;
   mq_pool_rule pool;
   mq_concat_rule concat;
-  bool network_input, network_output;
+  bool network_input;
+  bool network_output; /* what no quantized op reads any more (the last layer's output) is a point as well */
 };
-typedef enum mq_quant_op {
-  MQ_QUANT_CONV,
-  MQ_QUANT_LINEAR,
-  MQ_QUANT_ADD,
-  MQ_QUANT_POOL
-} mq_quant_op;
 
-/* overrides: first match from the end of the list wins. Unset fields (-1 / NULL) leave things alone. */
+/* overrides: each sets the fields it names for the points it matches; the last one that names a field wins.
+ * Unset fields (-1 / NULL) leave things alone.
+ *   - weights: `op`, first, last and a node's name mean the conv or linear that reads them;
+ *   - activations: the quantized ops that read the point, directly or through ops that only move values;
+ *   - a tensor's name means that tensor; the stem of "conv1.weight" is a name of its layer;
+ *   - keep_float for both roles turns the named ops into float islands (their input is dequantized) and drops
+ *     points named by tensor; for one role it drops the matching points. */
 struct mq_scheme_override {
   bool is_for_weights, is_for_activations;
   bool is_first_op, is_last_op; /* only the first (last) quantized conv or linear: weights and input */
@@ -82,20 +92,22 @@ mq_status mq_target_list(struct mq_target_item **items, size_t *n, struct mq_are
 mq_status mq_target_set_graph_rule(struct mq_target *target, int graph, struct mq_err *err) MQ_MUST_CHECK;
 
 /* Where the points of `graph` are under a target's rules, before bits are chosen: one entry per tensor, in
- * topological order. Weights follow from the ops. `graph` must be fused-ready: shapes inferred, BN folded or
- * kept as the target says. */
+ * topological order. Weights follow from the ops. `graph` must be fused-ready: sorted, shapes inferred, BN
+ * folded or kept as the target says; it is not changed, but the two arrays live in its arena. A model that
+ * already holds QuantizeLinear, DequantizeLinear or FakeQuantize is MQ_BAD_INPUT. */
 struct mq_placement {
-  struct mq_value *value; /* the tensor */
-  const char *reason;     /* in the graph's arena */
-  int share;              /* concat group, -1: none */
-  bool is_weight;
+  struct mq_value *value;     /* the tensor */
+  const char *reason;         /* in the graph's arena */
+  int share;                  /* concat group, -1: none */
+  bool is_weight;             /* one entry per reading op, also where two ops share a constant */
   struct mq_node **consumers; /* the uses that read the quantized tensor; NULL: all of them */
   size_t n_consumers;
-  struct mq_node *op; /* weights: the conv or linear */
+  struct mq_node *op; /* weights: the conv or linear; its input 1 is the constant */
 };
 struct mq_island {
   const struct mq_node *node;
   const char *reason;
+  bool is_tolerated; /* no error under --strict: Softmax after the last layer, or float by an override */
 };
 mq_status mq_target_place(struct mq_placement **placements, size_t *n_placements, struct mq_island **islands,
                           size_t *n_islands, const struct mq_target *target, struct mq_graph *graph,
