@@ -1,0 +1,277 @@
+/* The walk over the sorted graph that turns nodes into steps. */
+#include "engine/compile.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define MQ_OP(name, min_inputs, max_inputs, n_outputs, kind) extern const struct engine_op engine_op_##name;
+#include "mqbench/ops.def"
+#undef MQ_OP
+
+static const struct engine_op *const ops[MQ_OP_COUNT] = {
+#define MQ_OP(name, min_inputs, max_inputs, n_outputs, kind) [MQ_OP_##name] = &engine_op_##name,
+#include "mqbench/ops.def"
+#undef MQ_OP
+};
+
+const struct engine_op *engine_op_get(mq_op op) {
+  return ops[op];
+}
+
+mq_status engine_alloc(void **block, struct engine_compiler *c, size_t count, size_t bytes,
+                       struct mq_err *err) {
+  *block = mq_arena_alloc(&c->engine->arena, count, bytes);
+  return *block ? MQ_OK : mq_fail_memory(err, "engine plan");
+}
+
+mq_status engine_fail_unsupported(const struct mq_node *node, struct mq_err *err, const char *format, ...) {
+  char text[512];
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(text, sizeof text, format, arguments);
+  va_end(arguments);
+  return mq_fail(err, MQ_BAD_INPUT, "%s: node %s (%s): %s", node->graph->name, node->name,
+                 mq_op_get(node->op)->name, text);
+}
+
+/* ---- Steps --------------------------------------------------------------------------------------------- */
+static void touch(struct mq_engine *engine, int place, int step) {
+  int buffer = engine->places[place].buffer;
+  if (buffer >= 0) {
+    struct engine_buffer *b = &engine->buffers[buffer];
+    b->first_step = step < b->first_step ? step : b->first_step;
+    b->last_step = step > b->last_step ? step : b->last_step;
+  }
+}
+
+static mq_status add_step(struct engine_compiler *c, const struct engine_step *step, struct mq_err *err) {
+  struct mq_engine *engine = c->engine;
+  if (engine->n_steps == engine->capacity_steps) {
+    size_t capacity = engine->n_steps ? 2 * engine->n_steps : 64;
+    void *grown = mq_realloc(engine->steps, capacity, sizeof *step);
+    if (!grown) {
+      return mq_fail_memory(err, "engine steps");
+    }
+    engine->steps = grown;
+    engine->capacity_steps = capacity;
+  }
+  void *lists;
+  size_t n = (size_t)(step->n_inputs + step->n_outputs);
+  mq_status status = engine_alloc(&lists, c, n, sizeof(int), err);
+  if (status != MQ_OK) {
+    return status;
+  }
+  int *inputs = lists, *outputs = inputs + step->n_inputs;
+  memcpy(inputs, step->inputs, (size_t)step->n_inputs * sizeof *inputs);
+  memcpy(outputs, step->outputs, (size_t)step->n_outputs * sizeof *outputs);
+  for (size_t i = 0; i < n; i++) {
+    touch(engine, inputs[i], (int)engine->n_steps);
+  }
+  struct engine_step *added = &engine->steps[engine->n_steps++];
+  *added = *step;
+  added->inputs = inputs;
+  added->outputs = outputs;
+  return MQ_OK;
+}
+
+mq_status engine_emit(struct engine_compiler *c, const struct engine_step *step, struct mq_err *err) {
+  mq_status status = add_step(c, step, err);
+  if (status != MQ_OK && step->release) {
+    step->release((void *)(uintptr_t)step->state);
+  }
+  return status;
+}
+
+mq_status engine_emit_simple(struct engine_compiler *c, engine_forward_fn forward, const void *state,
+                             const int *inputs, int n_inputs, int output, struct mq_err *err) {
+  struct engine_step step = {.forward = forward,
+                             .state = state,
+                             .inputs = inputs,
+                             .n_inputs = n_inputs,
+                             .outputs = &output,
+                             .n_outputs = 1};
+  return engine_emit(c, &step, err);
+}
+
+/* ---- The walk ------------------------------------------------------------------------------------------ */
+static mq_status add_taps(struct engine_compiler *c, const struct mq_value *value, struct mq_err *err) {
+  struct mq_engine *engine = c->engine;
+  int place;
+  mq_status status = engine_read(&place, c, value, ENGINE_ANY, err);
+  for (size_t i = 0; i < c->options->n_taps && status == MQ_OK; i++) {
+    if (c->options->taps[i] != value) {
+      continue;
+    }
+    if (engine->n_taps == engine->capacity_taps) {
+      size_t capacity = c->options->n_taps;
+      engine->taps = mq_alloc(capacity, sizeof *engine->taps);
+      if (!engine->taps) {
+        return mq_fail_memory(err, "engine taps");
+      }
+      engine->capacity_taps = capacity;
+    }
+    int step = (int)engine->n_steps - 1;
+    engine->taps[engine->n_taps++] = (struct engine_tap){.after_step = step, .tap = i, .place = place};
+    touch(engine, place, step);
+  }
+  return status;
+}
+
+static mq_status finish_value(struct engine_compiler *c, const struct mq_value *value, struct mq_err *err);
+
+static mq_status compile_node(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
+  c->is_done[node->index] = true;
+  return engine_op_get(node->op)->compile(c, node, err);
+}
+
+/* Fake quantization of a value follows the step that made it while the slice is in cache. */
+static mq_status finish_value(struct engine_compiler *c, const struct mq_value *value, struct mq_err *err) {
+  mq_status status = MQ_OK;
+  if (c->is_tapped[value->index]) {
+    status = add_taps(c, value, err);
+  }
+  for (size_t u = 0; u < value->n_uses && status == MQ_OK; u++) {
+    const struct mq_node *node = value->uses[u].node;
+    if (node->op == MQ_OP_FakeQuantize && !c->is_done[node->index] && !c->chains[node->index]) {
+      status = compile_node(c, node, err);
+      if (status == MQ_OK) {
+        status = finish_value(c, node->outputs[0], err);
+      }
+    }
+  }
+  return status;
+}
+
+static mq_status finish_outputs(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
+  mq_status status = MQ_OK;
+  for (int i = 0; i < node->n_outputs && status == MQ_OK; i++) {
+    if (node->outputs[i] && c->place_of[node->outputs[i]->index] >= 0) {
+      status = finish_value(c, node->outputs[i], err);
+    }
+  }
+  return status;
+}
+
+static void mark_chain_done(struct engine_compiler *c, const struct engine_chain *chain) {
+  for (size_t i = chain->head->index; i <= chain->tail->index; i++) {
+    if (c->chains[i] == chain) {
+      c->is_done[i] = true;
+    }
+  }
+}
+
+static mq_status compile_nodes(struct engine_compiler *c, struct mq_err *err) {
+  mq_status status = MQ_OK;
+  for (size_t i = 0; i < c->graph->n_nodes && status == MQ_OK; i++) {
+    const struct mq_node *node = c->graph->nodes[i];
+    const struct engine_chain *chain = c->chains[i];
+    if (node->op == MQ_OP_NONE || c->is_done[i] || (chain && chain->tail != node)) {
+      continue;
+    }
+    if (chain) {
+      mark_chain_done(c, chain);
+    }
+    status = compile_node(c, chain ? chain->head : node, err);
+    if (status == MQ_OK) {
+      status = finish_outputs(c, node, err);
+    }
+  }
+  return status;
+}
+
+/* A rank-4 input that is only transposed from N H W C lies row-major, so that the transpose is a view onto
+ * channels last. */
+static bool is_nhwc_input(const struct mq_value *value) {
+  static const int expected[4] = {0, 3, 1, 2};
+  bool is_nhwc = value->shape.rank == 4 && value->n_uses > 0;
+  for (size_t u = 0; u < value->n_uses && is_nhwc; u++) {
+    int perm[MQ_MAX_RANK];
+    const struct mq_node *node = value->uses[u].node;
+    is_nhwc = node->op == MQ_OP_Transpose && mq_node_get_perm(perm, node, NULL) == MQ_OK &&
+              memcmp(perm, expected, sizeof expected) == 0;
+  }
+  return is_nhwc;
+}
+
+static mq_status compile_inputs(struct engine_compiler *c, struct mq_err *err) {
+  struct mq_engine *engine = c->engine;
+  const struct mq_graph *graph = c->graph;
+  mq_status status = MQ_OK;
+  for (size_t i = 0; i < graph->n_inputs && status == MQ_OK; i++) {
+    const struct mq_value *value = graph->inputs[i];
+    struct mq_shape shape = engine_shape(c, value);
+    int64_t stride[MQ_MAX_RANK];
+    mq_stride_row_major(stride, &shape);
+    status = engine_new_place(&engine->inputs[i], c, value->dtype, &shape,
+                              is_nhwc_input(value) ? stride : NULL, err);
+    if (status == MQ_OK) {
+      engine_bind(c, value, engine->inputs[i]);
+      engine->buffers[engine->places[engine->inputs[i]].buffer].first_step = -1;
+    }
+  }
+  for (size_t i = 0; i < graph->n_inputs && status == MQ_OK; i++) {
+    status = finish_value(c, graph->inputs[i], err);
+  }
+  return status;
+}
+
+static mq_status compile_outputs(struct engine_compiler *c, struct mq_err *err) {
+  mq_status status = MQ_OK;
+  for (size_t i = 0; i < c->graph->n_outputs && status == MQ_OK; i++) {
+    status = engine_read(&c->engine->outputs[i], c, c->graph->outputs[i], ENGINE_ANY, err);
+    if (status == MQ_OK) {
+      touch(c->engine, c->engine->outputs[i], (int)c->engine->n_steps);
+    }
+  }
+  return status;
+}
+
+static mq_status prepare_compiler(struct engine_compiler *c, struct mq_err *err) {
+  const struct mq_graph *graph = c->graph;
+  struct mq_engine *engine = c->engine;
+  c->place_of = mq_arena_alloc(&c->arena, graph->n_values, sizeof *c->place_of);
+  c->is_tapped = mq_arena_alloc(&c->arena, graph->n_values, sizeof *c->is_tapped);
+  c->is_done = mq_arena_alloc(&c->arena, graph->n_nodes, sizeof *c->is_done);
+  c->chains = mq_arena_alloc(&c->arena, graph->n_nodes, sizeof *c->chains);
+  engine->inputs = mq_arena_alloc(&engine->arena, graph->n_inputs, sizeof(int));
+  engine->outputs = mq_arena_alloc(&engine->arena, graph->n_outputs, sizeof(int));
+  if (!c->place_of || !c->is_tapped || !c->is_done || !c->chains || !engine->inputs || !engine->outputs) {
+    return mq_fail_memory(err, "engine compiler");
+  }
+  engine->n_inputs = graph->n_inputs;
+  engine->n_outputs = graph->n_outputs;
+  for (size_t i = 0; i < graph->n_values; i++) {
+    c->place_of[i] = -1;
+  }
+  for (size_t i = 0; i < c->options->n_taps; i++) {
+    c->is_tapped[c->options->taps[i]->index] = true;
+  }
+  return MQ_OK;
+}
+
+mq_status engine_compile(struct mq_engine *engine, const struct mq_graph *graph,
+                         const struct mq_engine_options *options, struct mq_err *err) {
+  struct engine_compiler c = {
+      .engine = engine,
+      .graph = graph,
+      .options = options,
+      .images = options->slice_images > 0 ? options->slice_images : 8,
+  };
+  mq_arena_init(&c.arena, 0);
+  mq_status status = prepare_compiler(&c, err);
+  if (status == MQ_OK) {
+    status = engine_find_chains(&c, err);
+  }
+  if (status == MQ_OK) {
+    status = compile_inputs(&c, err);
+  }
+  if (status == MQ_OK) {
+    status = compile_nodes(&c, err);
+  }
+  if (status == MQ_OK) {
+    status = compile_outputs(&c, err);
+  }
+  mq_arena_deinit(&c.arena);
+  return status;
+}

@@ -1,0 +1,113 @@
+/* Concat and Gather: parts copied into the places they get in the output. */
+#include <string.h>
+
+#include "engine/compile.h"
+
+static void *element_at(const struct mq_tensor *tensor, int64_t offset) {
+  return (char *)tensor->data + offset * (int64_t)mq_dtype_get(tensor->dtype)->bytes;
+}
+
+/* ---- Concat ----------------------------------------------------------------------------------------------
+ */
+struct axis_state {
+  int axis;
+};
+
+static mq_status forward_concat(const struct engine_step *step, struct engine_frame *frame,
+                                struct mq_err *err) {
+  (void)err;
+  const struct axis_state *state = step->state;
+  const struct mq_tensor *y = engine_output(step, frame, 0);
+  int64_t start = 0;
+  for (int i = 0; i < step->n_inputs; i++) {
+    const struct mq_tensor *x = engine_input(step, frame, i);
+    struct mq_tensor part = *y;
+    part.shape = x->shape;
+    part.data = element_at(y, start * y->stride[state->axis]);
+    engine_copy(&part, x);
+    start += x->shape.dim[state->axis];
+  }
+  return MQ_OK;
+}
+
+static mq_status compile_concat(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
+  void *block, *list;
+  int y;
+  mq_status status = engine_alloc(&block, c, 1, sizeof(struct axis_state), err);
+  if (status == MQ_OK) {
+    status = engine_alloc(&list, c, (size_t)node->n_inputs, sizeof(int), err);
+  }
+  if (status != MQ_OK) {
+    return status;
+  }
+  struct axis_state *state = block;
+  int *inputs = list;
+  status = mq_node_get_axis(&state->axis, node, 1, node->outputs[0]->shape.rank, err);
+  for (int i = 0; i < node->n_inputs && status == MQ_OK; i++) {
+    status = engine_read(&inputs[i], c, node->inputs[i], ENGINE_ANY, err);
+  }
+  if (status == MQ_OK) {
+    status = engine_new_output(&y, c, node, 0, NULL, err);
+  }
+  return status == MQ_OK ? engine_emit_simple(c, forward_concat, state, inputs, node->n_inputs, y, err)
+                         : status;
+}
+
+const struct engine_op engine_op_Concat = {compile_concat, forward_concat};
+
+/* ---- Gather
+ * ------------------------------------------------------------------------------------------------ */
+/* Copies plane `index` of x along the axis to plane j of y, where y's index dimensions count as one. */
+static void copy_plane(const struct mq_tensor *y, int64_t j, int index_rank, const struct mq_tensor *x,
+                       int64_t index, int axis) {
+  struct mq_tensor from = *x, to = *x;
+  for (int i = 0; i < x->shape.rank; i++) {
+    to.stride[i] = y->stride[i < axis ? i : i + index_rank - 1];
+  }
+  from.shape.dim[axis] = to.shape.dim[axis] = 1;
+  int64_t step = index_rank ? y->stride[axis + index_rank - 1] : 0;
+  from.data = element_at(x, index * x->stride[axis]);
+  to.data = element_at(y, j * step);
+  to.stride[axis] = 1;
+  engine_copy(&to, &from);
+}
+
+static mq_status forward_gather(const struct engine_step *step, struct engine_frame *frame,
+                                struct mq_err *err) {
+  const struct axis_state *state = step->state;
+  const struct mq_tensor *x = engine_input(step, frame, 0), *indices = engine_input(step, frame, 1);
+  int64_t n = mq_shape_count(&indices->shape), size = x->shape.dim[state->axis];
+  for (int64_t j = 0; j < n; j++) {
+    int64_t index = mq_tensor_get_int(indices, j);
+    if (index < -size || index >= size) {
+      return mq_fail(err, MQ_BAD_INPUT, "Gather: index %lld, expected %lld to %lld", (long long)index,
+                     (long long)-size, (long long)size - 1);
+    }
+    copy_plane(engine_output(step, frame, 0), j, indices->shape.rank, x, index < 0 ? index + size : index,
+               state->axis);
+  }
+  return MQ_OK;
+}
+
+static mq_status compile_gather(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
+  void *block;
+  int inputs[2], y;
+  int64_t stride[MQ_MAX_RANK];
+  struct mq_shape shape = engine_shape(c, node->outputs[0]);
+  mq_stride_row_major(stride, &shape);
+  mq_status status = engine_alloc(&block, c, 1, sizeof(struct axis_state), err);
+  if (status != MQ_OK) {
+    return status;
+  }
+  struct axis_state *state = block;
+  status = mq_node_get_axis(&state->axis, node, 0, node->inputs[0]->shape.rank, err);
+  for (int i = 0; i < 2 && status == MQ_OK; i++) {
+    status = engine_read(&inputs[i], c, node->inputs[i], ENGINE_ANY, err);
+  }
+  if (status == MQ_OK) {
+    status = engine_new_output(&y, c, node, 0, stride, err);
+  }
+  return status == MQ_OK ? engine_emit_simple(c, forward_gather, state, inputs, 2, y, err) : status;
+}
+
+const struct engine_op engine_op_Gather = {compile_gather, forward_gather};

@@ -1,0 +1,181 @@
+/* Functions of one or two tensors, element by element; the result lies as its operand does. */
+#include <math.h>
+
+#include "engine/compile.h"
+
+static mq_status compile_in_place(struct engine_compiler *c, const struct mq_node *node, const void *state,
+                                  struct mq_err *err) {
+  int x, y;
+  mq_status status = engine_read_float(&x, c, node, 0, ENGINE_DENSE, err);
+  if (status == MQ_OK) {
+    status = engine_like(&y, c, x, err);
+  }
+  if (status != MQ_OK) {
+    return status;
+  }
+  engine_bind(c, node->outputs[0], y);
+  return engine_emit_simple(c, engine_op_get(node->op)->forward, state, &x, 1, y, err);
+}
+
+/* ---- Relu, Clip ------------------------------------------------------------------------------------------
+ */
+struct clip_state {
+  float lo, hi;
+};
+
+static mq_status forward_clip(const struct engine_step *step, struct engine_frame *frame,
+                              struct mq_err *err) {
+  (void)err;
+  const struct clip_state *clip = step->state;
+  const struct mq_tensor *x = engine_input(step, frame, 0);
+  mq_loop_clip(engine_output(step, frame, 0)->data, x->data, mq_shape_count(&x->shape), clip->lo, clip->hi);
+  return MQ_OK;
+}
+
+static mq_status compile_clip(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
+  void *state;
+  mq_status status = engine_alloc(&state, c, 1, sizeof(struct clip_state), err);
+  struct clip_state *clip = state;
+  if (status == MQ_OK) {
+    status = mq_node_get_clip(&clip->lo, &clip->hi, node, err);
+  }
+  return status == MQ_OK ? compile_in_place(c, node, clip, err) : status;
+}
+
+const struct engine_op engine_op_Relu = {compile_clip, forward_clip};
+const struct engine_op engine_op_Clip = {compile_clip, forward_clip};
+
+/* ---- Sigmoid and its kind
+ * ---------------------------------------------------------------------------------- */
+struct unary_state {
+  mq_unary unary;
+  float alpha, beta;
+};
+
+static mq_status forward_unary(const struct engine_step *step, struct engine_frame *frame,
+                               struct mq_err *err) {
+  (void)err;
+  const struct unary_state *s = step->state;
+  const struct mq_tensor *x = engine_input(step, frame, 0);
+  mq_loop_unary(engine_output(step, frame, 0)->data, x->data, mq_shape_count(&x->shape), s->unary, s->alpha,
+                s->beta);
+  return MQ_OK;
+}
+
+static mq_status compile_unary(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
+  static const struct {
+    mq_op op;
+    struct unary_state fallback;
+  } table[] = {
+      {MQ_OP_Sigmoid, {MQ_UNARY_SIGMOID, 0, 0}},
+      {MQ_OP_HardSigmoid, {MQ_UNARY_HARD_SIGMOID, 0.2f, 0.5f}},
+      {MQ_OP_HardSwish, {MQ_UNARY_HARD_SWISH, 0, 0}},
+      {MQ_OP_LeakyRelu, {MQ_UNARY_LEAKY_RELU, 0.01f, 0}},
+  };
+  void *block;
+  mq_status status = engine_alloc(&block, c, 1, sizeof(struct unary_state), err);
+  if (status != MQ_OK) {
+    return status;
+  }
+  struct unary_state *state = block;
+  for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+    if (table[i].op == node->op) {
+      *state = table[i].fallback;
+    }
+  }
+  status = mq_node_get_float(&state->alpha, node, "alpha", state->alpha, err);
+  if (status == MQ_OK) {
+    status = mq_node_get_float(&state->beta, node, "beta", state->beta, err);
+  }
+  return status == MQ_OK ? compile_in_place(c, node, state, err) : status;
+}
+
+const struct engine_op engine_op_Sigmoid = {compile_unary, forward_unary};
+const struct engine_op engine_op_HardSigmoid = {compile_unary, forward_unary};
+const struct engine_op engine_op_HardSwish = {compile_unary, forward_unary};
+const struct engine_op engine_op_LeakyRelu = {compile_unary, forward_unary};
+
+/* ---- Two tensors, broadcast
+ * --------------------------------------------------------------------------------- */
+struct binary_state {
+  mq_binary binary;
+};
+
+static mq_status forward_binary(const struct engine_step *step, struct engine_frame *frame,
+                                struct mq_err *err) {
+  (void)err;
+  const struct binary_state *s = step->state;
+  mq_binary_forward(engine_output(step, frame, 0), engine_input(step, frame, 0), engine_input(step, frame, 1),
+                    s->binary);
+  return MQ_OK;
+}
+
+/* Operands that lie alike and without gaps are one long run. */
+static mq_status forward_add(const struct engine_step *step, struct engine_frame *frame, struct mq_err *err) {
+  (void)err;
+  const struct mq_tensor *a = engine_input(step, frame, 0);
+  mq_loop_add(engine_output(step, frame, 0)->data, a->data, engine_input(step, frame, 1)->data,
+              mq_shape_count(&a->shape), -INFINITY, INFINITY);
+  return MQ_OK;
+}
+
+static bool lie_alike(const struct mq_tensor *a, const struct mq_tensor *b) {
+  bool is_alike = mq_shape_equal(&a->shape, &b->shape) && engine_is_dense(a) && engine_is_dense(b);
+  for (int i = 0; i < a->shape.rank && is_alike; i++) {
+    is_alike = a->shape.dim[i] == 1 || a->stride[i] == b->stride[i];
+  }
+  return is_alike;
+}
+
+/* The result lies over an operand of its shape where that is free, else like the first such operand. */
+static mq_status binary_output(int *y, struct engine_compiler *c, const struct mq_node *node,
+                               const int operands[2], struct mq_err *err) {
+  struct mq_shape shape = engine_shape(c, node->outputs[0]);
+  const struct engine_place *places = c->engine->places;
+  const struct mq_tensor a = places[operands[0]].tensor, b = places[operands[1]].tensor;
+  bool may_overlap = places[operands[0]].buffer != places[operands[1]].buffer;
+  const int64_t *stride = NULL;
+  for (int i = 0; i < 2; i++) {
+    const struct mq_tensor *t = i == 0 ? &a : &b;
+    if (!mq_shape_equal(&t->shape, &shape) || !engine_is_dense(t)) {
+      continue;
+    }
+    if (may_overlap && lie_alike(&a, &b) && engine_can_overwrite(c, operands[i])) {
+      mq_status status = engine_new_view(y, c, operands[i], t, 0, err);
+      engine_bind(c, node->outputs[0], *y);
+      return status;
+    }
+    stride = stride ? stride : t->stride;
+  }
+  return engine_new_output(y, c, node, 0, stride, err);
+}
+
+static mq_status compile_binary(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
+  static const mq_binary binaries[MQ_OP_COUNT] = {
+      [MQ_OP_Add] = MQ_BINARY_ADD, [MQ_OP_Sub] = MQ_BINARY_SUB,     [MQ_OP_Mul] = MQ_BINARY_MUL,
+      [MQ_OP_Div] = MQ_BINARY_DIV, [MQ_OP_PRelu] = MQ_BINARY_PRELU,
+  };
+  int operands[2], y;
+  void *block;
+  mq_status status = engine_alloc(&block, c, 1, sizeof(struct binary_state), err);
+  for (int i = 0; i < 2 && status == MQ_OK; i++) {
+    status = engine_read_float(&operands[i], c, node, i, ENGINE_ANY, err);
+  }
+  if (status == MQ_OK) {
+    status = binary_output(&y, c, node, operands, err);
+  }
+  if (status != MQ_OK) {
+    return status;
+  }
+  struct binary_state *state = block;
+  state->binary = binaries[node->op];
+  bool is_run =
+      node->op == MQ_OP_Add && lie_alike(engine_tensor(c, operands[0]), engine_tensor(c, operands[1]));
+  return engine_emit_simple(c, is_run ? forward_add : forward_binary, state, operands, 2, y, err);
+}
+
+const struct engine_op engine_op_Add = {compile_binary, forward_binary};
+const struct engine_op engine_op_Sub = {compile_binary, forward_binary};
+const struct engine_op engine_op_Mul = {compile_binary, forward_binary};
+const struct engine_op engine_op_Div = {compile_binary, forward_binary};
+const struct engine_op engine_op_PRelu = {compile_binary, forward_binary};

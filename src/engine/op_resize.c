@@ -1,0 +1,242 @@
+/* Resize: one pass per axis that changes; each output plane is a weighted sum of input planes. */
+#include <math.h>
+#include <string.h>
+
+#include "engine/compile.h"
+
+struct resample_state {
+  int axis;
+  int64_t n_out, n_taps;
+  const int64_t *index; /* n_out x n_taps planes of the input */
+  const float *weight;  /* n_out x n_taps */
+  const float *fixed;   /* n_out: the value of planes outside (tf_crop_and_resize), NAN: computed; or NULL */
+};
+
+/* ---- Coordinates and weights, as ONNX defines them
+ * --------------------------------------------------------- */
+static double original_coordinate(const struct mq_resize *r, int axis, int64_t o, int64_t n_in) {
+  double scale = r->scale[axis], x = (double)o, in = (double)n_in, out = scale * in;
+  double start = r->roi_start[axis], end = r->roi_end[axis];
+  switch (r->coordinates) {
+    case MQ_COORDINATES_HALF_PIXEL:
+      return (x + 0.5) / scale - 0.5;
+    case MQ_COORDINATES_HALF_PIXEL_SYMMETRIC:
+      return in / 2 * (1 - (double)r->size[axis] / out) + (x + 0.5) / scale - 0.5;
+    case MQ_COORDINATES_PYTORCH_HALF_PIXEL:
+      return r->size[axis] > 1 ? (x + 0.5) / scale - 0.5 : 0;
+    case MQ_COORDINATES_ALIGN_CORNERS:
+      return r->size[axis] > 1 ? x * (in - 1) / (out - 1) : 0;
+    case MQ_COORDINATES_ASYMMETRIC:
+      return x / scale;
+    case MQ_COORDINATES_TF_HALF_PIXEL_FOR_NN:
+      return (x + 0.5) / scale;
+    case MQ_COORDINATES_TF_CROP_AND_RESIZE:
+      return r->size[axis] > 1 ? start * (in - 1) + x * (end - start) * (in - 1) / (double)(r->size[axis] - 1)
+                               : 0.5 * (start + end) * (in - 1);
+  }
+  return x;
+}
+
+static double nearest(double x, mq_resize_nearest mode) {
+  switch (mode) {
+    case MQ_NEAREST_ROUND_PREFER_FLOOR:
+      return ceil(x - 0.5);
+    case MQ_NEAREST_ROUND_PREFER_CEIL:
+      return floor(x + 0.5);
+    case MQ_NEAREST_FLOOR:
+      return floor(x);
+    case MQ_NEAREST_CEIL:
+      return ceil(x);
+  }
+  return x;
+}
+
+/* Keys' cubic kernel with parameter a, or the triangle. */
+static double kernel_at(const struct mq_resize *r, double d) {
+  double a = (double)r->cubic_a;
+  d = fabs(d);
+  if (r->mode == MQ_RESIZE_LINEAR) {
+    return d < 1 ? 1 - d : 0;
+  }
+  if (d <= 1) {
+    return ((a + 2) * d - (a + 3)) * d * d + 1;
+  }
+  return d < 2 ? ((a * d - 5 * a) * d + 8 * a) * d - 4 * a : 0;
+}
+
+/* With antialias the kernel is stretched when the image shrinks. */
+static double kernel_scale(const struct mq_resize *r, int axis) {
+  return r->antialias && r->scale[axis] < 1 ? r->scale[axis] : 1;
+}
+
+static int64_t first_tap(const struct mq_resize *r, int axis) {
+  double radius = r->mode == MQ_RESIZE_CUBIC ? 2 : 1;
+  return (int64_t)floor(-radius / kernel_scale(r, axis)) + 1;
+}
+
+static int64_t clamp_index(int64_t i, int64_t n) {
+  return i < 0 ? 0 : i >= n ? n - 1 : i;
+}
+
+static void set_taps(int64_t *index, float *weight, const struct mq_resize *r, int axis, double x,
+                     int64_t n_in) {
+  if (r->mode == MQ_RESIZE_NEAREST) {
+    *index = clamp_index((int64_t)nearest(x, r->nearest), n_in);
+    *weight = 1;
+    return;
+  }
+  int64_t first = first_tap(r, axis), n_taps = 2 - 2 * first, base = (int64_t)floor(x);
+  double ratio = x - floor(x), sum = 0, stretch = kernel_scale(r, axis);
+  for (int pass = 0; pass < 2; pass++) { /* the sum first, then the normalised weights */
+    for (int64_t t = 0; t < n_taps; t++) {
+      int64_t i = base + first + t;
+      bool is_excluded = r->exclude_outside && (i < 0 || i >= n_in);
+      double w = is_excluded ? 0 : kernel_at(r, ((double)(first + t) - ratio) * stretch);
+      if (pass == 0) {
+        sum += w;
+      } else {
+        index[t] = clamp_index(i, n_in);
+        weight[t] = (float)(w / sum);
+      }
+    }
+  }
+}
+
+static mq_status create_state(const struct resample_state **state_out, struct engine_compiler *c,
+                              const struct mq_resize *r, int axis, int64_t n_in, struct mq_err *err) {
+  int64_t n_out = r->size[axis], n_taps = r->mode == MQ_RESIZE_NEAREST ? 1 : 2 - 2 * first_tap(r, axis);
+  bool is_crop = r->coordinates == MQ_COORDINATES_TF_CROP_AND_RESIZE;
+  void *block, *index, *weight, *fixed = NULL;
+  mq_status status = engine_alloc(&block, c, 1, sizeof **state_out, err);
+  if (status == MQ_OK) {
+    status = engine_alloc(&index, c, (size_t)n_out, (size_t)n_taps * sizeof(int64_t), err);
+  }
+  if (status == MQ_OK) {
+    status = engine_alloc(&weight, c, (size_t)n_out, (size_t)n_taps * sizeof(float), err);
+  }
+  if (status == MQ_OK && is_crop) {
+    status = engine_alloc(&fixed, c, (size_t)n_out, sizeof(float), err);
+  }
+  if (status != MQ_OK) {
+    return status;
+  }
+  for (int64_t o = 0; o < n_out; o++) {
+    double x = original_coordinate(r, axis, o, n_in);
+    set_taps((int64_t *)index + o * n_taps, (float *)weight + o * n_taps, r, axis, x, n_in);
+    if (is_crop) {
+      ((float *)fixed)[o] = x < 0 || x > (double)(n_in - 1) ? r->extrapolation_value : NAN;
+    }
+  }
+  struct resample_state *state = block;
+  *state = (struct resample_state){
+      .axis = axis, .n_out = n_out, .n_taps = n_taps, .index = index, .weight = weight, .fixed = fixed};
+  *state_out = state;
+  return MQ_OK;
+}
+
+/* ---- One pass
+ * ------------------------------------------------------------------------------------------------ */
+struct run {
+  int64_t n, x_step, y_step;
+};
+
+static void sum_run(float *y, const float *x, const struct run *run, const struct resample_state *s,
+                    int64_t o, int64_t plane_stride) {
+  const int64_t *index = s->index + o * s->n_taps;
+  const float *weight = s->weight + o * s->n_taps;
+  if (s->fixed && !isnan(s->fixed[o])) {
+    for (int64_t i = 0; i < run->n; i++) {
+      y[i * run->y_step] = s->fixed[o];
+    }
+    return;
+  }
+  const float *first = x + index[0] * plane_stride;
+  for (int64_t i = 0; i < run->n; i++) {
+    y[i * run->y_step] = weight[0] * first[i * run->x_step];
+  }
+  for (int64_t t = 1; t < s->n_taps; t++) {
+    const float *plane = x + index[t] * plane_stride;
+    for (int64_t i = 0; i < run->n; i++) {
+      y[i * run->y_step] += weight[t] * plane[i * run->x_step];
+    }
+  }
+}
+
+/* The dimension with the smallest stride in y, other than the axis. */
+static int inner_dim(const struct mq_tensor *y, int axis) {
+  int inner = -1;
+  for (int i = 0; i < y->shape.rank; i++) {
+    if (i != axis && y->shape.dim[i] > 1 && (inner < 0 || y->stride[i] < y->stride[inner])) {
+      inner = i;
+    }
+  }
+  return inner;
+}
+
+static mq_status forward_resample(const struct engine_step *step, struct engine_frame *frame,
+                                  struct mq_err *err) {
+  (void)err;
+  const struct resample_state *s = step->state;
+  const struct mq_tensor *x = engine_input(step, frame, 0), *y = engine_output(step, frame, 0);
+  int inner = inner_dim(y, s->axis);
+  struct run run = {.n = 1, .x_step = 1, .y_step = 1};
+  if (inner >= 0) {
+    run = (struct run){y->shape.dim[inner], x->stride[inner], y->stride[inner]};
+  }
+  int64_t position[MQ_MAX_RANK] = {0}, n_runs = mq_shape_count(&y->shape) / run.n;
+  for (int64_t r = 0; r < n_runs; r++) {
+    int64_t x_offset = 0, y_offset = 0;
+    for (int i = 0; i < y->shape.rank; i++) {
+      x_offset += i == s->axis ? 0 : position[i] * x->stride[i];
+      y_offset += position[i] * y->stride[i];
+    }
+    sum_run((float *)y->data + y_offset, (const float *)x->data + x_offset, &run, s, position[s->axis],
+            x->stride[s->axis]);
+    for (int i = y->shape.rank - 1; i >= 0; i--) {
+      if (i != inner && ++position[i] < y->shape.dim[i]) {
+        break;
+      }
+      position[i] = 0;
+    }
+  }
+  return MQ_OK;
+}
+
+static bool is_unchanged(const struct mq_resize *r, int axis, int64_t n_in) {
+  return r->size[axis] == n_in && r->scale[axis] == 1.0 &&
+         (r->coordinates != MQ_COORDINATES_TF_CROP_AND_RESIZE ||
+          (r->roi_start[axis] == 0 && r->roi_end[axis] == 1));
+}
+
+static mq_status compile_resize(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
+  struct mq_resize r;
+  int x;
+  mq_status status = mq_node_get_resize(&r, node, err);
+  if (status == MQ_OK) {
+    status = engine_read_float(&x, c, node, 0, ENGINE_ANY, err);
+  }
+  for (int axis = r.rank - 1; axis >= 0 && status == MQ_OK; axis--) {
+    struct mq_shape shape = engine_tensor(c, x)->shape;
+    if (shape.dim[axis] == 0 || node->inputs[0]->shape.dim[axis] == MQ_DIM_BATCH ||
+        is_unchanged(&r, axis, shape.dim[axis])) {
+      continue;
+    }
+    const struct resample_state *state;
+    int y = -1;
+    status = create_state(&state, c, &r, axis, shape.dim[axis], err);
+    if (status == MQ_OK) {
+      shape.dim[axis] = r.size[axis];
+      status = engine_new_place(&y, c, MQ_F32, &shape, NULL, err);
+    }
+    if (status == MQ_OK) {
+      status = engine_emit_simple(c, forward_resample, state, &x, 1, y, err);
+    }
+    x = y;
+  }
+  if (status == MQ_OK) {
+    engine_bind(c, node->outputs[0], x);
+  }
+  return status;
+}
+
+const struct engine_op engine_op_Resize = {compile_resize, forward_resample};
