@@ -39,6 +39,14 @@ mq_status mq_onnx_read_attributes(struct mq_onnx_reader *reader, struct mq_node 
 /* An attribute's type; deduced from the field in use where old files leave it out. */
 Onnx__AttributeProto__AttributeType mq_onnx_attribute_type(const Onnx__AttributeProto *attribute);
 
+/* INT64_MIN in a file means "as low as possible" (the start of a slice); in the graph it is MQ_DIM_BATCH, so
+ * it becomes INT64_MIN + 1, which is as low. */
+static inline void mq_onnx_avoid_batch(int64_t *ints, size_t n) {
+  for (size_t i = 0; i < n; i++) {
+    ints[i] += ints[i] == MQ_DIM_BATCH;
+  }
+}
+
 /* Absent strings are NULL in protobuf-c. */
 static inline const char *mq_onnx_text(const char *text) {
   return text ? text : "";

@@ -130,6 +130,7 @@ static mq_status read_attribute(struct mq_onnx_reader *reader, struct mq_node *n
     case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOATS:
       return mq_node_set_floats(graph, node, name, a->floats, a->n_floats, err);
     case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INTS:
+      mq_onnx_avoid_batch(a->ints, a->n_ints);
       return mq_node_set_ints(graph, node, name, a->ints, a->n_ints, err);
     default:
       return mq_fail(err, MQ_BAD_INPUT,

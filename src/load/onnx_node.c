@@ -37,7 +37,11 @@ static mq_status add_ints(struct mq_onnx_reader *reader, const char *name, const
   struct mq_shape shape = {.rank = rank, .dim = {(int64_t)n}};
   int64_t none = 0;
   struct mq_tensor view = mq_tensor_view((void *)(uintptr_t)(n ? ints : &none), MQ_I64, &shape, NULL);
-  return mq_graph_add_constant(&value, reader->graph, name, &view, err);
+  mq_status status = mq_graph_add_constant(&value, reader->graph, name, &view, err);
+  if (status == MQ_OK) {
+    mq_onnx_avoid_batch(value->constant->data, n);
+  }
+  return status;
 }
 
 static mq_status add_constant(struct mq_onnx_reader *reader, const char *name, const Onnx__AttributeProto *a,

@@ -39,6 +39,9 @@ mq_status mq_onnx_add_tensor(struct mq_onnx_reader *reader, const char *name, On
   if (status == MQ_OK) {
     status = mq_graph_add_constant(&value, reader->graph, name, &tensor, err);
   }
+  if (status == MQ_OK && tensor.dtype == MQ_I64) {
+    mq_onnx_avoid_batch(value->constant->data, (size_t)mq_shape_count(&tensor.shape));
+  }
   mq_tensor_deinit(&tensor);
   mq_onnx_message_drop_raw(&reader->message, proto);
   return status;

@@ -1,0 +1,231 @@
+/* Graph to ModelProto to file. The bytes depend on the graph only. */
+#include "load/onnx_write.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "load/tensor_proto.h"
+
+/* The IR version that came with an opset (ONNX's table of releases), at least 4: from then on initializers
+ * need not be listed as inputs. */
+static int64_t ir_version(int opset) {
+  return opset <= 9    ? 4
+         : opset == 10 ? 5
+         : opset == 11 ? 6
+         : opset <= 14 ? 7
+         : opset <= 18 ? 8
+         : opset <= 20 ? 9
+         : opset <= 22 ? 10
+         : opset == 23 ? 11
+         : opset == 24 ? 12
+                       : 13;
+}
+
+/* Arrays of pointers grow by doubling; the old ones stay in the arena. */
+static bool grow(struct mq_arena *arena, void ***items, size_t n, size_t *capacity) {
+  if (n < *capacity) {
+    return true;
+  }
+  size_t larger = *capacity ? *capacity * 2 : 64;
+  void **array = mq_arena_alloc(arena, larger, sizeof *array);
+  if (!array) {
+    return false;
+  }
+  if (n > 0) {
+    memcpy(array, *items, n * sizeof *array);
+  }
+  *items = array;
+  *capacity = larger;
+  return true;
+}
+
+mq_status mq_onnx_append_node(struct mq_onnx_writer *writer, Onnx__NodeProto *node, struct mq_err *err) {
+  void **items = (void **)writer->proto->node;
+  if (!grow(&writer->arena, &items, writer->proto->n_node, &writer->capacity_nodes)) {
+    return mq_fail_memory(err, "nodes of an ONNX model");
+  }
+  writer->proto->node = (Onnx__NodeProto **)items;
+  writer->proto->node[writer->proto->n_node++] = node;
+  return MQ_OK;
+}
+
+mq_status mq_onnx_new_tensor(Onnx__TensorProto **proto, struct mq_onnx_writer *writer, const char *name,
+                             const struct mq_tensor *tensor, struct mq_err *err) {
+  Onnx__TensorProto *t = mq_arena_alloc(&writer->arena, 1, sizeof *t);
+  int64_t *dims = mq_arena_alloc(&writer->arena, MQ_MAX_RANK, sizeof *dims);
+  if (!t || !dims) {
+    return mq_fail_memory(err, "tensor of an ONNX model");
+  }
+  onnx__tensor_proto__init(t);
+  t->n_dims = (size_t)tensor->shape.rank;
+  t->dims = memcpy(dims, tensor->shape.dim, t->n_dims * sizeof *dims);
+  t->has_data_type = 1;
+  t->data_type = mq_onnx_type_of(tensor->dtype);
+  t->name = (char *)(uintptr_t)name;
+  t->has_raw_data = 1;
+  t->raw_data = (ProtobufCBinaryData){
+      .len = (size_t)mq_shape_count(&tensor->shape) * mq_dtype_get(tensor->dtype)->bytes,
+      .data = tensor->data,
+  };
+  *proto = t;
+  return MQ_OK;
+}
+
+mq_status mq_onnx_append_tensor(struct mq_onnx_writer *writer, const char *name,
+                                const struct mq_tensor *tensor, struct mq_err *err) {
+  Onnx__TensorProto *proto;
+  mq_status status = mq_onnx_new_tensor(&proto, writer, name, tensor, err);
+  if (status != MQ_OK) {
+    return status;
+  }
+  void **items = (void **)writer->proto->initializer;
+  if (!grow(&writer->arena, &items, writer->proto->n_initializer, &writer->capacity_initializers)) {
+    return mq_fail_memory(err, "initializers of an ONNX model");
+  }
+  writer->proto->initializer = (Onnx__TensorProto **)items;
+  writer->proto->initializer[writer->proto->n_initializer++] = proto;
+  return MQ_OK;
+}
+
+static mq_status write_constants(struct mq_onnx_writer *writer, struct mq_err *err) {
+  mq_status status = MQ_OK;
+  for (size_t i = 0; i < writer->graph->n_values && status == MQ_OK; i++) {
+    const struct mq_value *value = writer->graph->values[i];
+    if (!value->constant || (value->n_uses == 0 && !value->is_output)) {
+      continue;
+    }
+    status = mq_onnx_has_batch(value) ? mq_onnx_write_batch_constant(writer, value, err)
+                                      : mq_onnx_append_tensor(writer, value->name, value->constant, err);
+  }
+  return status;
+}
+
+static bool set_dims(Onnx__TensorShapeProto *shape, struct mq_arena *arena, const struct mq_shape *from) {
+  shape->n_dim = (size_t)from->rank;
+  shape->dim = mq_arena_alloc(arena, shape->n_dim + 1, sizeof *shape->dim);
+  for (int i = 0; shape->dim && i < from->rank; i++) {
+    Onnx__TensorShapeProto__Dimension *dim = mq_arena_alloc(arena, 1, sizeof *dim);
+    if (!dim) {
+      return false;
+    }
+    onnx__tensor_shape_proto__dimension__init(dim);
+    if (from->dim[i] == MQ_DIM_BATCH) {
+      dim->value_case = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM;
+      dim->dim_param = (char *)(uintptr_t) "N";
+    } else {
+      dim->value_case = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
+      dim->dim_value = from->dim[i];
+    }
+    shape->dim[i] = dim;
+  }
+  return shape->dim != NULL;
+}
+
+static Onnx__ValueInfoProto *make_info(struct mq_arena *arena, const struct mq_value *value) {
+  Onnx__ValueInfoProto *info = mq_arena_alloc(arena, 1, sizeof *info);
+  Onnx__TypeProto *type = mq_arena_alloc(arena, 1, sizeof *type);
+  Onnx__TypeProto__Tensor *tensor = mq_arena_alloc(arena, 1, sizeof *tensor);
+  Onnx__TensorShapeProto *shape = mq_arena_alloc(arena, 1, sizeof *shape);
+  if (!info || !type || !tensor || !shape) {
+    return NULL;
+  }
+  onnx__value_info_proto__init(info);
+  onnx__type_proto__init(type);
+  onnx__type_proto__tensor__init(tensor);
+  onnx__tensor_shape_proto__init(shape);
+  info->name = (char *)(uintptr_t)value->name;
+  info->type = type;
+  type->value_case = ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
+  type->tensor_type = tensor;
+  tensor->has_elem_type = 1;
+  tensor->elem_type = mq_onnx_type_of(value->dtype);
+  tensor->shape = shape;
+  return set_dims(shape, arena, &value->shape) ? info : NULL;
+}
+
+static mq_status write_infos(Onnx__ValueInfoProto ***infos, size_t *n, struct mq_onnx_writer *writer,
+                             struct mq_value *const *values, size_t n_values, struct mq_err *err) {
+  *n = n_values;
+  *infos = mq_arena_alloc(&writer->arena, n_values + 1, sizeof **infos);
+  for (size_t i = 0; *infos && i < n_values; i++) {
+    (*infos)[i] = make_info(&writer->arena, values[i]);
+    if (!(*infos)[i]) {
+      return mq_fail_memory(err, "inputs and outputs of an ONNX model");
+    }
+  }
+  return *infos ? MQ_OK : mq_fail_memory(err, "inputs and outputs of an ONNX model");
+}
+
+static mq_status build(struct mq_onnx_writer *writer, struct mq_err *err) {
+  const struct mq_graph *graph = writer->graph;
+  Onnx__GraphProto *proto = writer->proto;
+  proto->name = (char *)(uintptr_t) "mqbench";
+  mq_status status = write_infos(&proto->input, &proto->n_input, writer, graph->inputs, graph->n_inputs, err);
+  if (status == MQ_OK) {
+    status = write_infos(&proto->output, &proto->n_output, writer, graph->outputs, graph->n_outputs, err);
+  }
+  if (status == MQ_OK) {
+    status = write_constants(writer, err);
+  }
+  for (size_t i = 0; i < graph->n_nodes && status == MQ_OK; i++) {
+    if (graph->nodes[i]->op != MQ_OP_NONE) {
+      status = mq_onnx_write_node(writer, graph->nodes[i], err);
+    }
+  }
+  return status;
+}
+
+/* protobuf-c packs into this; a failed write shows when the file is committed. */
+struct file_buffer {
+  ProtobufCBuffer base;
+  FILE *file;
+};
+
+static void append(ProtobufCBuffer *buffer, size_t n, const uint8_t *bytes) {
+  struct file_buffer *file_buffer = (struct file_buffer *)buffer;
+  if (n > 0) {
+    (void)!fwrite(bytes, 1, n, file_buffer->file);
+  }
+}
+
+static mq_status pack(const char *path, const Onnx__ModelProto *model, struct mq_err *err) {
+  size_t n = protobuf_c_message_get_packed_size(&model->base);
+  if (n > INT32_MAX) {
+    return mq_fail(err, MQ_BAD_INPUT,
+                   "%s: the model takes %zu bytes, expected at most 2147483647 in one file", path, n);
+  }
+  struct mq_file_out out = {0};
+  mq_status status = mq_file_out_open(&out, path, err);
+  if (status != MQ_OK) {
+    return status;
+  }
+  struct file_buffer buffer = {.base = {.append = append}, .file = out.stream};
+  protobuf_c_message_pack_to_buffer(&model->base, &buffer.base);
+  return mq_file_out_commit(&out, err);
+}
+
+mq_status mq_onnx_write(const char *path, const struct mq_graph *graph, struct mq_err *err) {
+  Onnx__ModelProto model = ONNX__MODEL_PROTO__INIT;
+  Onnx__GraphProto proto = ONNX__GRAPH_PROTO__INIT;
+  Onnx__OperatorSetIdProto opset = ONNX__OPERATOR_SET_ID_PROTO__INIT, *opsets[] = {&opset};
+  struct mq_onnx_writer writer = {.path = path, .graph = graph, .proto = &proto};
+  mq_arena_init(&writer.arena, 0);
+  opset.domain = (char *)(uintptr_t) "";
+  opset.has_version = 1;
+  opset.version = graph->opset;
+  model.has_ir_version = 1;
+  model.ir_version = ir_version(graph->opset);
+  model.producer_name = (char *)(uintptr_t) "mqbench";
+  model.producer_version = (char *)(uintptr_t)MQ_VERSION;
+  model.n_opset_import = 1;
+  model.opset_import = opsets;
+  model.graph = &proto;
+  mq_status status = build(&writer, err);
+  if (status == MQ_OK) {
+    status = pack(path, &model, err);
+  }
+  mq_arena_deinit(&writer.arena);
+  return status;
+}
