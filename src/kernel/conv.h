@@ -8,11 +8,6 @@
 /* Sizes that fit together and into the library's 32-bit loops; the output's shape. */
 mq_status mq_conv_check(struct mq_shape *output, const struct mq_conv_desc *desc,
                         struct mq_err *err) MQ_MUST_CHECK;
-/* At most one ADD, a clip with lo <= hi, affine vectors present. */
-mq_status mq_posts_check(const struct mq_post *posts, int n_posts, const char *what,
-                         struct mq_err *err) MQ_MUST_CHECK;
-bool mq_posts_have_add(const struct mq_post *posts, int n_posts);
-
 /* The name of the implementation behind a prepared kernel, such as "brgconv:avx512_core" (tests, benchmarks).
  */
 const char *mq_conv_implementation(const struct mq_conv *conv);

@@ -1,31 +1,11 @@
 #include <assert.h>
-#include <math.h>
 
 #include "kernel/conv.h"
+#include "kernel/posts.h"
 
 /* oneDNN counts within a tensor with 32-bit integers in places. */
 #define MAX_EXTENT ((int64_t)1 << 24)
 #define MAX_ELEMENTS ((int64_t)INT32_MAX)
-
-mq_status mq_posts_check(const struct mq_post *posts, int n_posts, const char *what, struct mq_err *err) {
-  int n_adds = 0;
-  assert(n_posts >= 0 && n_posts <= MQ_MAX_POSTS);
-  for (int i = 0; i < n_posts; i++) {
-    if (posts[i].kind == MQ_POST_ADD) n_adds++;
-    if (posts[i].kind == MQ_POST_AFFINE) assert(posts[i].gain != NULL && posts[i].shift != NULL);
-    if (posts[i].kind == MQ_POST_CLIP && !(posts[i].lo <= posts[i].hi))
-      return mq_fail(err, MQ_BAD_INPUT, "%s: clip to [%g, %g], expected the lower bound first", what,
-                     (double)posts[i].lo, (double)posts[i].hi);
-  }
-  assert(n_adds <= 1);
-  return MQ_OK;
-}
-
-bool mq_posts_have_add(const struct mq_post *posts, int n_posts) {
-  for (int i = 0; i < n_posts; i++)
-    if (posts[i].kind == MQ_POST_ADD) return true;
-  return false;
-}
 
 static bool is_within(int64_t value, int64_t least) {
   return value >= least && value <= MAX_EXTENT;

@@ -3,6 +3,7 @@
 
 #include "kernel/conv.h"
 #include "kernel/onednn.h"
+#include "kernel/posts.h"
 
 #define MAX_EXTENT ((int64_t)1 << 30)
 
@@ -38,7 +39,8 @@ mq_status mq_matmul_create(struct mq_matmul **matmul, const struct mq_matmul_des
   struct mq_matmul *made = mq_alloc(1, sizeof *made);
   if (made == NULL) return mq_fail_memory(err, "matrix product");
   made->output_bytes = (size_t)(desc->batch * desc->m * desc->n) * sizeof(float);
-  made->has_add = mq_posts_have_add(desc->posts, desc->n_posts);
+  for (int i = 0; i < desc->n_posts; i++)
+    made->has_add |= desc->posts[i].kind == MQ_POST_ADD;
   made->has_weights = desc->weights != NULL;
   status = mq_onednn_matmul_create(&made->op, desc, err);
   if (status != MQ_OK)

@@ -9,14 +9,6 @@ static const struct mq_simd_observe *loops(void) {
   return mq_simd_observe_at(mq_simd_level_used());
 }
 
-void mq_observe_extent(struct mq_extent *extent, const float *x, int64_t n) {
-  loops()->extent(extent, x, n);
-}
-
-void mq_observe_moments(struct mq_moments *moments, const float *x, int64_t n) {
-  loops()->moments(moments, x, n);
-}
-
 void mq_tally_init(struct mq_tally *tally) {
   memset(tally, 0, sizeof *tally);
 }

@@ -5,17 +5,6 @@
 
 #include "mqbench/kernel.h"
 
-struct mq_extent {
-  float min, max; /* meaningless when !is_finite; +inf and -inf of no data */
-  bool is_finite; /* neither NaN nor infinite values */
-};
-void mq_observe_extent(struct mq_extent *extent, const float *x, int64_t n);
-
-struct mq_moments {
-  double sum, sum_abs, sum_square;
-};
-void mq_observe_moments(struct mq_moments *moments, const float *x, int64_t n);
-
 /* Histogram of |x| with equal bins from 0, negative values apart, zeros apart (they are a point mass, and
  * after a ReLU the most frequent value by far). Counts are 16 bits in two tables that take turns, so that a
  * run of values in one bin does not wait for its own stores; zeros go round MQ_TALLY_ZERO_SLOTS slots for the

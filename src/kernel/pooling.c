@@ -1,6 +1,6 @@
-#include "kernel/simd/pooling.h"
+#include <math.h>
 
-#include <assert.h>
+#include "kernel/simd/pooling.h"
 
 #define MAX_EXTENT ((int64_t)1 << 24)
 
@@ -128,7 +128,11 @@ static void pool_pixel(const struct mq_simd_pooling *table, const struct mq_pool
       .row_step = desc->dilation[0] * width * channels,
       .column_step = desc->dilation[1] * channels,
   };
-  if (desc->kind == MQ_POOLING_MAX) {
+  if (rows.n == 0 || columns.n == 0) {
+    /* Dilation can step over a small input altogether. */
+    for (int64_t c = 0; c < channels; c++)
+      y[c] = desc->kind == MQ_POOLING_MAX ? -INFINITY : 0.0f;
+  } else if (desc->kind == MQ_POOLING_MAX) {
     table->max(y, &window, channels);
   } else {
     const bool counts_padding = desc->kind == MQ_POOLING_AVERAGE_WITH_PADDING;

@@ -3,44 +3,11 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernel/simd/values.h"
+
 enum {
   LANES = 32
 };
-
-struct extent_lanes {
-  float lo[LANES], hi[LANES];
-  uint32_t most[LANES]; /* largest bit pattern of |x|: infinity and NaN are above every finite one */
-};
-
-static inline void extent_step(struct extent_lanes *lane, int l, float v) {
-  uint32_t bits;
-  memcpy(&bits, &v, sizeof bits);
-  bits &= 0x7fffffffu;
-  lane->lo[l] = v < lane->lo[l] ? v : lane->lo[l];
-  lane->hi[l] = v > lane->hi[l] ? v : lane->hi[l];
-  lane->most[l] = bits > lane->most[l] ? bits : lane->most[l];
-}
-
-static void extent(struct mq_extent *out, const float *x, int64_t n) {
-  struct extent_lanes lane;
-  for (int l = 0; l < LANES; l++) {
-    lane.lo[l] = INFINITY;
-    lane.hi[l] = -INFINITY;
-    lane.most[l] = 0;
-  }
-  int64_t i = 0;
-  for (; i + LANES <= n; i += LANES)
-    for (int l = 0; l < LANES; l++)
-      extent_step(&lane, l, x[i + l]);
-  for (int l = 0; i + l < n; l++)
-    extent_step(&lane, l, x[i + l]);
-  for (int l = 1; l < LANES; l++) {
-    lane.lo[0] = lane.lo[l] < lane.lo[0] ? lane.lo[l] : lane.lo[0];
-    lane.hi[0] = lane.hi[l] > lane.hi[0] ? lane.hi[l] : lane.hi[0];
-    lane.most[0] = lane.most[l] > lane.most[0] ? lane.most[l] : lane.most[0];
-  }
-  *out = (struct mq_extent){.min = lane.lo[0], .max = lane.hi[0], .is_finite = lane.most[0] < 0x7f800000u};
-}
 
 /* Pairwise over the lanes: always the same tree. */
 static double add_lanes(const double lane[LANES]) {
@@ -50,25 +17,6 @@ static double add_lanes(const double lane[LANES]) {
     for (int l = 0; l < half; l++)
       sum[l] += sum[l + half];
   return sum[0];
-}
-
-static void moments(struct mq_moments *out, const float *x, int64_t n) {
-  double sum[LANES] = {0}, sum_abs[LANES] = {0}, sum_square[LANES] = {0};
-  int64_t i = 0;
-  for (; i + LANES <= n; i += LANES)
-    for (int l = 0; l < LANES; l++) {
-      double v = x[i + l];
-      sum[l] += v;
-      sum_abs[l] += fabs(v);
-      sum_square[l] += v * v;
-    }
-  for (int l = 0; i + l < n; l++) {
-    double v = x[i + l];
-    sum[l] += v;
-    sum_abs[l] += fabs(v);
-    sum_square[l] += v * v;
-  }
-  *out = (struct mq_moments){add_lanes(sum), add_lanes(sum_abs), add_lanes(sum_square)};
 }
 
 enum {
@@ -100,17 +48,8 @@ static void tally(struct mq_tally *out, const float *x, int64_t n, float inverse
   }
 }
 
-/* Half to even for |v| <= 2^22: at 1.5 * 2^23 the spacing of floats is 1. */
-static inline float round_even(float v) {
-  const float shifter = 12582912.0f;
-  return (v + shifter) - shifter;
-}
-
 static inline double square_of_error(float v, float scale, float lo, float hi) {
-  float q = v / scale;
-  q = q < lo ? lo : q;
-  q = q > hi ? hi : q;
-  double e = (double)(v - scale * round_even(q));
+  double e = (double)(v - scale * mq_round_even(mq_clip_value(v / scale, lo, hi)));
   return e * e;
 }
 
@@ -187,8 +126,6 @@ static double sum_weighted_log(const double *weight, const double *value, int64_
 }
 
 const struct mq_simd_observe MQ_SIMD_NAME(mq_simd_observe) = {
-    .extent = extent,
-    .moments = moments,
     .tally = tally,
     .squared_error = squared_error,
     .sum_area = sum_area,

@@ -6,8 +6,6 @@
 #include "kernel/simd.h"
 
 struct mq_simd_observe {
-  void (*extent)(struct mq_extent *extent, const float *x, int64_t n);
-  void (*moments)(struct mq_moments *moments, const float *x, int64_t n);
   void (*tally)(struct mq_tally *tally, const float *x, int64_t n, float inverse_width);
   double (*squared_error)(const float *x, int64_t n, float scale, float lo, float hi);
   double (*sum_area)(const double *count, const double *area, int64_t n_bins, double first, double step,
