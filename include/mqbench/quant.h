@@ -27,6 +27,9 @@ struct mq_scheme {
 
 /* [n, p] of a scheme: signed [-2^(b-1), 2^(b-1)-1], narrow [-(2^(b-1)-1), ..], unsigned [0, 2^b-1]. */
 void mq_scheme_bounds(int32_t *quant_min, int32_t *quant_max, const struct mq_scheme *scheme);
+/* The p of LSQ's rules (s = 2 mean|x| / sqrt(p), gradient scale 1/sqrt(N p)): 2^b-1 for a symmetric scheme on
+ * an unsigned range, else 2^(b-1)-1, whatever the storage. */
+int32_t mq_scheme_norm_max(const struct mq_scheme *scheme, bool is_unsigned);
 mq_status mq_scheme_check(const struct mq_scheme *scheme, bool is_weight, const char *what,
                           struct mq_err *err) MQ_MUST_CHECK;
 /* "int8 symmetric per-channel", "uint4 asymmetric per-tensor power-of-two": caller storage, returned. */

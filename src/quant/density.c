@@ -1,0 +1,82 @@
+#include "quant/density.h"
+
+#include <math.h>
+
+void mq_density_init(struct mq_density *density, const struct mq_histogram *histogram, float min, float max) {
+  int64_t n_negative = min < 0 ? mq_histogram_used(histogram, -min) : 0;
+  int64_t n_positive = max > 0 ? mq_histogram_used(histogram, max) : 0;
+  int64_t n = n_negative + n_positive;
+  density->n_bins = n;
+  density->zero_at = n_negative;
+  density->width = ldexp(1.0, histogram->exponent);
+  density->n_zero = (double)histogram->n_zero;
+  double count = 0, area = 0, volume = 0;
+  for (int64_t i = 0; i < n; i++) {
+    density->count[i] = count;
+    density->area[i] = area;
+    double in_bin = (double)(i < n_negative ? histogram->negative[n_negative - 1 - i]
+                                            : histogram->positive[i - n_negative]);
+    volume += area + count / 2 + in_bin / 6;
+    area += count + in_bin / 2;
+    count += in_bin;
+  }
+  density->count[n] = density->count[n + 1] = count;
+  density->area[n] = density->area[n + 1] = area;
+  density->volume = volume;
+}
+
+double mq_density_count(const struct mq_density *density, double t) {
+  if (t <= 0) return 0;
+  if (t >= (double)density->n_bins) return density->count[density->n_bins];
+  int64_t i = (int64_t)t;
+  return density->count[i] + (t - (double)i) * (density->count[i + 1] - density->count[i]);
+}
+
+/* Integral of (t - centre)^2 over the density between two positions. */
+static double tail_error(const struct mq_density *density, double from, double to, double centre) {
+  double sum = 0, end = (double)density->n_bins;
+  from = fmax(from, 0);
+  to = fmin(to, end);
+  for (int64_t i = (int64_t)from; (double)i < to; i++) {
+    double a = fmax(from, (double)i) - centre, b = fmin(to, (double)(i + 1)) - centre;
+    sum += (density->count[i + 1] - density->count[i]) * (b - a) * (a * a + a * b + b * b) / 3;
+  }
+  return sum;
+}
+
+/* Steps narrower than half a bin (16 bits): the mean of the squared error over a cell is step^2 / 12. */
+static double fine_error(const struct mq_density *density, double step, double lowest, double highest) {
+  double from = lowest - step / 2, to = highest + step / 2;
+  double inside = mq_density_count(density, to) - mq_density_count(density, from);
+  return inside * step * step / 12 + tail_error(density, 0, from, lowest) +
+         tail_error(density, to, (double)density->n_bins, highest);
+}
+
+static double clamp(double x, double lo, double hi) {
+  return x < lo ? lo : x > hi ? hi : x;
+}
+
+/* With F the count, G its integral and H that of G, integrating by parts over the cell [a, b] of level c
+ * gives (b-c)^2 F(b) - (a-c)^2 F(a) - 2 (b-c) G(b) + 2 (a-c) G(a) + 2 (H(b) - H(a)). Summed over all cells,
+ * where a and b lie half a step from c, only the boundaries' G and the terms of the top level at the end of
+ * the data remain: (end-top)^2 F(end) - 2 (end-top) G(end) + 2 H(end) - 2 step sum G(boundary). Levels past
+ * the end of the data take no part, so nothing large cancels. */
+double mq_density_squared_error(const struct mq_density *density, float scale, int32_t zero_point,
+                                int32_t quant_min, int32_t quant_max) {
+  double step = (double)scale / density->width, zero_at = (double)density->zero_at, z = zero_point;
+  double end = (double)density->n_bins, sum;
+  double square_width = density->width * density->width;
+  if (step < 0.5) {
+    sum = fine_error(density, step, zero_at + step * (quant_min - z), zero_at + step * (quant_max - z));
+    return sum * square_width;
+  }
+  /* boundary k lies between the levels k and k + 1 */
+  double first = clamp(floor(z - 0.5 - zero_at / step) + 1, quant_min, quant_max);
+  double top = clamp(ceil(z - 0.5 + (end - zero_at) / step), first, quant_max);
+  double beyond = end - (zero_at + step * (top - z));
+  double areas = mq_observe_sum_area(density->count, density->area, density->n_bins,
+                                     zero_at + step * (first + 0.5 - z), step, (int64_t)(top - first));
+  sum = beyond * beyond * density->count[density->n_bins] - 2 * beyond * density->area[density->n_bins] +
+        2 * density->volume - 2 * step * areas;
+  return fmax(sum, 0) * square_width;
+}

@@ -1,0 +1,94 @@
+#include "quant/histogram.h"
+
+#include <assert.h>
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+enum {
+  LEAST_EXPONENT = -126
+}; /* so that the inverse width is a float; below lies bin 0 */
+
+void mq_histogram_init(struct mq_histogram *histogram) {
+  histogram->exponent = LEAST_EXPONENT;
+}
+
+/* The smallest e with magnitude < bins 2^e. */
+static int32_t exponent_for(float magnitude) {
+  int exponent;
+  frexpf(magnitude, &exponent); /* magnitude < 2^exponent */
+  int32_t e = exponent - 13;
+  _Static_assert(MQ_HISTOGRAM_BINS == 1 << 13, "exponent_for knows the number of bins");
+  return e < LEAST_EXPONENT ? LEAST_EXPONENT : e;
+}
+
+/* Bin k of the wider histogram is the sum of 2^shift bins of the narrower. */
+static void add_joined(uint64_t *to, const uint64_t *from, int64_t n, int shift) {
+  if (shift == 0) {
+    for (int64_t k = 0; k < n; k++)
+      to[k] += from[k];
+    return;
+  }
+  for (int64_t k = 0; k < n; k++)
+    to[k >> shift] += from[k];
+}
+
+static void join_in_place(uint64_t *bins, int shift) {
+  for (int64_t k = 0; k < MQ_HISTOGRAM_BINS; k++) {
+    uint64_t count = bins[k];
+    bins[k] = 0;
+    bins[k >> shift] += count;
+  }
+}
+
+static void widen(struct mq_histogram *histogram, int32_t exponent) {
+  if (exponent <= histogram->exponent) return;
+  int shift = exponent - histogram->exponent;
+  if (shift > 13) shift = 13; /* everything lies in bin 0 */
+  histogram->exponent = exponent;
+  join_in_place(histogram->positive, shift);
+  join_in_place(histogram->negative, shift);
+}
+
+void mq_histogram_cover(struct mq_histogram *histogram, float magnitude) {
+  assert(isfinite(magnitude) && magnitude >= 0);
+  widen(histogram, exponent_for(magnitude));
+}
+
+int64_t mq_histogram_used(const struct mq_histogram *histogram, float magnitude) {
+  return (int64_t)(magnitude * ldexpf(1.0f, -histogram->exponent)) + 1;
+}
+
+void mq_histogram_add(struct mq_histogram *histogram, const float *rows, int64_t n_rows, int64_t row_count,
+                      int64_t row_stride, float min, float max) {
+  if (row_stride == row_count) {
+    row_count *= n_rows;
+    n_rows = row_count > 0;
+  }
+  float inverse_width = ldexpf(1.0f, -histogram->exponent);
+  int64_t n_positive = max > 0 ? mq_histogram_used(histogram, max) : 0;
+  int64_t n_negative = min < 0 ? mq_histogram_used(histogram, -min) : 0;
+  struct mq_tally tally;
+  mq_tally_init(&tally);
+  for (int64_t r = 0; r < n_rows; r++) {
+    const float *x = rows + r * row_stride;
+    for (int64_t done = 0; done < row_count;) {
+      int64_t taken = mq_tally_add(&tally, x + done, row_count - done, inverse_width);
+      done += taken;
+      if (taken == 0)
+        mq_tally_flush(histogram->positive, n_positive, histogram->negative, n_negative, &histogram->n_zero,
+                       &tally);
+    }
+  }
+  mq_tally_flush(histogram->positive, n_positive, histogram->negative, n_negative, &histogram->n_zero,
+                 &tally);
+}
+
+void mq_histogram_merge(struct mq_histogram *into, const struct mq_histogram *from, float min, float max) {
+  widen(into, from->exponent);
+  int shift = into->exponent - from->exponent;
+  if (shift > 13) shift = 13;
+  if (max > 0) add_joined(into->positive, from->positive, mq_histogram_used(from, max), shift);
+  if (min < 0) add_joined(into->negative, from->negative, mq_histogram_used(from, -min), shift);
+  into->n_zero += from->n_zero;
+}

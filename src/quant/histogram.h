@@ -1,0 +1,32 @@
+/* The one-pass histogram of activations: bins of a power-of-two width anchored at 0, negative values apart,
+ * zeros apart. When a larger value comes, the width doubles and pairs of bins are joined: the counts are then
+ * exactly those that the wider bins would have counted, so a histogram depends on the data alone, not on
+ * order, slices or merges. Largest |x| takes more than half of the bins. */
+#ifndef MQ_QUANT_HISTOGRAM_H
+#define MQ_QUANT_HISTOGRAM_H
+
+#include "kernel/observe.h"
+#include "mqbench/quant.h"
+
+#define MQ_HISTOGRAM_BINS MQ_TALLY_BINS
+
+struct mq_histogram {
+  int32_t exponent; /* bins are 2^exponent wide */
+  int32_t pad;
+  uint64_t n_zero;
+  /* positive[k]: x in [k w, (k+1) w), x > 0; negative[k]: -x in [k w, (k+1) w), x < 0 */
+  uint64_t positive[MQ_HISTOGRAM_BINS], negative[MQ_HISTOGRAM_BINS];
+};
+
+void mq_histogram_init(struct mq_histogram *histogram);
+/* Widens the bins until values up to `magnitude` (finite, >= 0) fit. */
+void mq_histogram_cover(struct mq_histogram *histogram, float magnitude);
+/* Finite values only, all of them within [min, max], which is already covered. */
+void mq_histogram_add(struct mq_histogram *histogram, const float *rows, int64_t n_rows, int64_t row_count,
+                      int64_t row_stride, float min, float max);
+/* min and max are those of `from`'s data (its other bins are empty). */
+void mq_histogram_merge(struct mq_histogram *into, const struct mq_histogram *from, float min, float max);
+/* How many bins may hold something when all data lie within +-magnitude. */
+int64_t mq_histogram_used(const struct mq_histogram *histogram, float magnitude);
+
+#endif
