@@ -1,4 +1,4 @@
-/* Inside of the ONNX reader: the model while it becomes a graph. */
+/* Inside of load: models in memory, and the model while it becomes a graph. */
 #ifndef MQ_LOAD_ONNX_H
 #define MQ_LOAD_ONNX_H
 
@@ -14,6 +14,10 @@
 mq_status mq_onnx_parse(struct mq_graph **graph, const uint8_t *bytes, size_t n, const char *name,
                         const char *directory, const struct mq_onnx_options *options,
                         struct mq_err *err) MQ_MUST_CHECK;
+
+/* mq_onnx_write to memory: *bytes is freed with mq_free. */
+mq_status mq_onnx_format(uint8_t **bytes, size_t *n, const struct mq_graph *graph, const char *name,
+                         struct mq_err *err) MQ_MUST_CHECK;
 
 struct mq_onnx_reader {
   const char *name; /* the file, for messages */

@@ -2,10 +2,10 @@
 #include "load/onnx_write.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/file.h"
+#include "load/onnx.h"
 #include "load/tensor_proto.h"
 
 /* The IR version that came with an opset (ONNX's table of releases), at least 4: from then on initializers
@@ -177,40 +177,13 @@ static mq_status build(struct mq_onnx_writer *writer, struct mq_err *err) {
   return status;
 }
 
-/* protobuf-c packs into this; a failed write shows when the file is committed. */
-struct file_buffer {
-  ProtobufCBuffer base;
-  FILE *file;
-};
-
-static void append(ProtobufCBuffer *buffer, size_t n, const uint8_t *bytes) {
-  struct file_buffer *file_buffer = (struct file_buffer *)buffer;
-  if (n > 0) {
-    (void)!fwrite(bytes, 1, n, file_buffer->file);
-  }
-}
-
-static mq_status pack(const char *path, const Onnx__ModelProto *model, struct mq_err *err) {
-  size_t n = protobuf_c_message_get_packed_size(&model->base);
-  if (n > INT32_MAX) {
-    return mq_fail(err, MQ_BAD_INPUT,
-                   "%s: the model takes %zu bytes, expected at most 2147483647 in one file", path, n);
-  }
-  struct mq_file_out out = {0};
-  mq_status status = mq_file_out_open(&out, path, err);
-  if (status != MQ_OK) {
-    return status;
-  }
-  struct file_buffer buffer = {.base = {.append = append}, .file = out.stream};
-  protobuf_c_message_pack_to_buffer(&model->base, &buffer.base);
-  return mq_file_out_commit(&out, err);
-}
-
-mq_status mq_onnx_write(const char *path, const struct mq_graph *graph, struct mq_err *err) {
+mq_status mq_onnx_format(uint8_t **bytes, size_t *n, const struct mq_graph *graph, const char *name,
+                         struct mq_err *err) {
+  *bytes = NULL;
   Onnx__ModelProto model = ONNX__MODEL_PROTO__INIT;
   Onnx__GraphProto proto = ONNX__GRAPH_PROTO__INIT;
   Onnx__OperatorSetIdProto opset = ONNX__OPERATOR_SET_ID_PROTO__INIT, *opsets[] = {&opset};
-  struct mq_onnx_writer writer = {.path = path, .graph = graph, .proto = &proto};
+  struct mq_onnx_writer writer = {.name = name, .graph = graph, .proto = &proto};
   mq_arena_init(&writer.arena, 0);
   opset.domain = (char *)(uintptr_t) "";
   opset.has_version = 1;
@@ -223,9 +196,28 @@ mq_status mq_onnx_write(const char *path, const struct mq_graph *graph, struct m
   model.opset_import = opsets;
   model.graph = &proto;
   mq_status status = build(&writer, err);
+  *n = status == MQ_OK ? protobuf_c_message_get_packed_size(&model.base) : 0;
+  if (status == MQ_OK && *n > INT32_MAX) {
+    status = mq_fail(err, MQ_BAD_INPUT,
+                     "%s: the model takes %zu bytes, expected at most 2147483647 (the limit of an ONNX file)",
+                     name, *n);
+  } else if (status == MQ_OK && !(*bytes = mq_alloc(*n, 1))) {
+    status = mq_fail_memory(err, "ONNX model to write");
+  }
   if (status == MQ_OK) {
-    status = pack(path, &model, err);
+    protobuf_c_message_pack(&model.base, *bytes);
   }
   mq_arena_deinit(&writer.arena);
+  return status;
+}
+
+mq_status mq_onnx_write(const char *path, const struct mq_graph *graph, struct mq_err *err) {
+  uint8_t *bytes;
+  size_t n;
+  mq_status status = mq_onnx_format(&bytes, &n, graph, path, err);
+  if (status == MQ_OK) {
+    status = mq_file_write(path, bytes, n, err);
+  }
+  mq_free(bytes);
   return status;
 }

@@ -7,7 +7,7 @@
 #include "mqbench/load.h"
 
 struct mq_onnx_writer {
-  const char *path; /* for messages */
+  const char *name; /* the file, for messages */
   const struct mq_graph *graph;
   struct mq_arena arena;
   Onnx__GraphProto *proto;

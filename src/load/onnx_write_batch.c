@@ -129,7 +129,7 @@ static mq_status append_computed(struct mq_onnx_writer *writer, const struct mq_
   const struct mq_value *input = find_batched_input(&position, writer->graph);
   if (!input || value->constant->shape.rank != 1) {
     return mq_fail(err, MQ_BAD_INPUT,
-                   "%s: constant '%.100s' contains the batch, which cannot be written here", writer->path,
+                   "%s: constant '%.100s' contains the batch, which cannot be written here", writer->name,
                    value->name);
   }
   char *parts[3];

@@ -84,7 +84,7 @@ mq_status mq_onnx_write_node(struct mq_onnx_writer *writer, const struct mq_node
   if (node->op == MQ_OP_FakeQuantize) {
     return mq_fail(err, MQ_BAD_USAGE,
                    "%s: node '%.100s' (FakeQuantize) has no ONNX form; an exporter must replace it first",
-                   writer->path, node->name);
+                   writer->name, node->name);
   }
   Onnx__NodeProto *n;
   mq_status status = mq_onnx_new_node(&n, writer, mq_op_get(node->op)->name, node->name,
