@@ -125,11 +125,12 @@ static mq_status apply_scales(struct mq_resize *resize, const struct mq_node *no
     if (shape->dim[axis] == MQ_DIM_BATCH) {
       continue;
     }
-    double in = (double)shape->dim[axis];
+    /* In float32, as exporters and runtimes compute it: 10 x 0.7 is 7. */
+    float in = (float)shape->dim[axis];
     if (resize->coordinates == MQ_COORDINATES_TF_CROP_AND_RESIZE) {
-      in *= resize->roi_end[axis] - resize->roi_start[axis];
+      in *= (float)resize->roi_end[axis] - (float)resize->roi_start[axis];
     }
-    double out = floor(in * scales[i]);
+    double out = floor((double)(in * (float)scales[i]));
     if (!(out >= 0) || out > (double)MQ_MAX_ELEMENTS) {
       return graph_fail(err, node, "the output's size along axis %d is %g", axis, out);
     }
