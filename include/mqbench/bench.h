@@ -9,6 +9,11 @@
 #include "mqbench/prepare.h"
 #include "mqbench/store.h"
 
+/* Defaults of a plan and of the command line. */
+#define MQ_CALIB_IMAGES 256
+#define MQ_CALIB_BATCH 32
+#define MQ_SLICE_IMAGES 8
+
 struct mq_cell {
   const char *plan; /* name, for people; not part of the identity */
   const char *model_path, *model_name;
@@ -34,27 +39,40 @@ struct mq_cell {
 struct mq_plan {
   struct mq_arena arena;
   const char *name, *file;
+  mq_isa isa;            /* start the kernels with this cap before running the plan */
   struct mq_cell *cells; /* the grid in order, exclusions removed */
   size_t n_cells;
 };
-/* Unknown key, wrong type, unknown name: MQ_BAD_INPUT with file and line. Paths are relative to the plan. */
+/* Unknown key, wrong type, unknown name: MQ_BAD_INPUT with file and line. Paths are relative to the plan and
+ * absolute in its cells. Models and data are not opened. */
 mq_status mq_plan_load(struct mq_plan **plan, const char *path, struct mq_err *err) MQ_MUST_CHECK;
+/* The same from n bytes of text; `file` stands for it in messages and its folder for relative paths. */
+mq_status mq_plan_parse(struct mq_plan **plan, const char *text, size_t n, const char *file,
+                        struct mq_err *err) MQ_MUST_CHECK;
 void mq_plan_destroy(struct mq_plan *plan);
 /* key=value lines in fixed order, floats as hex: equal cells give equal text. In arena. */
 mq_status mq_cell_format(const char **text, const struct mq_cell *cell, struct mq_arena *arena,
                          struct mq_err *err) MQ_MUST_CHECK;
 
+/* Models, data sets and float accuracies that several cells share; not thread safe. */
+struct mq_trial_cache;
+mq_status mq_trial_cache_create(struct mq_trial_cache **cache, struct mq_err *err) MQ_MUST_CHECK;
+void mq_trial_cache_destroy(struct mq_trial_cache *cache);
+
 struct mq_trial_options {
   struct mq_pool *pool;
-  const char *bundle; /* directory to write, or NULL */
+  const char *bundle;           /* directory to write, or NULL */
+  const char *label;            /* of progress bars; NULL: the cell's own */
+  struct mq_trial_cache *cache; /* NULL: nothing is shared */
 };
 /* Loads, prepares, calibrates, evaluates one cell. `run` is filled (memory in arena) also when the cell fails
- * for a reason of its own (run->status "failed", message): then MQ_OK is returned. MQ_CANCELLED passes
- * through. */
+ * for a reason of its own (run->status "failed", message, `failure`): then MQ_OK is returned. MQ_CANCELLED
+ * passes through. */
 struct mq_trial_result {
   struct mq_run run;
   struct mq_run_point *points;
   size_t n_points;
+  mq_status failure; /* why the run failed, MQ_OK if it did not */
 };
 mq_status mq_trial_run(struct mq_trial_result *result, const struct mq_cell *cell,
                        const struct mq_trial_options *options, struct mq_arena *arena,
@@ -64,14 +82,24 @@ struct mq_bench_options {
   const char *directory;
   bool resumes;        /* accepted for compatibility: what the store holds is always skipped */
   int shard, n_shards; /* 1-based; 0: none */
-  bool is_dry_run;
+  bool is_dry_run;     /* lists the cells on the log, opens nothing */
   struct mq_pool *pool;
 };
 struct mq_bench_result {
-  int64_t cells, done, failed, nc, skipped;
+  int64_t cells;   /* of the plan, or of the shard */
+  int64_t skipped; /* found in the store */
+  int64_t done;    /* finished now, nc included */
+  int64_t failed;
+  int64_t nc;
   double seconds;
 };
+/* The grid: what the store holds is skipped, a failing cell becomes a failed run and the grid goes on, so
+ * does it after a kill. MQ_CANCELLED after Ctrl-C, with what is finished kept. Data that no cell can do
+ * without is an error at once. `result` is valid for every outcome. */
 mq_status mq_bench_run(struct mq_bench_result *result, const struct mq_plan *plan,
                        const struct mq_bench_options *options, struct mq_err *err) MQ_MUST_CHECK;
+/* Where mq_bench_run keeps its runs: DIR/results.db, for a shard DIR/results.I-of-N.db. mq_free; NULL on
+ * exhausted memory. */
+char *mq_bench_store_path(const struct mq_bench_options *options);
 
 #endif

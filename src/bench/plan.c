@@ -1,0 +1,456 @@
+/* Reads a plan: a YAML file (docs/plans.md) becomes a list of complete cells. */
+#include "bench/plan.h"
+
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "mqbench/data.h"
+
+#define MQ_PLAN_MAX_BYTES (1 << 20)
+#define MQ_PLAN_MAX_EXCLUSIONS 256
+
+/* ---- Paths ------------------------------------------------------------------------------------------------
+ */
+
+mq_status mq_plan_path(const char **absolute, const char *path, const struct mq_plan_reader *reader,
+                       struct mq_err *err) {
+  char *joined = mq_path_join(reader->directory, path);
+  char *directory = joined ? mq_path_directory(joined) : NULL;
+  char *real = directory ? realpath(directory, NULL) : NULL;
+  char *whole = real ? mq_path_join(real, mq_path_base(joined)) : NULL;
+  const char *best = whole ? whole : joined;
+  *absolute = best ? mq_arena_strdup(reader->arena, best) : NULL;
+  mq_free(whole);
+  free(real);
+  mq_free(directory);
+  mq_free(joined);
+  return *absolute ? MQ_OK : mq_fail_memory(err, "plan");
+}
+
+/* With `if_exists` a name is left alone when nothing of that name lies beside the plan (list= may name a file
+ * inside the data). */
+static mq_status make_absolute(char **path, bool if_exists, const struct mq_plan_reader *reader,
+                               struct mq_err *err) {
+  const char *absolute = NULL;
+  if (!*path || !(*path)[0]) {
+    return MQ_OK;
+  }
+  mq_status status = mq_plan_path(&absolute, *path, reader, err);
+  if (status == MQ_OK && if_exists && !mq_file_exists(absolute)) {
+    return MQ_OK;
+  }
+  char *copy = status == MQ_OK ? mq_alloc(strlen(absolute) + 1, 1) : NULL;
+  if (!copy) {
+    return status == MQ_OK ? mq_fail_memory(err, "plan") : status;
+  }
+  strcpy(copy, absolute);
+  mq_free(*path);
+  *path = copy;
+  return MQ_OK;
+}
+
+/* A data argument in canonical form with absolute paths. */
+static mq_status read_data_argument(const char **text, bool *is_calib_first, const struct mq_yaml_node *node,
+                                    const struct mq_plan_reader *reader, struct mq_err *err) {
+  const char *argument = NULL;
+  char *canonical = NULL;
+  struct mq_data_spec spec = {.kind = 0};
+  struct mq_err why = {0};
+  mq_status status = mq_yaml_get_text(&argument, node, err);
+  if (status != MQ_OK) {
+    return status;
+  }
+  status = mq_data_spec_parse(&spec, argument, &why);
+  if (status != MQ_OK) {
+    return mq_yaml_fail(err, node, "%s", why.message);
+  }
+  *is_calib_first = spec.is_calib_first;
+  char **paths[] = {&spec.path, &spec.labels, &spec.cache};
+  for (size_t i = 0; i < 3 && status == MQ_OK; i++) {
+    status = make_absolute(paths[i], i == 1, reader, err);
+  }
+  if (status == MQ_OK) {
+    status = mq_data_spec_format(&canonical, &spec, err);
+  }
+  if (status == MQ_OK) {
+    *text = mq_arena_strdup(reader->arena, canonical);
+    status = *text ? MQ_OK : mq_fail_memory(err, "plan");
+  }
+  mq_free(canonical);
+  mq_data_spec_deinit(&spec);
+  return status;
+}
+
+/* ---- Sections ---------------------------------------------------------------------------------------------
+ */
+
+static mq_status read_data(struct mq_plan_reading *r, struct mq_err *err) {
+  static const char *const keys[] = {"train", "eval", NULL};
+  const struct mq_yaml_node *data = NULL, *eval = NULL;
+  bool is_first = false;
+  mq_status status = mq_yaml_require(&data, r->root, "data", err);
+  if (status == MQ_OK) {
+    status = mq_yaml_check_keys(data, keys, err);
+  }
+  if (status == MQ_OK) {
+    status = mq_yaml_require(&eval, data, "eval", err);
+  }
+  if (status == MQ_OK) {
+    status = read_data_argument(&r->base.eval_data, &is_first, eval, &r->reader, err);
+  }
+  const struct mq_yaml_node *train = status == MQ_OK ? mq_yaml_find(data, "train") : NULL;
+  if (train) {
+    status = read_data_argument(&r->base.calib_data, &r->base.is_calib_first, train, &r->reader, err);
+  }
+  return status;
+}
+
+/* "net.onnx" -> "net". */
+static const char *default_model_name(const char *path, struct mq_arena *arena) {
+  char *name = mq_arena_strdup(arena, mq_path_base(path));
+  char *dot = name ? strrchr(name, '.') : NULL;
+  if (dot && dot != name && !strcmp(dot, ".onnx")) {
+    *dot = '\0';
+  }
+  return name;
+}
+
+static mq_status read_model(struct mq_plan_model *model, const struct mq_yaml_node *node,
+                            const struct mq_plan_reading *r, struct mq_err *err) {
+  static const char *const keys[] = {"path", "name", NULL};
+  const struct mq_yaml_node *path = node, *name = NULL;
+  mq_status status = MQ_OK;
+  if (node->kind == MQ_YAML_MAP) {
+    if (mq_yaml_find(node, "arch")) {
+      return mq_yaml_fail(err, mq_yaml_find(node, "arch"),
+                          "models: 'arch' is not in this version, expected path");
+    }
+    status = mq_yaml_check_keys(node, keys, err);
+    if (status == MQ_OK) {
+      status = mq_yaml_require(&path, node, "path", err);
+    }
+    name = mq_yaml_find(node, "name");
+  }
+  if (status == MQ_OK) {
+    status = mq_yaml_get_text(&model->path, path, err);
+  }
+  if (status == MQ_OK) {
+    status = mq_plan_path(&model->path, model->path, &r->reader, err);
+  }
+  if (status == MQ_OK && name) {
+    return mq_yaml_get_text(&model->name, name, err);
+  }
+  if (status == MQ_OK) {
+    model->name = default_model_name(model->path, r->reader.arena);
+    status = model->name ? MQ_OK : mq_fail_memory(err, "plan");
+  }
+  return status;
+}
+
+static mq_status read_models(struct mq_plan_reading *r, struct mq_err *err) {
+  const struct mq_yaml_node *node = NULL;
+  struct mq_axis *axis = &r->axes[MQ_AXIS_MODEL];
+  mq_status status = mq_yaml_require(&node, r->root, "models", err);
+  if (status != MQ_OK) {
+    return status;
+  }
+  bool is_list = node->kind == MQ_YAML_LIST;
+  size_t n = is_list ? node->n : 1;
+  if (n == 0) {
+    return mq_yaml_fail(err, node, "models: found an empty list, expected at least one model");
+  }
+  r->models = mq_arena_alloc(r->reader.arena, n, sizeof *r->models);
+  axis->values = mq_arena_alloc(r->reader.arena, n, sizeof *axis->values);
+  if (!r->models || !axis->values) {
+    return mq_fail_memory(err, "plan");
+  }
+  for (; axis->n < n; axis->n++) {
+    const struct mq_yaml_node *item = is_list ? node->items[axis->n] : node;
+    status = read_model(&r->models[axis->n], item, r, err);
+    if (status != MQ_OK) {
+      return status;
+    }
+    struct mq_axis_value value = {.text = {r->models[axis->n].name}, .parameter = {NAN, NAN}};
+    axis->values[axis->n] = value;
+    for (size_t i = 0; i < axis->n; i++) {
+      if (!strcmp(r->models[i].name, value.text[0])) {
+        return mq_yaml_fail(err, item, "models: two are called '%.100s'; give one {path: ..., name: ...}",
+                            value.text[0]);
+      }
+    }
+  }
+  return MQ_OK;
+}
+
+/* Axes that training will bring. */
+static bool is_training_key(const char *key) {
+  static const char *const keys[] = {"epochs",        "batch",           "lr",        "weight_decay",
+                                     "warmup_epochs", "label_smoothing", "bn_groups", "slice_images",
+                                     "precision",     "batch_per_gpu",   NULL};
+  for (const char *const *k = keys; *k; k++) {
+    if (!strcmp(key, *k)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+static mq_status fail_axis(struct mq_err *err, const struct mq_yaml_node *node, const char *section,
+                           const char *key) {
+  if (is_training_key(key)) {
+    return mq_yaml_fail(err, node, "%s: '%s' is not in this version", section, key);
+  }
+  return mq_yaml_fail(
+      err, node,
+      "%s: unknown key '%.100s', expected target, method, bits, observer, seed, graph, bn_fold or "
+      "bn_calibration%s",
+      section, key, strcmp(section, "exclude") ? "" : ", or model");
+}
+
+static mq_status read_grid(struct mq_plan_reading *r, struct mq_err *err) {
+  const struct mq_yaml_node *grid = NULL;
+  mq_status status = mq_yaml_require(&grid, r->root, "grid", err);
+  if (status == MQ_OK && grid->kind != MQ_YAML_MAP) {
+    status = mq_yaml_fail(err, grid, "grid: expected a map of axes");
+  }
+  for (size_t i = 0; status == MQ_OK && i < grid->n; i++) {
+    mq_axis_id id = mq_axis_find(grid->keys[i]);
+    if (id == MQ_AXIS_COUNT || id == MQ_AXIS_MODEL) {
+      return fail_axis(err, grid->items[i], "grid", grid->keys[i]);
+    }
+    status = mq_axis_read(&r->axes[id], id, grid->items[i], &r->reader, err);
+  }
+  if (status == MQ_OK && !r->axes[MQ_AXIS_METHOD].n) {
+    status = mq_yaml_fail(err, grid, "grid: key 'method' is missing");
+  }
+  return status;
+}
+
+static mq_status read_exclusion(struct mq_plan_exclusion *exclusion, const struct mq_yaml_node *node,
+                                const struct mq_plan_reading *r, struct mq_err *err) {
+  exclusion->node = node;
+  if (node->kind != MQ_YAML_MAP || node->n == 0) {
+    return mq_yaml_fail(err, node, "exclude: expected a list of maps of axes, each with at least one key");
+  }
+  for (size_t i = 0; i < node->n; i++) {
+    mq_axis_id id = mq_axis_find(node->keys[i]);
+    if (id == MQ_AXIS_COUNT) {
+      return fail_axis(err, node->items[i], "exclude", node->keys[i]);
+    }
+    mq_status status = mq_axis_read(&exclusion->axes[id], id, node->items[i], &r->reader, err);
+    if (status != MQ_OK) {
+      return status;
+    }
+  }
+  return MQ_OK;
+}
+
+static mq_status read_exclusions(struct mq_plan_reading *r, struct mq_err *err) {
+  const struct mq_yaml_node *node = mq_yaml_find(r->root, "exclude");
+  if (!node || mq_yaml_is_null(node)) {
+    return MQ_OK;
+  }
+  if (node->kind != MQ_YAML_LIST) {
+    return mq_yaml_fail(err, node, "exclude: expected a list of maps of axes");
+  }
+  if (node->n > MQ_PLAN_MAX_EXCLUSIONS) {
+    return mq_yaml_fail(err, node, "exclude: found %zu items, expected at most %d", node->n,
+                        MQ_PLAN_MAX_EXCLUSIONS);
+  }
+  r->exclusions = mq_arena_alloc(r->reader.arena, node->n ? node->n : 1, sizeof *r->exclusions);
+  if (!r->exclusions) {
+    return mq_fail_memory(err, "plan");
+  }
+  for (; r->n_exclusions < node->n; r->n_exclusions++) {
+    mq_status status = read_exclusion(&r->exclusions[r->n_exclusions], node->items[r->n_exclusions], r, err);
+    if (status != MQ_OK) {
+      return status;
+    }
+  }
+  return MQ_OK;
+}
+
+static mq_status read_calibration(struct mq_plan_reading *r, struct mq_err *err) {
+  static const char *const keys[] = {"images", "batch", "order", NULL};
+  static const char *const orders[] = {"sampled", "first", NULL};
+  const struct mq_yaml_node *node = mq_yaml_find(r->root, "calibration"), *child;
+  if (!node) {
+    return MQ_OK;
+  }
+  mq_status status = mq_yaml_check_keys(node, keys, err);
+  if (status == MQ_OK && (child = mq_yaml_find(node, "images"))) {
+    status = mq_yaml_get_int(&r->base.calib_images, child, 1, INT32_MAX, err);
+  }
+  if (status == MQ_OK && (child = mq_yaml_find(node, "batch"))) {
+    status = mq_yaml_get_int(&r->base.calib_batch, child, 1, 65536, err);
+  }
+  if (status == MQ_OK && (child = mq_yaml_find(node, "order"))) {
+    int index = 0;
+    status = mq_yaml_get_choice(&index, child, orders, err);
+    r->base.is_calib_first = index == 1;
+  }
+  return status;
+}
+
+static mq_status read_override(struct mq_layer_override *override, const struct mq_yaml_node *node,
+                               const struct mq_plan_reading *r, struct mq_err *err) {
+  static const char *const keys[] = {"layer", "bits", "keep_float", NULL};
+  const struct mq_yaml_node *layer = NULL, *child;
+  struct mq_axis_value bits = {.text = {NULL}};
+  mq_status status = mq_yaml_check_keys(node, keys, err);
+  if (status == MQ_OK) {
+    status = mq_yaml_require(&layer, node, "layer", err);
+  }
+  if (status == MQ_OK) {
+    status = mq_yaml_get_text(&override->layer, layer, err);
+  }
+  if (status == MQ_OK && node->n == 1) {
+    status = mq_yaml_fail(err, node, "override of '%.100s' changes nothing, expected bits or keep_float",
+                          override->layer);
+  }
+  if (status == MQ_OK && (child = mq_yaml_find(node, "bits"))) {
+    status = mq_axis_read_bits(&bits, child, &r->reader, err);
+  }
+  if (status == MQ_OK && (child = mq_yaml_find(node, "keep_float"))) {
+    status = mq_yaml_get_bool(&override->keep_float, child, err);
+  }
+  override->w_bits = (int)bits.number[0];
+  override->a_bits = (int)bits.number[1];
+  return status;
+}
+
+static mq_status read_overrides(struct mq_plan_reading *r, struct mq_err *err) {
+  const struct mq_yaml_node *node = mq_yaml_find(r->root, "overrides");
+  if (!node || mq_yaml_is_null(node)) {
+    return MQ_OK;
+  }
+  if (node->kind != MQ_YAML_LIST) {
+    return mq_yaml_fail(err, node,
+                        "overrides: expected a list of {layer: ..., bits: ... or keep_float: true}");
+  }
+  struct mq_layer_override *overrides =
+      mq_arena_alloc(r->reader.arena, node->n ? node->n : 1, sizeof *overrides);
+  if (!overrides) {
+    return mq_fail_memory(err, "plan");
+  }
+  for (size_t i = 0; i < node->n; i++) {
+    mq_status status = read_override(&overrides[i], node->items[i], r, err);
+    if (status != MQ_OK) {
+      return status;
+    }
+  }
+  r->base.overrides = overrides;
+  r->base.n_overrides = node->n;
+  return MQ_OK;
+}
+
+static mq_status read_scalars(struct mq_plan_reading *r, struct mq_err *err) {
+  const struct mq_yaml_node *child;
+  const char *text = NULL;
+  struct mq_err why = {0};
+  mq_status status = MQ_OK;
+  if ((child = mq_yaml_find(r->root, "name"))) {
+    status = mq_yaml_get_text(&text, child, err);
+  }
+  if (status == MQ_OK) {
+    r->plan->name = mq_arena_strdup(r->reader.arena, text ? text : mq_path_base(r->plan->file));
+    status = r->plan->name ? MQ_OK : mq_fail_memory(err, "plan");
+  }
+  if (status == MQ_OK && (child = mq_yaml_find(r->root, "strict"))) {
+    status = mq_yaml_get_bool(&r->base.is_strict, child, err);
+  }
+  if (status == MQ_OK && (child = mq_yaml_find(r->root, "isa"))) {
+    status = mq_yaml_get_text(&text, child, err);
+    if (status == MQ_OK && mq_isa_parse(&r->base.isa, text, &why) != MQ_OK) {
+      status = mq_yaml_fail(err, child, "%s", why.message);
+    }
+  }
+  r->base.plan = r->plan->name;
+  r->plan->isa = r->base.isa;
+  return status;
+}
+
+static mq_status check_top_keys(const struct mq_plan_reading *r, struct mq_err *err) {
+  static const char *const keys[] = {"name",        "models",    "data", "grid",   "exclude",
+                                     "calibration", "overrides", "isa",  "strict", NULL};
+  const struct mq_yaml_node *training = mq_yaml_find(r->root, "training");
+  if (training) {
+    return mq_yaml_fail(err, training, "'training' is not in this version");
+  }
+  return mq_yaml_check_keys(r->root, keys, err);
+}
+
+/* ---- The grid ---------------------------------------------------------------------------------------------
+ */
+
+static mq_status read_all(struct mq_plan_reading *r, struct mq_err *err) {
+  typedef mq_status (*section_fn)(struct mq_plan_reading *, struct mq_err *);
+  static const section_fn sections[] = {read_scalars,    read_data,        read_models,    read_grid,
+                                        read_exclusions, read_calibration, read_overrides, mq_plan_expand};
+  mq_status status = check_top_keys(r, err);
+  for (size_t i = 0; i < sizeof sections / sizeof sections[0] && status == MQ_OK; i++) {
+    status = sections[i](r, err);
+  }
+  return status;
+}
+
+mq_status mq_plan_parse(struct mq_plan **out, const char *text, size_t n, const char *file,
+                        struct mq_err *err) {
+  *out = NULL;
+  struct mq_plan_reading r = {.base = {.w_observer = "minmax",
+                                       .a_observer = "minmax",
+                                       .w_parameter = (double)NAN,
+                                       .a_parameter = (double)NAN,
+                                       .calib_images = MQ_CALIB_IMAGES,
+                                       .calib_batch = MQ_CALIB_BATCH,
+                                       .slice_images = MQ_SLICE_IMAGES,
+                                       .isa = MQ_ISA_NATIVE}};
+  char *directory = NULL;
+  mq_status status = MQ_OK;
+  r.plan = mq_alloc(1, sizeof *r.plan);
+  if (!r.plan) {
+    return mq_fail_memory(err, "plan");
+  }
+  mq_arena_init(&r.plan->arena, 0);
+  r.plan->file = mq_arena_strdup(&r.plan->arena, file);
+  directory = mq_path_directory(file);
+  r.reader = (struct mq_plan_reader){.arena = &r.plan->arena, .directory = directory};
+  if (!r.plan->file || !directory) {
+    status = mq_fail_memory(err, "plan");
+    goto done;
+  }
+  status = mq_yaml_parse(&r.root, text, n, r.plan->file, &r.plan->arena, err);
+  if (status == MQ_OK) {
+    status = read_all(&r, err);
+  }
+done:
+  mq_free(directory);
+  if (status != MQ_OK) {
+    mq_plan_destroy(r.plan);
+    return status;
+  }
+  *out = r.plan;
+  return MQ_OK;
+}
+
+mq_status mq_plan_load(struct mq_plan **plan, const char *path, struct mq_err *err) {
+  char *text = NULL;
+  size_t n = 0;
+  *plan = NULL;
+  mq_status status = mq_file_read(&text, &n, path, MQ_PLAN_MAX_BYTES, err);
+  if (status == MQ_OK) {
+    status = mq_plan_parse(plan, text, n, path, err);
+  }
+  mq_free(text);
+  return status;
+}
+
+void mq_plan_destroy(struct mq_plan *plan) {
+  if (plan) {
+    mq_arena_deinit(&plan->arena);
+    mq_free(plan);
+  }
+}

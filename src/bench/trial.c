@@ -1,0 +1,438 @@
+/* One cell: load, prepare, calibrate, evaluate, record. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "bench/cache.h"
+#include "mqbench/deploy.h"
+#include "mqbench/tune.h"
+
+struct trial {
+  const struct mq_cell *cell;
+  const struct mq_trial_options *options;
+  struct mq_trial_cache *cache;
+  struct mq_arena *arena;
+  struct mq_trial_result *result;
+  const char *label;
+  const struct mq_cache_model *model;
+  struct mq_cache_data *calib, *eval;
+  struct mq_target *target;
+  struct mq_prepared prepared;
+  bool is_prepared;
+  int64_t *indices; /* of the calibration images */
+  int64_t n_indices;
+  struct mq_evaluation evaluation;
+};
+
+/* ---- Recording --------------------------------------------------------------------------------------------
+ */
+
+static const char *or_null(const char *text) {
+  return text && text[0] ? text : NULL;
+}
+
+static void fill_constants(struct mq_run *run, const struct mq_cell *cell, struct mq_arena *arena) {
+  bool is_float = mq_cell_is_float(cell);
+  char started[32] = "";
+  time_t now = time(NULL);
+  struct tm utc;
+  if (gmtime_r(&now, &utc)) {
+    strftime(started, sizeof started, "%Y-%m-%dT%H:%M:%SZ", &utc);
+  }
+  *run = (struct mq_run){
+      .plan = cell->plan,
+      .model = cell->model_name,
+      .method = cell->method,
+      .variant = cell->variant,
+      .w_observer = is_float ? NULL : cell->w_observer,
+      .a_observer = is_float ? NULL : cell->a_observer,
+      .w_bits = is_float || !cell->w_bits ? -1 : cell->w_bits,
+      .a_bits = is_float || !cell->a_bits ? -1 : cell->a_bits,
+      .seed = (int64_t)cell->seed,
+      .float_top1 = (double)NAN,
+      .top1 = (double)NAN,
+      .top5 = (double)NAN,
+      .loss = (double)NAN,
+      .float_correct = -1,
+      .correct = -1,
+      .images = -1,
+      .seconds = (double)NAN,
+      .calib_seconds = (double)NAN,
+      .eval_seconds = (double)NAN,
+      .version = MQ_VERSION,
+      .cpu = mq_kernel_cpu_name(),
+      .isa = mq_isa_name(mq_kernel_isa()),
+      .onednn = mq_kernel_onednn_version(),
+      .started = mq_arena_strdup(arena, started),
+  };
+}
+
+/* Identity, hashes and texts. A cell whose inputs cannot be read is known by its text alone. */
+static mq_status fill_identity(struct trial *t, struct mq_err *err) {
+  struct mq_run *run = &t->result->run;
+  struct mq_cell_inputs inputs = {.model = ""};
+  char identity[65] = "", float_identity[65] = "";
+  mq_status status = mq_cell_format(&run->cell, t->cell, t->arena, err);
+  if (status == MQ_OK) {
+    status = mq_cell_options(&run->options, t->cell, t->arena, err);
+  }
+  if (status != MQ_OK) {
+    return status;
+  }
+  status = load_target(t, err);
+  if (status == MQ_OK) {
+    status = mq_cache_identify(identity, float_identity, &inputs, t->cache, t->cell, t->arena, err);
+  }
+  if (status != MQ_OK) {
+    struct mq_cell_inputs unknown = {.model = "unknown"};
+    if (mq_cell_identity(identity, t->cell, &unknown, t->arena, NULL) != MQ_OK) {
+      return status;
+    }
+  }
+  run->identity = mq_arena_strdup(t->arena, identity);
+  run->float_identity = or_null(mq_arena_strdup(t->arena, float_identity));
+  run->model_sha256 = or_null(mq_arena_strdup(t->arena, inputs.model));
+  run->data_sha256 = or_null(mq_arena_strdup(t->arena, inputs.calib));
+  run->eval_sha256 = or_null(mq_arena_strdup(t->arena, inputs.eval));
+  run->target_sha256 = or_null(mq_arena_strdup(t->arena, inputs.target));
+  if (!run->identity) {
+    return mq_fail_memory(err, "run");
+  }
+  return status;
+}
+
+static double share(int64_t part, int64_t whole) {
+  return whole > 0 ? (double)part / (double)whole : (double)NAN;
+}
+
+static mq_status record_evaluation(struct trial *t, struct mq_err *err) {
+  const struct mq_evaluation *e = &t->evaluation;
+  struct mq_run *run = &t->result->run;
+  run->images = e->n_images;
+  run->loss = e->loss;
+  run->eval_seconds = e->seconds;
+  run->status = e->is_finite ? "done" : "nc";
+  if (!e->is_finite) {
+    run->message = "a logit is not finite";
+  }
+  if (e->n_labelled == 0) {
+    return MQ_OK;
+  }
+  run->correct = e->correct;
+  run->top1 = share(e->correct, e->n_labelled);
+  run->top5 = share(e->correct5, e->n_labelled);
+  size_t bytes = (size_t)(e->n_images + 7) / 8;
+  uint8_t *bits = mq_arena_alloc(t->arena, bytes ? bytes : 1, 1);
+  if (!bits) {
+    return mq_fail_memory(err, "run");
+  }
+  memcpy(bits, e->is_correct, bytes);
+  run->is_correct = bits;
+  return MQ_OK;
+}
+
+/* The clipping range (n - z) s .. (p - z) s: over channels the least and the largest. */
+static void measure_range(struct mq_run_point *point, const struct mq_qparams *qparams) {
+  point->lo = INFINITY;
+  point->hi = -INFINITY;
+  for (int64_t c = 0; c < qparams->n_channels; c++) {
+    double scale = (double)qparams->scale[c], zero_point = qparams->zero_point[c];
+    point->lo = fmin(point->lo, (qparams->quant_min - zero_point) * scale);
+    point->hi = fmax(point->hi, (qparams->quant_max - zero_point) * scale);
+  }
+  if (qparams->n_channels == 0) {
+    point->lo = point->hi = (double)NAN;
+  }
+}
+
+static mq_status record_points(struct trial *t, struct mq_err *err) {
+  static const char *const kinds[] = {
+      [MQ_POINT_WEIGHT] = "weight", [MQ_POINT_ACTIVATION] = "activation", [MQ_POINT_BIAS] = "bias"};
+  size_t n = t->prepared.n_points;
+  struct mq_run_point *points = mq_arena_alloc(t->arena, n ? n : 1, sizeof *points);
+  if (!points) {
+    return mq_fail_memory(err, "points of a run");
+  }
+  for (size_t i = 0; i < n; i++) {
+    const struct mq_point *from = &t->prepared.points[i];
+    size_t n_channels = (size_t)from->qparams.n_channels;
+    float *scale = mq_arena_alloc(t->arena, n_channels ? n_channels : 1, sizeof *scale);
+    int32_t *zero_point = mq_arena_alloc(t->arena, n_channels ? n_channels : 1, sizeof *zero_point);
+    points[i] = (struct mq_run_point){.tensor = mq_arena_strdup(t->arena, from->tensor),
+                                      .kind = kinds[from->kind],
+                                      .bits = from->scheme.bits,
+                                      .scale = scale,
+                                      .zero_point = zero_point,
+                                      .n_channels = from->qparams.n_channels};
+    if (!scale || !zero_point || !points[i].tensor) {
+      return mq_fail_memory(err, "points of a run");
+    }
+    if (n_channels) {
+      memcpy(scale, from->qparams.scale, n_channels * sizeof *scale);
+      memcpy(zero_point, from->qparams.zero_point, n_channels * sizeof *zero_point);
+    }
+    measure_range(&points[i], &from->qparams);
+  }
+  t->result->points = points;
+  t->result->n_points = n;
+  return MQ_OK;
+}
+
+/* The target under its own name, and its bits where the cell leaves them open: also for a run that fails. */
+static mq_status load_target(struct trial *t, struct mq_err *err) {
+  const struct mq_cell *cell = t->cell;
+  struct mq_run *run = &t->result->run;
+  if (!cell->target) {
+    return MQ_OK;
+  }
+  run->target = cell->target;
+  mq_status status = mq_target_load(&t->target, cell->target, err);
+  if (status == MQ_OK) {
+    run->target = mq_arena_strdup(t->arena, t->target->name);
+    run->w_bits = cell->w_bits ? cell->w_bits : t->target->weights.bits;
+    run->a_bits = cell->a_bits ? cell->a_bits : t->target->activations.bits;
+    status = run->target ? MQ_OK : mq_fail_memory(err, "run");
+  }
+  return status;
+}
+
+/* ---- Measuring --------------------------------------------------------------------------------------------
+ */
+
+static mq_status open_inputs(struct trial *t, struct mq_err *err) {
+  mq_status status = mq_cache_get_model(&t->model, t->cache, t->cell->model_path, err);
+  if (status == MQ_OK) {
+    status = mq_cache_get_data(&t->eval, t->cache, t->cell->eval_data, err);
+  }
+  if (status == MQ_OK) {
+    status = mq_check_model_data(t->model->graph, t->eval->dataset, err);
+  }
+  if (status == MQ_OK && t->cell->calib_data) {
+    status = mq_cache_get_data(&t->calib, t->cache, t->cell->calib_data, err);
+    if (status == MQ_OK) {
+      status = mq_check_model_data(t->model->graph, t->calib->dataset, err);
+    }
+  }
+  return status;
+}
+
+static mq_status evaluate(struct trial *t, const struct mq_graph *graph, const struct mq_point *points,
+                          size_t n_points, const char *label, struct mq_err *err) {
+  const struct mq_evaluate_options options = {.points = points,
+                                              .n_points = n_points,
+                                              .slice_images = t->cell->slice_images,
+                                              .loader_threads = mq_pool_workers(t->options->pool),
+                                              .label = label};
+  return mq_evaluate(&t->evaluation, graph, t->eval->dataset, &options, t->options->pool, err);
+}
+
+/* The model's accuracy in float, measured once per model and data. */
+static mq_status measure_float(struct trial *t, struct mq_err *err) {
+  struct mq_run *run = &t->result->run;
+  const struct mq_cache_float *known = mq_cache_find_float(t->cache, run->float_identity);
+  if (!known) {
+    mq_status status = evaluate(t, t->model->graph, NULL, 0, "float", err);
+    if (status != MQ_OK) {
+      return status;
+    }
+    const struct mq_evaluation *e = &t->evaluation;
+    struct mq_cache_float measured = {.top1 = share(e->correct, e->n_labelled),
+                                      .correct = e->n_labelled ? e->correct : -1,
+                                      .images = e->n_images};
+    snprintf(measured.identity, sizeof measured.identity, "%s", run->float_identity);
+    status = mq_cache_put_float(t->cache, &measured, err);
+    if (status != MQ_OK) {
+      return status;
+    }
+    known = mq_cache_find_float(t->cache, run->float_identity);
+  }
+  run->float_top1 = known->top1;
+  run->float_correct = known->correct;
+  return MQ_OK;
+}
+
+static mq_status prepare(struct trial *t, struct mq_err *err) {
+  const struct mq_cell *cell = t->cell;
+  mq_status status = MQ_OK;
+  if (cell->graph) {
+    status = mq_target_set_graph_rule(t->target, cell->graph, err);
+  }
+  const struct mq_prepare_options options = {.w_bits = cell->w_bits,
+                                             .a_bits = cell->a_bits,
+                                             .bn_fold = cell->bn_fold,
+                                             .overrides = cell->overrides,
+                                             .n_overrides = cell->n_overrides,
+                                             .is_strict = cell->is_strict};
+  if (status == MQ_OK) {
+    status = mq_prepare(&t->prepared, t->model->graph, t->target, &options, err);
+    t->is_prepared = status == MQ_OK;
+  }
+  return status;
+}
+
+static mq_status sample(struct trial *t, struct mq_err *err) {
+  int64_t n_images = mq_dataset_get_info(t->calib->dataset)->n_images;
+  t->n_indices = t->cell->calib_images;
+  if (t->n_indices > n_images) {
+    mq_log_warn("%s: calibrating on all %lld images, %lld were asked for", t->cell->calib_data,
+                (long long)n_images, (long long)t->n_indices);
+    t->n_indices = n_images;
+  }
+  return mq_dataset_sample(&t->indices, t->calib->dataset, t->n_indices, t->cell->is_calib_first,
+                           t->cell->seed, err);
+}
+
+static mq_status calibrate(struct trial *t, struct mq_err *err) {
+  const struct mq_cell *cell = t->cell;
+  struct mq_calibrate_result result = {.seconds = 0};
+  mq_status status = sample(t, err);
+  if (status != MQ_OK) {
+    return status;
+  }
+  const struct mq_calibrate_options options = {
+      .w_observer = cell->w_observer,
+      .a_observer = cell->a_observer,
+      .w_parameter = cell->w_parameter,
+      .a_parameter = cell->a_parameter,
+      .is_published = cell->variant && !strcmp(cell->variant, "published"),
+      .indices = t->indices,
+      .n_indices = t->n_indices,
+      .batch = cell->calib_batch,
+      .slice_images = cell->slice_images,
+      .bias = t->target->bias,
+  };
+  struct mq_pool *pool = t->options->pool;
+  status = mq_calibrate(&result, &t->prepared, t->calib->dataset, &options, pool, err);
+  double start = mq_now();
+  if (status == MQ_OK && cell->calibrates_bn) {
+    status = mq_bn_calibrate(&t->prepared, t->calib->dataset, &options, pool, err);
+  }
+  t->result->run.calib_seconds = result.seconds + (cell->calibrates_bn ? mq_now() - start : 0);
+  return status;
+}
+
+static mq_status quantize(struct trial *t, struct mq_err *err) {
+  mq_evaluation_deinit(&t->evaluation); /* the float one */
+  mq_status status = prepare(t, err);
+  if (status == MQ_OK) {
+    status = calibrate(t, err);
+  }
+  if (status == MQ_OK) {
+    status = evaluate(t, t->prepared.graph, t->prepared.points, t->prepared.n_points, t->label, err);
+  }
+  return status == MQ_OK ? record_points(t, err) : status;
+}
+
+static mq_status write_bundle(struct trial *t, struct mq_err *err) {
+  const struct mq_run *run = &t->result->run;
+  const struct mq_data_spec *spec = &t->calib->spec;
+  const struct mq_bundle_contents contents = {
+      .prepared = &t->prepared,
+      .float_graph = t->model->graph,
+      .target = t->target,
+      .preprocess = spec->has_preprocess || spec->kind != MQ_DATA_NPY ? &spec->preprocess : NULL,
+      .record = {.cell = run->cell,
+                 .method = run->method,
+                 .w_observer = run->w_observer,
+                 .a_observer = run->a_observer,
+                 .model_path = t->cell->model_path,
+                 .model_sha256 = run->model_sha256,
+                 .data = t->cell->calib_data,
+                 .data_sha256 = run->data_sha256,
+                 .eval_data = t->cell->eval_data,
+                 .eval_sha256 = run->eval_sha256,
+                 .cpu = run->cpu,
+                 .isa = run->isa,
+                 .onednn = run->onednn,
+                 .started = run->started,
+                 .seed = t->cell->seed,
+                 .calibration = t->calib->dataset,
+                 .indices = t->indices,
+                 .n_indices = t->n_indices,
+                 .float_top1 = run->float_top1,
+                 .top1 = run->top1,
+                 .correct = run->correct,
+                 .images = run->images,
+                 .seconds = run->seconds,
+                 .calib_seconds = run->calib_seconds}};
+  return mq_bundle_write(t->options->bundle, &contents, err);
+}
+
+/* `seconds` of a quantizing run leaves out the float accuracy, which other cells share. */
+static mq_status measure(struct trial *t, struct mq_err *err) {
+  bool is_float = mq_cell_is_float(t->cell);
+  struct mq_run *run = &t->result->run;
+  double start = mq_now();
+  mq_status status = open_inputs(t, err);
+  double float_start = mq_now();
+  if (status == MQ_OK && !is_float) {
+    status = measure_float(t, err);
+    start += mq_now() - float_start;
+  }
+  if (status == MQ_OK) {
+    status = is_float ? evaluate(t, t->model->graph, NULL, 0, t->label, err) : quantize(t, err);
+  }
+  if (status == MQ_OK) {
+    status = record_evaluation(t, err);
+  }
+  run->seconds = mq_now() - start;
+  if (status == MQ_OK && is_float) {
+    run->float_top1 = run->top1;
+    run->float_correct = run->correct;
+  }
+  return status == MQ_OK && t->options->bundle && !is_float ? write_bundle(t, err) : status;
+}
+
+static void clean_up(struct trial *t) {
+  mq_evaluation_deinit(&t->evaluation);
+  if (t->is_prepared) {
+    mq_prepared_deinit(&t->prepared);
+  }
+  mq_free(t->indices);
+  mq_target_destroy(t->target);
+  if (t->cache != t->options->cache) {
+    mq_trial_cache_destroy(t->cache);
+  }
+}
+
+/* What went wrong is the run's own outcome, unless there is not even a run to put it in. */
+static mq_status fail_run(struct trial *t, mq_status status, const struct mq_err *why, struct mq_err *err) {
+  struct mq_run *run = &t->result->run;
+  t->result->failure = status;
+  run->status = "failed";
+  run->message = mq_arena_strdup(t->arena, why->message);
+  if (status == MQ_CANCELLED || !run->identity || !run->message) {
+    return mq_fail(err, status, "%s", why->message);
+  }
+  return MQ_OK;
+}
+
+mq_status mq_trial_run(struct mq_trial_result *result, const struct mq_cell *cell,
+                       const struct mq_trial_options *options, struct mq_arena *arena, struct mq_err *err) {
+  struct trial t = {.cell = cell,
+                    .options = options,
+                    .cache = options->cache,
+                    .arena = arena,
+                    .result = result,
+                    .label = options->label};
+  struct mq_err why = {.status = MQ_OK};
+  *result = (struct mq_trial_result){.points = NULL};
+  fill_constants(&result->run, cell, arena);
+  mq_status status = t.cache ? MQ_OK : mq_trial_cache_create(&t.cache, &why);
+  if (status == MQ_OK && !t.label) {
+    status = mq_cell_label(&t.label, cell, arena, &why);
+  }
+  if (status == MQ_OK) {
+    status = fill_identity(&t, &why);
+  }
+  if (status == MQ_OK) {
+    status = measure(&t, &why);
+  }
+  if (status != MQ_OK) {
+    status = fail_run(&t, status, &why, err);
+  }
+  clean_up(&t);
+  return status;
+}
