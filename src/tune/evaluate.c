@@ -1,0 +1,224 @@
+/* Accuracy, loss and logits of a model over a data set, float or with simulated quantization. */
+#include <math.h>
+#include <string.h>
+
+#include "mqbench/kernel.h"
+#include "tune/feed.h"
+
+struct evaluate_run {
+  struct tune_feed feed;
+  struct mq_evaluation *evaluation; /* NULL: predict */
+  double *losses;                   /* by image */
+  uint8_t *hits;                    /* by image: 1 top-1, 2 top-5, 4 not finite */
+  float *logits;                    /* predict: n_images x n_classes */
+  int64_t n_classes;
+  struct mq_progress progress;
+};
+
+/* ---- One image --------------------------------------------------------------------------------------------
+ */
+struct row {
+  const float *x;
+  int64_t n, stride;
+};
+
+static float at(const struct row *row, int64_t i) {
+  return row->x[i * row->stride];
+}
+
+static int32_t argmax(const struct row *row) {
+  int64_t best = 0;
+  for (int64_t i = 1; i < row->n; i++) {
+    best = at(row, i) > at(row, best) ? i : best;
+  }
+  return (int32_t)best;
+}
+
+/* How many classes come before `label`; equal logits: the lower index first. NaN is before everything. */
+static int64_t rank_of(const struct row *row, int64_t label) {
+  float own = at(row, label);
+  int64_t rank = 0;
+  for (int64_t i = 0; i < row->n; i++) {
+    bool is_behind = i < label ? at(row, i) < own : at(row, i) <= own;
+    rank += i != label && !is_behind;
+  }
+  return rank;
+}
+
+static bool is_finite_row(const struct row *row) {
+  for (int64_t i = 0; i < row->n; i++) {
+    if (!isfinite(at(row, i))) {
+      return false;
+    }
+  }
+  return true;
+}
+
+/* Sum of exp(x_i - max) over i in [first, first + n) as a binary tree. */
+static double sum_of_exp(const struct row *row, double max, int64_t first, int64_t n) {
+  if (n == 1) {
+    return mq_exp((double)at(row, first) - max);
+  }
+  int64_t half = 1;
+  while (2 * half < n) {
+    half *= 2;
+  }
+  return sum_of_exp(row, max, first, half) + sum_of_exp(row, max, first + half, n - half);
+}
+
+/* -log softmax(x)[label], in double. */
+static double cross_entropy(const struct row *row, int64_t label) {
+  double max = (double)at(row, argmax(row));
+  return mq_log(sum_of_exp(row, max, 0, row->n)) + max - (double)at(row, label);
+}
+
+static void judge(struct evaluate_run *run, const struct row *row, int64_t image) {
+  int64_t label = mq_dataset_label(run->feed.data, image);
+  bool is_finite = is_finite_row(row);
+  run->evaluation->predicted[image] = argmax(row);
+  run->hits[image] = is_finite ? 0 : 4;
+  if (label < 0 || label >= row->n) {
+    return;
+  }
+  int64_t rank = rank_of(row, label);
+  run->hits[image] |= (uint8_t)((rank < 1 ? 1 : 0) | (rank < 5 ? 2 : 0));
+  run->losses[image] = is_finite ? cross_entropy(row, label) : NAN;
+}
+
+/* ---- The job
+ * ------------------------------------------------------------------------------------------------ */
+static mq_status fill(void *context, size_t slice, unsigned worker, struct mq_tensor *inputs,
+                      struct mq_err *err) {
+  (void)worker;
+  struct evaluate_run *run = context;
+  return tune_feed_fill(&run->feed, slice, inputs, err);
+}
+
+static mq_status take(void *context, size_t slice, unsigned worker, const struct mq_tensor *outputs,
+                      struct mq_err *err) {
+  (void)worker;
+  (void)err;
+  struct evaluate_run *run = context;
+  const struct mq_tensor *y = &outputs[0];
+  int64_t first = (int64_t)slice * run->feed.slice_images, n = tune_feed_valid(&run->feed, slice);
+  for (int64_t i = 0; i < n; i++) {
+    struct row row = {(const float *)y->data + i * y->stride[0], run->n_classes, y->stride[1]};
+    if (run->evaluation) {
+      judge(run, &row, first + i);
+      continue;
+    }
+    for (int64_t k = 0; k < row.n; k++) {
+      run->logits[(first + i) * row.n + k] = at(&row, k);
+    }
+  }
+  mq_progress_add(&run->progress, (uint64_t)n);
+  return MQ_OK;
+}
+
+static mq_status execute(struct evaluate_run *run, double *engine_seconds, const struct mq_graph *graph,
+                         struct mq_dataset *data, int64_t n_images, const struct mq_evaluate_options *options,
+                         struct mq_pool *pool, struct mq_err *err) {
+  struct mq_engine *engine = NULL;
+  struct mq_engine_options engine_options = {
+      .simulates = options->points != NULL, .points = options->points, .n_points = options->n_points};
+  struct tune_feed_options feed = {
+      .n_images = n_images, .slice_images = options->slice_images, .loader_threads = options->loader_threads};
+  mq_status status = tune_feed_init(&run->feed, graph, data, &feed, err);
+  mq_progress_init(&run->progress, options->label ? options->label : "evaluate", (uint64_t)n_images);
+  if (status == MQ_OK) {
+    engine_options.slice_images = run->feed.slice_images;
+    run->n_classes = graph->outputs[0]->shape.dim[1];
+    status = mq_engine_create(&engine, graph, &engine_options, pool, err);
+  }
+  if (status == MQ_OK) {
+    struct mq_engine_job job = {.context = run, .n_slices = run->feed.n_slices, .fill = fill, .take = take};
+    status = mq_engine_run(engine, &job, err);
+  }
+  if (status == MQ_OK && engine_seconds) {
+    *engine_seconds = mq_engine_busy_seconds(engine) / mq_pool_workers(pool);
+  }
+  mq_progress_end(&run->progress);
+  mq_engine_destroy(engine);
+  tune_feed_deinit(&run->feed);
+  return status;
+}
+
+/* ---- Evaluation
+ * ----------------------------------------------------------------------------------------------- */
+static void sum_up(struct mq_evaluation *e, const struct evaluate_run *run, const struct mq_dataset *data) {
+  size_t n_losses = 0;
+  e->is_finite = true;
+  for (int64_t i = 0; i < e->n_images; i++) {
+    uint8_t hits = run->hits[i];
+    bool is_labelled = mq_dataset_label(data, i) >= 0;
+    e->n_labelled += is_labelled;
+    e->correct += hits & 1;
+    e->correct5 += (hits >> 1) & 1;
+    e->is_finite = e->is_finite && !(hits & 4);
+    e->is_correct[i / 8] |= (uint8_t)((hits & 1) << (i % 8));
+    if (is_labelled) {
+      run->losses[n_losses++] = run->losses[i];
+    }
+  }
+  e->loss = n_losses ? tune_tree_sum(run->losses, n_losses) / (double)n_losses : NAN;
+}
+
+mq_status mq_evaluate(struct mq_evaluation *evaluation, const struct mq_graph *graph, struct mq_dataset *data,
+                      const struct mq_evaluate_options *options, struct mq_pool *pool, struct mq_err *err) {
+  double start = mq_now();
+  int64_t n = mq_dataset_get_info(data)->n_images;
+  struct evaluate_run run = {.evaluation = evaluation};
+  *evaluation = (struct mq_evaluation){.n_images = n};
+  mq_status status = mq_check_model_data(graph, data, err);
+  if (status != MQ_OK) {
+    goto done;
+  }
+  evaluation->is_correct = mq_alloc((size_t)n / 8 + 1, 1);
+  evaluation->predicted = mq_alloc((size_t)n + 1, sizeof(int32_t));
+  run.losses = mq_alloc((size_t)n + 1, sizeof(double));
+  run.hits = mq_alloc((size_t)n + 1, 1);
+  if (!evaluation->is_correct || !evaluation->predicted || !run.losses || !run.hits) {
+    status = mq_fail_memory(err, "evaluation");
+    goto done;
+  }
+  status = execute(&run, &evaluation->engine_seconds, graph, data, n, options, pool, err);
+  if (status == MQ_OK) {
+    sum_up(evaluation, &run, data);
+    evaluation->seconds = mq_now() - start;
+  }
+done:
+  mq_free(run.losses);
+  mq_free(run.hits);
+  if (status != MQ_OK) {
+    mq_evaluation_deinit(evaluation);
+  }
+  return status;
+}
+
+void mq_evaluation_deinit(struct mq_evaluation *evaluation) {
+  mq_free(evaluation->is_correct);
+  mq_free(evaluation->predicted);
+  *evaluation = (struct mq_evaluation){0};
+}
+
+mq_status mq_predict(struct mq_tensor *logits, const struct mq_graph *graph, struct mq_dataset *data,
+                     int64_t n_images, const struct mq_evaluate_options *options, struct mq_pool *pool,
+                     struct mq_err *err) {
+  int64_t n = mq_dataset_get_info(data)->n_images;
+  n = n_images > 0 && n_images < n ? n_images : n;
+  struct evaluate_run run = {0};
+  *logits = (struct mq_tensor){0};
+  mq_status status = mq_check_model_data(graph, data, err);
+  if (status == MQ_OK) {
+    struct mq_shape shape = {.rank = 2, .dim = {n, graph->outputs[0]->shape.dim[1]}};
+    status = mq_tensor_init(logits, MQ_F32, &shape, err);
+  }
+  if (status == MQ_OK) {
+    run.logits = logits->data;
+    status = execute(&run, NULL, graph, data, n, options, pool, err);
+  }
+  if (status != MQ_OK) {
+    mq_tensor_deinit(logits);
+  }
+  return status;
+}
