@@ -69,38 +69,61 @@ static void fill_constants(struct mq_run *run, const struct mq_cell *cell, struc
   };
 }
 
-/* Identity, hashes and texts. A cell whose inputs cannot be read is known by its text alone. */
-static mq_status fill_identity(struct trial *t, struct mq_err *err) {
+/* The target under its own name, and its bits where the cell leaves them open: also for a run that fails. */
+static mq_status load_target(struct trial *t, struct mq_err *err) {
+  const struct mq_cell *cell = t->cell;
+  struct mq_run *run = &t->result->run;
+  if (!cell->target) {
+    return MQ_OK;
+  }
+  run->target = cell->target;
+  mq_status status = mq_target_load(&t->target, cell->target, err);
+  if (status == MQ_OK) {
+    run->target = mq_arena_strdup(t->arena, t->target->name);
+    run->w_bits = cell->w_bits ? cell->w_bits : t->target->weights.bits;
+    run->a_bits = cell->a_bits ? cell->a_bits : t->target->activations.bits;
+    status = run->target ? MQ_OK : mq_fail_memory(err, "run");
+  }
+  return status;
+}
+
+/* Content hashes and the identities made from them. */
+static mq_status identify(struct trial *t, struct mq_err *err) {
   struct mq_run *run = &t->result->run;
   struct mq_cell_inputs inputs = {.model = ""};
-  char identity[65] = "", float_identity[65] = "";
-  mq_status status = mq_cell_format(&run->cell, t->cell, t->arena, err);
-  if (status == MQ_OK) {
-    status = mq_cell_options(&run->options, t->cell, t->arena, err);
-  }
+  char identity[65], float_identity[65];
+  mq_status status = mq_cache_identify(identity, float_identity, &inputs, t->cache, t->cell, t->arena, err);
   if (status != MQ_OK) {
     return status;
   }
-  status = load_target(t, err);
-  if (status == MQ_OK) {
-    status = mq_cache_identify(identity, float_identity, &inputs, t->cache, t->cell, t->arena, err);
-  }
-  if (status != MQ_OK) {
-    struct mq_cell_inputs unknown = {.model = "unknown"};
-    if (mq_cell_identity(identity, t->cell, &unknown, t->arena, NULL) != MQ_OK) {
-      return status;
-    }
-  }
   run->identity = mq_arena_strdup(t->arena, identity);
-  run->float_identity = or_null(mq_arena_strdup(t->arena, float_identity));
+  run->float_identity = mq_arena_strdup(t->arena, float_identity);
   run->model_sha256 = or_null(mq_arena_strdup(t->arena, inputs.model));
   run->data_sha256 = or_null(mq_arena_strdup(t->arena, inputs.calib));
   run->eval_sha256 = or_null(mq_arena_strdup(t->arena, inputs.eval));
   run->target_sha256 = or_null(mq_arena_strdup(t->arena, inputs.target));
-  if (!run->identity) {
-    return mq_fail_memory(err, "run");
+  return run->identity && run->float_identity ? MQ_OK : mq_fail_memory(err, "run");
+}
+
+/* A cell whose inputs cannot be read is known by its text alone. */
+static void identify_by_text(struct trial *t) {
+  const struct mq_cell_inputs unknown = {.model = "unknown"};
+  char identity[65];
+  if (mq_cell_identity(identity, t->cell, &unknown, t->arena, NULL) == MQ_OK) {
+    t->result->run.identity = mq_arena_strdup(t->arena, identity);
   }
-  return status;
+}
+
+static mq_status describe(struct trial *t, struct mq_err *err) {
+  struct mq_run *run = &t->result->run;
+  mq_status status = mq_cell_format(&run->cell, t->cell, t->arena, err);
+  if (status == MQ_OK) {
+    status = mq_cell_options(&run->options, t->cell, t->arena, err);
+  }
+  if (status == MQ_OK) {
+    status = load_target(t, err);
+  }
+  return status == MQ_OK ? identify(t, err) : status;
 }
 
 static double share(int64_t part, int64_t whole) {
@@ -178,24 +201,6 @@ static mq_status record_points(struct trial *t, struct mq_err *err) {
   t->result->points = points;
   t->result->n_points = n;
   return MQ_OK;
-}
-
-/* The target under its own name, and its bits where the cell leaves them open: also for a run that fails. */
-static mq_status load_target(struct trial *t, struct mq_err *err) {
-  const struct mq_cell *cell = t->cell;
-  struct mq_run *run = &t->result->run;
-  if (!cell->target) {
-    return MQ_OK;
-  }
-  run->target = cell->target;
-  mq_status status = mq_target_load(&t->target, cell->target, err);
-  if (status == MQ_OK) {
-    run->target = mq_arena_strdup(t->arena, t->target->name);
-    run->w_bits = cell->w_bits ? cell->w_bits : t->target->weights.bits;
-    run->a_bits = cell->a_bits ? cell->a_bits : t->target->activations.bits;
-    status = run->target ? MQ_OK : mq_fail_memory(err, "run");
-  }
-  return status;
 }
 
 /* ---- Measuring --------------------------------------------------------------------------------------------
@@ -400,10 +405,13 @@ static void clean_up(struct trial *t) {
 /* What went wrong is the run's own outcome, unless there is not even a run to put it in. */
 static mq_status fail_run(struct trial *t, mq_status status, const struct mq_err *why, struct mq_err *err) {
   struct mq_run *run = &t->result->run;
+  if (!run->identity) {
+    identify_by_text(t);
+  }
   t->result->failure = status;
   run->status = "failed";
   run->message = mq_arena_strdup(t->arena, why->message);
-  if (status == MQ_CANCELLED || !run->identity || !run->message) {
+  if (status == MQ_CANCELLED || !run->cell || !run->identity || !run->message) {
     return mq_fail(err, status, "%s", why->message);
   }
   return MQ_OK;
@@ -425,7 +433,7 @@ mq_status mq_trial_run(struct mq_trial_result *result, const struct mq_cell *cel
     status = mq_cell_label(&t.label, cell, arena, &why);
   }
   if (status == MQ_OK) {
-    status = fill_identity(&t, &why);
+    status = describe(&t, &why);
   }
   if (status == MQ_OK) {
     status = measure(&t, &why);
