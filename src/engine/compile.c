@@ -120,9 +120,24 @@ static mq_status add_taps(struct engine_compiler *c, const struct mq_value *valu
 
 static mq_status finish_value(struct engine_compiler *c, const struct mq_value *value, struct mq_err *err);
 
+static bool makes_constants(const struct engine_compiler *c, const struct mq_node *node) {
+  for (int i = 0; i < node->n_outputs; i++) {
+    if (node->outputs[i]) {
+      return c->is_constant[node->outputs[i]->index];
+    }
+  }
+  return false;
+}
+
 static mq_status compile_node(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
+  const struct mq_engine *engine = c->engine;
+  size_t first_step = engine->n_steps, first_place = engine->n_places, first_buffer = engine->n_buffers;
   c->is_done[node->index] = true;
-  return engine_op_get(node->op)->compile(c, node, err);
+  mq_status status = engine_op_get(node->op)->compile(c, node, err);
+  if (status == MQ_OK && makes_constants(c, node)) {
+    status = engine_fold_steps(c, first_step, first_place, first_buffer, err);
+  }
+  return status;
 }
 
 /* Fake quantization of a value follows the step that made it while the slice is in cache. */
@@ -232,11 +247,13 @@ static mq_status prepare_compiler(struct engine_compiler *c, struct mq_err *err)
   struct mq_engine *engine = c->engine;
   c->place_of = mq_arena_alloc(&c->arena, graph->n_values, sizeof *c->place_of);
   c->is_tapped = mq_arena_alloc(&c->arena, graph->n_values, sizeof *c->is_tapped);
+  c->is_constant = mq_arena_alloc(&c->arena, graph->n_values, sizeof *c->is_constant);
   c->is_done = mq_arena_alloc(&c->arena, graph->n_nodes, sizeof *c->is_done);
   c->chains = mq_arena_alloc(&c->arena, graph->n_nodes, sizeof *c->chains);
   engine->inputs = mq_arena_alloc(&engine->arena, graph->n_inputs, sizeof(int));
   engine->outputs = mq_arena_alloc(&engine->arena, graph->n_outputs, sizeof(int));
-  if (!c->place_of || !c->is_tapped || !c->is_done || !c->chains || !engine->inputs || !engine->outputs) {
+  if (!c->place_of || !c->is_tapped || !c->is_constant || !c->is_done || !c->chains || !engine->inputs ||
+      !engine->outputs) {
     return mq_fail_memory(err, "engine compiler");
   }
   engine->n_inputs = graph->n_inputs;
@@ -247,6 +264,7 @@ static mq_status prepare_compiler(struct engine_compiler *c, struct mq_err *err)
   for (size_t i = 0; i < c->options->n_taps; i++) {
     c->is_tapped[c->options->taps[i]->index] = true;
   }
+  engine_find_constants(c);
   return MQ_OK;
 }
 

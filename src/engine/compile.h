@@ -28,6 +28,7 @@ struct engine_compiler {
   int *place_of;                /* by value index; -1: none yet */
   bool *is_done;                /* by node index: its inputs were read */
   bool *is_tapped;              /* by value index */
+  bool *is_constant;            /* by value index: known before the first slice */
   struct engine_chain **chains; /* by node index: the chain a node belongs to, or NULL */
   struct mq_arena arena;        /* dies with the compiler */
 };
@@ -52,6 +53,14 @@ mq_status engine_alloc(void **block, struct engine_compiler *c, size_t count, si
                        struct mq_err *err) MQ_MUST_CHECK;
 mq_status engine_fail_unsupported(const struct mq_node *node, struct mq_err *err, const char *format, ...)
     MQ_PRINTF(3, 4);
+
+/* ---- constant.c: nodes without any computed input are executed at compile time ----------------------------
+ */
+void engine_find_constants(struct engine_compiler *c);
+/* Turns what the steps from `first_step` on (of one such node) make into constants and drops the steps;
+ * places and buffers made since are those from first_place and first_buffer on. */
+mq_status engine_fold_steps(struct engine_compiler *c, size_t first_step, size_t first_place,
+                            size_t first_buffer, struct mq_err *err) MQ_MUST_CHECK;
 
 /* ---- fuse.c ------------------------------------------------------------------------------------------- */
 mq_status engine_find_chains(struct engine_compiler *c, struct mq_err *err) MQ_MUST_CHECK;

@@ -77,27 +77,26 @@ mq_status engine_batch_norm(double **gain, double **shift, int64_t *n, struct mq
 }
 
 /* ---- Growing a chain ----------------------------------------------------------------------------------- */
-/* A constant, maybe behind fake quantization. */
-static bool is_constant(const struct mq_value *value) {
-  while (!value->constant && value->producer && value->producer->op == MQ_OP_FakeQuantize) {
-    value = value->producer->inputs[0];
-  }
-  return value->constant != NULL;
+static bool is_constant(const struct engine_compiler *c, const struct mq_value *value) {
+  return c->is_constant[value->index];
 }
 
-static bool is_head(const struct mq_node *node) {
+static bool is_head(const struct engine_compiler *c, const struct mq_node *node) {
+  if (is_constant(c, node->outputs[0])) {
+    return false;
+  }
   switch (node->op) {
     case MQ_OP_Conv:
     case MQ_OP_ConvTranspose:
       return true;
     case MQ_OP_MatMul:
-      return node->inputs[1]->shape.rank == 2 && is_constant(node->inputs[1]);
+      return node->inputs[1]->shape.rank == 2 && is_constant(c, node->inputs[1]);
     case MQ_OP_Gemm: { /* a bias that is not one row is added in a step of its own */
       const struct mq_value *bias = node->n_inputs > 2 ? node->inputs[2] : NULL;
       const struct mq_shape *shape = bias ? &bias->shape : NULL;
       int64_t columns = node->outputs[0]->shape.dim[1];
-      return is_constant(node->inputs[1]) &&
-             (!bias || (is_constant(bias) && shape->rank <= 2 && (shape->rank < 2 || shape->dim[0] == 1) &&
+      return is_constant(c, node->inputs[1]) &&
+             (!bias || (is_constant(c, bias) && shape->rank <= 2 && (shape->rank < 2 || shape->dim[0] == 1) &&
                         (mq_shape_count(shape) == 1 || mq_shape_count(shape) == columns)));
     }
     default:
@@ -110,14 +109,14 @@ static int channel_axis(const struct engine_chain *chain) {
   return chain->head->op == MQ_OP_MatMul ? chain->output->shape.rank - 1 : 1;
 }
 
-static bool has_constant_weights(const struct mq_node *head) {
-  return is_constant(head->inputs[1]) &&
-         (head->n_inputs < 3 || !head->inputs[2] || is_constant(head->inputs[2]));
+static bool has_constant_weights(const struct engine_compiler *c, const struct mq_node *head) {
+  return is_constant(c, head->inputs[1]) &&
+         (head->n_inputs < 3 || !head->inputs[2] || is_constant(c, head->inputs[2]));
 }
 
 static bool can_fold(const struct engine_compiler *c, const struct engine_chain *chain) {
   return !c->options->simulates && chain->n_posts == 0 && !chain->fold_gain &&
-         has_constant_weights(chain->head) && chain->head->op == MQ_OP_Conv;
+         has_constant_weights(c, chain->head) && chain->head->op == MQ_OP_Conv;
 }
 
 static bool is_ready_for(const struct engine_chain *chain, mq_post_kind kind) {
@@ -275,7 +274,7 @@ static mq_status grow(struct engine_compiler *c, struct engine_chain *chain, str
 mq_status engine_find_chains(struct engine_compiler *c, struct mq_err *err) {
   for (size_t i = 0; i < c->graph->n_nodes; i++) {
     const struct mq_node *node = c->graph->nodes[i];
-    if (node->op == MQ_OP_NONE || !is_head(node)) {
+    if (node->op == MQ_OP_NONE || !is_head(c, node)) {
       continue;
     }
     struct engine_chain *chain = mq_arena_alloc(&c->arena, 1, sizeof *chain);
