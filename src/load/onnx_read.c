@@ -186,9 +186,23 @@ static mq_status build(struct mq_onnx_reader *reader, struct mq_err *err) {
   return status == MQ_OK ? read_outputs(reader, graph, err) : status;
 }
 
+/* Casts between the file's float types are nothing once all of them are float32. */
+static void drop_float_casts(struct mq_graph *graph) {
+  for (size_t i = 0; i < graph->n_nodes; i++) {
+    struct mq_node *node = graph->nodes[i];
+    if (node->op == MQ_OP_Cast && node->inputs[0]->dtype == MQ_F32 && node->outputs[0]->dtype == MQ_F32) {
+      node->op = MQ_OP_Identity;
+      mq_node_remove_attr(node, "to");
+      mq_node_remove_attr(node, "saturate");
+      mq_node_remove_attr(node, "round_mode");
+    }
+  }
+}
+
 static mq_status finish(struct mq_graph *graph, bool batch_is_free, struct mq_err *err) {
   mq_status status = mq_graph_infer(graph, batch_is_free, err);
   if (status == MQ_OK) {
+    drop_float_casts(graph);
     mq_graph_prune(graph);
     status = mq_graph_verify(graph, err);
   }

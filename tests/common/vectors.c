@@ -116,8 +116,8 @@ mq_status vector_case_init(struct vector_case *test, const char *folder, struct 
     }
     test->n_nodes = (int)graph->n_node;
     describe(test, graph->node[0]);
-    status = read_values(test->inputs, &test->n_inputs, graph, graph->input, graph->n_input, folder, "input",
-                         err);
+    status =
+        read_values(test->inputs, &test->n_inputs, graph, graph->input, graph->n_input, folder, "input", err);
     if (status == MQ_OK) {
       status = read_values(test->outputs, &test->n_outputs, graph, graph->output, graph->n_output, folder,
                            "output", err);

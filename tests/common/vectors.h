@@ -1,4 +1,5 @@
-/* ONNX's node test vectors (Debian: libonnx-testdata): a folder with model.onnx and test_data_set_0/input_0.pb,
+/* ONNX's node test vectors (Debian: libonnx-testdata): a folder with model.onnx and
+ * test_data_set_0/input_0.pb,
  * ..., output_0.pb, ... Read without the reader under test, except for protobuf and TensorProto. */
 #ifndef MQ_TESTS_VECTORS_H
 #define MQ_TESTS_VECTORS_H
@@ -28,7 +29,8 @@ struct vector_case {
   int opset;
   char op[64]; /* of the first node */
   int n_nodes;
-  char attributes[512]; /* of the first node: " name=value name=value" for ints and floats, " name" for others */
+  char attributes[512]; /* of the first node: " name=value name=value" for ints and floats, " name" for others
+                         */
   struct vector_value inputs[VECTORS_MAX], outputs[VECTORS_MAX]; /* in the graph's order, no initializers */
   int n_inputs, n_outputs;
 };
