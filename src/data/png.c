@@ -122,6 +122,8 @@ mq_status mq_png_decode(struct mq_image *image, const uint8_t *bytes, size_t n, 
     goto done;
   }
   png_set_read_fn(decoder.png, &decoder, on_read);
+  /* Read in small pieces: of a file that ends early, the last piece is lost. */
+  png_set_compression_buffer_size(decoder.png, n < 64 * 64 ? 64 : n > 64 * 8192 ? 8192 : n / 64);
   png_set_chunk_cache_max(decoder.png, 128);
   png_set_chunk_malloc_max(decoder.png, 8 << 20);
   status = decode(&decoder, image, is_header_only, name, err);
