@@ -238,11 +238,12 @@ static mq_status place_pool(struct placer *p, struct mq_node *node) {
   return MQ_OK;
 }
 
-/* All inputs of a concat get one scale, as soon as one of them has one. */
+/* All inputs of a concat get one scale, as soon as one of them has one. Where all are float, so is the
+ * output: one point behind the concat does. */
 static mq_status place_concat(struct placer *p, struct mq_node *node) {
   bool has_grid = false;
   for (int i = 0; i < node->n_inputs; i++)
-    has_grid |= class_of(p, node->inputs[i]) >= 0;
+    has_grid |= state_of(p, node->inputs[i])->grid >= 0;
   if (!has_grid || is_float_tail(p, node->outputs[0])) return MQ_OK;
   int class = -1;
   for (int i = 0; i < node->n_inputs; i++) {
