@@ -97,6 +97,10 @@ mq_isa mq_kernel_isa(void) {
   return resolved;
 }
 
+const char *mq_kernel_cpu_name(void) {
+  return cpu_name;
+}
+
 void mq_kernel_start_worker(unsigned worker) {
   (void)worker;
   mq_onednn_use_one_thread();

@@ -55,4 +55,11 @@ mq_simd_level mq_simd_level_best(void);
 #define MQ_SIMD_INDEPENDENT _Pragma("GCC ivdep")
 #endif
 
+/* In front of a loop of few constant rounds over an array that is to live in registers. */
+#ifdef __clang__
+#define MQ_SIMD_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define MQ_SIMD_UNROLL _Pragma("GCC unroll 16")
+#endif
+
 #endif
