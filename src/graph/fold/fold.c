@@ -1,10 +1,8 @@
 /* Which nodes are evaluated while shapes are inferred, and how much of that is allowed. */
 #include "graph/fold/fold.h"
 
-/* A folded constant may hold what its inputs hold (a transposed weight), or this much; what all of them hold
- * beyond their inputs together is bounded too, and so is the work. */
-#define MAX_GROWN ((int64_t)64 << 20)
-#define MAX_ELEMENTS ((int64_t)512 << 20)
+#define FREE_ELEMENTS ((int64_t)64 << 20)
+#define MAX_BUDGET ((int64_t)1 << 40)
 
 /* QuantizeLinear, DequantizeLinear and FakeQuantize of constants stay: their meaning matters. */
 static const graph_fold_fn fold_table[MQ_OP_COUNT] = {
@@ -63,27 +61,34 @@ static bool is_foldable(const struct mq_node *node) {
   return true;
 }
 
-static mq_status check_size(struct graph_folding *folding, const struct mq_node *node, struct mq_err *err) {
-  int64_t n_in = 0, n_out = 0;
-  for (int i = 0; i < node->n_inputs; i++) {
-    const struct mq_tensor *constant = node->inputs[i] ? node->inputs[i]->constant : NULL;
-    n_in += constant ? mq_shape_count(&constant->shape) : 0;
+static void allow(struct graph_folding *folding, const struct mq_tensor *tensor) {
+  int64_t n = tensor ? mq_shape_count(&tensor->shape) : 0;
+  bool is_small = folding->budget < MAX_BUDGET && n < MAX_BUDGET;
+  folding->budget = is_small ? folding->budget + 4 * n : folding->budget;
+}
+
+void graph_folding_init(struct graph_folding *folding, const struct mq_graph *graph) {
+  folding->budget = FREE_ELEMENTS;
+  for (size_t i = 0; i < graph->n_values; i++) {
+    allow(folding, graph->values[i]->constant);
   }
-  if (node->op == MQ_OP_Constant && node->attrs[0].kind == MQ_ATTR_TENSOR) {
-    n_in = mq_shape_count(&node->attrs[0].as.tensor->shape);
-  }
-  for (int i = 0; i < node->n_outputs; i++) {
-    n_out += node->outputs[i] ? mq_shape_count(&node->outputs[i]->shape) : 0;
-    if (n_out > MAX_ELEMENTS) {
-      break;
+  for (size_t i = 0; i < graph->n_nodes; i++) {
+    const struct mq_node *node = graph->nodes[i];
+    for (size_t k = 0; k < node->n_attrs; k++) {
+      allow(folding, node->attrs[k].kind == MQ_ATTR_TENSOR ? node->attrs[k].as.tensor : NULL);
     }
   }
-  folding->n_grown += n_out > n_in ? n_out - n_in : 0;
-  folding->n_elements += n_out;
-  if (folding->n_grown > MAX_GROWN || folding->n_elements > MAX_ELEMENTS) {
-    return graph_fail(err, node,
-                      "constants computed while loading would hold %lld elements, which is too many",
-                      (long long)n_out);
+}
+
+static mq_status check_size(struct graph_folding *folding, const struct mq_node *node, struct mq_err *err) {
+  for (int i = 0; i < node->n_outputs; i++) {
+    int64_t n = node->outputs[i] ? mq_shape_count(&node->outputs[i]->shape) : 0;
+    if (n > folding->budget) {
+      return graph_fail(err, node,
+                        "a constant of %lld elements would be computed while loading, which is too many",
+                        (long long)n);
+    }
+    folding->budget -= n;
   }
   return MQ_OK;
 }

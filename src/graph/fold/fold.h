@@ -7,10 +7,14 @@
 
 #include "graph/internal.h"
 
-/* What one run of mq_graph_infer has computed so far; bounds what a hostile file can make it compute. */
+/* How many elements one run of mq_graph_infer may still make: bounds what a hostile file can have computed.
+ */
 struct graph_folding {
-  int64_t n_elements, n_grown; /* elements made; elements made beyond those read */
+  int64_t budget;
 };
+/* 64 Mi elements, and four times those of the constants in the file (weights that are transposed, cast, ...).
+ */
+void graph_folding_init(struct graph_folding *folding, const struct mq_graph *graph);
 
 /* Evaluates `node` if it can be: its outputs become constants and the node is removed. Its outputs' shapes
  * are inferred. */

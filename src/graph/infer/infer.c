@@ -194,7 +194,8 @@ static mq_status infer_node(struct graph_folding *folding, struct mq_node *node,
 }
 
 mq_status mq_graph_infer(struct mq_graph *graph, bool batch_is_free, struct mq_err *err) {
-  struct graph_folding folding = {0};
+  struct graph_folding folding;
+  graph_folding_init(&folding, graph);
   mq_status status = mq_graph_sort(graph, err);
   if (status == MQ_OK) {
     status = infer_inputs(graph, batch_is_free, err);
