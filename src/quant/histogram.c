@@ -16,6 +16,7 @@ void mq_histogram_init(struct mq_histogram *histogram) {
 /* The smallest e with magnitude < bins 2^e. */
 static int32_t exponent_for(float magnitude) {
   int exponent;
+  if (magnitude == 0) return LEAST_EXPONENT;
   frexpf(magnitude, &exponent); /* magnitude < 2^exponent */
   int32_t e = exponent - 13;
   _Static_assert(MQ_HISTOGRAM_BINS == 1 << 13, "exponent_for knows the number of bins");
@@ -56,7 +57,8 @@ void mq_histogram_cover(struct mq_histogram *histogram, float magnitude) {
 }
 
 int64_t mq_histogram_used(const struct mq_histogram *histogram, float magnitude) {
-  return (int64_t)(magnitude * ldexpf(1.0f, -histogram->exponent)) + 1;
+  float bins = magnitude * ldexpf(1.0f, -histogram->exponent);
+  return bins < MQ_HISTOGRAM_BINS ? (int64_t)bins + 1 : MQ_HISTOGRAM_BINS;
 }
 
 void mq_histogram_add(struct mq_histogram *histogram, const float *rows, int64_t n_rows, int64_t row_count,

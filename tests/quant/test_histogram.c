@@ -1,0 +1,225 @@
+#include "quant/histogram.h"
+
+#include <float.h>
+#include <math.h>
+
+#include "common.h"
+#include "help_quant.h"
+#include "kernel/simd/observe.h"
+#include "quant/density.h"
+
+static struct mq_histogram direct, other, parts[8];
+
+static float magnitude_of(const float *x, int64_t n) {
+  float most = 0;
+  for (int64_t i = 0; i < n; i++)
+    most = fmaxf(most, fabsf(x[i]));
+  return most;
+}
+
+static void observe(struct mq_histogram *histogram, const float *x, int64_t n) {
+  double min, max;
+  plain_extrema(&min, &max, x, n);
+  mq_histogram_cover(histogram, magnitude_of(x, n));
+  mq_histogram_add(histogram, x, 1, n, n, (float)min, (float)max);
+}
+
+static void reset(struct mq_histogram *histogram) {
+  memset(histogram, 0, sizeof *histogram);
+  mq_histogram_init(histogram);
+}
+
+/* Counted value by value at the exponent that the definition gives. */
+static void count_plainly(struct mq_histogram *histogram, const float *x, int64_t n) {
+  memset(histogram, 0, sizeof *histogram);
+  int exponent = -126;
+  while (ldexp(MQ_HISTOGRAM_BINS, exponent) <= (double)magnitude_of(x, n))
+    exponent++;
+  histogram->exponent = exponent;
+  for (int64_t i = 0; i < n; i++) {
+    int64_t bin = (int64_t)floor(ldexp(fabs((double)x[i]), -exponent));
+    if (x[i] > 0) histogram->positive[bin]++;
+    if (x[i] < 0) histogram->negative[bin]++;
+    if (x[i] == 0) histogram->n_zero++;
+  }
+}
+
+static void counts_are_exact(void **state) {
+  (void)state;
+  enum {
+    N = 300001
+  }; /* more than two fillings of the 16-bit tables */
+  float *x = test_malloc(N * sizeof *x);
+  for (distribution d = 0; d < N_DISTRIBUTIONS; d++) {
+    fill(x, N, d, 1);
+    count_plainly(&direct, x, N);
+    reset(&other);
+    observe(&other, x, N);
+    assert_memory_equal(&other, &direct, sizeof direct);
+    if (d != ZEROS) assert_true(mq_histogram_used(&other, magnitude_of(x, N)) > MQ_HISTOGRAM_BINS / 2);
+  }
+  test_free(x);
+}
+
+static void extremes_of_float_have_bins(void **state) {
+  (void)state;
+  const float x[] = {FLT_MAX, -FLT_MAX, FLT_TRUE_MIN, -FLT_TRUE_MIN, 0, -0.0f, 1, FLT_MIN};
+  count_plainly(&direct, x, 8);
+  reset(&other);
+  observe(&other, x, 8);
+  assert_memory_equal(&other, &direct, sizeof direct);
+  assert_int_equal(other.n_zero, 2);
+  count_plainly(&direct, x + 2, 4);
+  reset(&other);
+  observe(&other, x + 2, 4);
+  assert_memory_equal(&other, &direct, sizeof direct);
+}
+
+static void doubling_and_merging_do_not_depend_on_order(void **state) {
+  (void)state;
+  enum {
+    PARTS = 8,
+    N = 1000
+  };
+  static float x[PARTS * N];
+  fill(x, PARTS * N, HEAVY, 3);
+  for (int64_t i = 0; i < PARTS * N; i++)
+    x[i] *= (float)exp2((double)(i / N * 3 % 8)); /* parts of very different size */
+  count_plainly(&direct, x, PARTS * N);
+  /* growing while it observes, forwards and backwards */
+  for (int backwards = 0; backwards < 2; backwards++) {
+    reset(&other);
+    for (int k = 0; k < PARTS; k++)
+      observe(&other, x + (backwards ? PARTS - 1 - k : k) * N, N);
+    assert_memory_equal(&other, &direct, sizeof direct);
+  }
+  /* any tree */
+  struct mq_rng rng;
+  mq_rng_init(&rng, 4, MQ_RNG_TEST, 0, 0);
+  for (int trial = 0; trial < 20; trial++) {
+    for (int k = 0; k < PARTS; k++) {
+      reset(&parts[k]);
+      observe(&parts[k], x + k * N, N);
+    }
+    for (int left = PARTS; left > 1; left--) {
+      uint32_t a = mq_rng_below(&rng, (uint32_t)left), b = mq_rng_below(&rng, (uint32_t)left - 1);
+      b += b >= a;
+      mq_histogram_merge(&parts[a], &parts[b], -FLT_MAX, FLT_MAX);
+      if (b != (uint32_t)left - 1) parts[b] = parts[left - 1];
+      if (a == (uint32_t)left - 1) parts[b] = parts[a];
+    }
+    assert_int_equal(parts[0].exponent, direct.exponent);
+    if (memcmp(&parts[0], &direct, sizeof direct) != 0) fail_msg("trial %d", trial);
+  }
+}
+
+static void rows_may_have_gaps(void **state) {
+  (void)state;
+  enum {
+    ROWS = 5,
+    COUNT = 70,
+    STRIDE = 100
+  };
+  float x[ROWS * STRIDE], dense[ROWS * COUNT];
+  fill(x, ROWS * STRIDE, GAUSSIAN, 6);
+  for (int r = 0; r < ROWS; r++)
+    memcpy(dense + r * COUNT, x + r * STRIDE, COUNT * sizeof *x);
+  double min, max;
+  plain_extrema(&min, &max, dense, ROWS * COUNT);
+  reset(&other);
+  mq_histogram_cover(&other, magnitude_of(dense, ROWS * COUNT));
+  mq_histogram_add(&other, x, ROWS, COUNT, STRIDE, (float)min, (float)max);
+  count_plainly(&direct, dense, ROWS * COUNT);
+  assert_memory_equal(&other, &direct, sizeof direct);
+}
+
+static void every_instruction_set_gives_the_same_bits(void **state) {
+  (void)state;
+  enum {
+    N = 4099
+  };
+  static float x[N];
+  static double count[202], area[202];
+  static struct mq_tally tally[2];
+  fill(x, N, HALF_GAUSSIAN, 9);
+  for (int i = 0; i < 201; i++) {
+    count[i] = 3 * i + i % 7;
+    area[i] = 1.37 * i * i;
+  }
+  count[201] = count[200];
+  area[201] = area[200];
+  const struct mq_simd_observe *base = mq_simd_observe_at(MQ_SIMD_BASE);
+  for (int level = 1; level <= (int)mq_simd_level_best(); level++) {
+    const struct mq_simd_observe *loops = mq_simd_observe_at((mq_simd_level)level);
+    double a = base->squared_error(x, N, 0.037f, -8, 7), b = loops->squared_error(x, N, 0.037f, -8, 7);
+    assert_memory_equal(&a, &b, sizeof a);
+    a = base->sum_area(count, area, 200, -3.3, 0.71, 301);
+    b = loops->sum_area(count, area, 200, -3.3, 0.71, 301);
+    assert_memory_equal(&a, &b, sizeof a);
+    a = base->sum_weighted_log(area, count + 1, 201);
+    b = loops->sum_weighted_log(area, count + 1, 201);
+    assert_memory_equal(&a, &b, sizeof a);
+    mq_tally_init(&tally[0]);
+    mq_tally_init(&tally[1]);
+    base->tally(&tally[0], x, N, 1024);
+    loops->tally(&tally[1], x, N, 1024);
+    assert_memory_equal(&tally[0], &tally[1], sizeof *tally);
+  }
+}
+
+static void logarithms_are_close(void **state) {
+  (void)state;
+  struct mq_rng rng;
+  mq_rng_init(&rng, 11, MQ_RNG_TEST, 0, 0);
+  for (int i = 0; i < 20000; i++) {
+    double v = exp2(60 * mq_rng_double(&rng) - 40), one = 1;
+    double got = mq_observe_sum_weighted_log(&one, &v, 1);
+    assert_true(fabs(got - log(v)) <= 4e-16 * fmax(fabs(log(v)), 0.5));
+  }
+}
+
+/* The closed form of the squared error against the sum over finely divided bins. */
+static void density_error_is_the_integral(void **state) {
+  (void)state;
+  enum {
+    N = 20000,
+    PIECES = 64
+  };
+  static float x[N];
+  static struct mq_density density;
+  struct mq_scheme schemes[200];
+  int n_schemes = list_schemes(schemes, false);
+  for (int i = 0; i < n_schemes; i += 7) {
+    fill(x, N, i % 3 == 0 ? GAUSSIAN : i % 3 == 1 ? HALF_GAUSSIAN : LAPLACE, (uint64_t)i);
+    double min, max, sum = 0;
+    plain_extrema(&min, &max, x, N);
+    reset(&other);
+    observe(&other, x, N);
+    mq_density_init(&density, &other, (float)min, (float)max);
+    struct plain_qparams q = plain_from_range(&schemes[i], 0.6 * min, 0.6 * max, min >= 0, 0);
+    q.scale = (double)(float)q.scale;
+    for (int64_t k = 0; k < density.n_bins; k++)
+      for (int piece = 0; piece < PIECES && density.count[k + 1] > density.count[k]; piece++) {
+        double at = ((double)(k - density.zero_at) + (piece + 0.5) / PIECES) * density.width;
+        double e = at - plain_fake_quantize(at, &q);
+        sum += (density.count[k + 1] - density.count[k]) / PIECES * e * e;
+      }
+    double got = mq_density_squared_error(&density, (float)q.scale, q.zero_point, q.n, q.p);
+    if (fabs(got - sum) > 2e-3 * sum) fail_msg("scheme %d: %g, expected %g", i, got, sum);
+  }
+}
+
+int main(void) {
+  struct mq_err err;
+  if (mq_kernel_start(MQ_ISA_NATIVE, &err) != MQ_OK) return 1;
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(counts_are_exact),
+      cmocka_unit_test(extremes_of_float_have_bins),
+      cmocka_unit_test(doubling_and_merging_do_not_depend_on_order),
+      cmocka_unit_test(rows_may_have_gaps),
+      cmocka_unit_test(every_instruction_set_gives_the_same_bits),
+      cmocka_unit_test(logarithms_are_close),
+      cmocka_unit_test(density_error_is_the_integral),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
