@@ -9,6 +9,14 @@ static void *element_at(const struct mq_tensor *tensor, int64_t offset) {
 }
 
 static void fill_with(struct mq_tensor *y, double value) {
+  if (y->dtype == MQ_F32) { /* the output of a step is dense */
+    float *to = y->data, filler = (float)value;
+    int64_t n = mq_shape_count(&y->shape);
+    for (int64_t i = 0; i < n; i++) {
+      to[i] = filler;
+    }
+    return;
+  }
   struct mq_tensor source = mq_tensor_view(&value, MQ_F64, &y->shape, NULL);
   memset(source.stride, 0, sizeof source.stride);
   mq_tensor_copy(y, &source);
