@@ -12,7 +12,7 @@
 
 #define RELATIVE 1e-3 /* ONNX's own test runner has these */
 #define ABSOLUTE 1e-7
-#define SKIPS MQ_TESTS_DIRECTORY "/conformance_skips.txt"
+#define SKIPS MQ_TESTS_DIRECTORY "/engine/conformance_skips.txt"
 
 static const char *directory; /* for files of this run */
 
