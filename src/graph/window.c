@@ -150,7 +150,7 @@ static mq_status resolve_auto_pad(struct mq_window *window, const struct mq_node
   }
   window->ceil_mode = false;
   for (int i = 2 - window->spatial_rank; i < 2; i++) {
-    int64_t in = node->inputs[0]->shape.dim[2 + i - (2 - window->spatial_rank)];
+    int64_t in = node->inputs[0]->shape.dim[i + window->spatial_rank];
     if (is_valid) {
       set_pads(window, i, 0, true);
     } else if (is_transposed) {
@@ -160,6 +160,19 @@ static mq_status resolve_auto_pad(struct mq_window *window, const struct mq_node
     }
   }
   return MQ_OK;
+}
+
+/* A pool's end pad beyond what its last window reaches is dropped: exporters of opset 9 wrote ceil_mode as a
+ * floor with larger pads. */
+static void trim_pads(struct mq_window *window, const struct mq_node *node) {
+  for (int i = 2 - window->spatial_rank; i < 2 && !window->ceil_mode; i++) {
+    int64_t in = node->inputs[0]->shape.dim[i + window->spatial_rank];
+    int64_t out = graph_window_output(window, i, in, false);
+    int64_t reach = (out - 1) * window->stride[i] + extent(window, i) - in - window->pad_begin[i];
+    if (out > 0 && window->pad_end[i] > reach) {
+      window->pad_end[i] = reach > 0 ? reach : 0;
+    }
+  }
 }
 
 static mq_status read_flags(struct mq_window *window, const struct mq_node *node, struct mq_err *err) {
@@ -213,7 +226,13 @@ mq_status mq_node_get_window(struct mq_window *window, const struct mq_node *nod
   if (status == MQ_OK) {
     status = read_flags(window, node, err);
   }
-  return status == MQ_OK ? resolve_auto_pad(window, node, err) : status;
+  if (status == MQ_OK) {
+    status = resolve_auto_pad(window, node, err);
+  }
+  if (status == MQ_OK && !is_convolution(node)) {
+    trim_pads(window, node);
+  }
+  return status;
 }
 
 int64_t graph_window_output(const struct mq_window *window, int i, int64_t in, bool is_transposed) {

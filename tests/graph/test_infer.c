@@ -229,7 +229,21 @@ static void test_pools(void **state) {
   }
   expect_unary(MQ_OP_GlobalAveragePool, 7, DIMS(-1, 3, 4, 5), DIMS(N, 3, 1, 1));
   expect_unary(MQ_OP_GlobalMaxPool, 7, DIMS(-1, 3, 4), DIMS(N, 3, 1));
-  struct mq_graph *graph = help_create(12);
+  /* ceil_mode as PyTorch wrote it before opset 10: the pad shrinks to what the windows reach. */
+  struct mq_graph *graph = help_create(9);
+  struct mq_value *y = help_node(graph, MQ_OP_MaxPool, IN(help_input(graph, "x", DIMS(-1, 3, 14, 15))));
+  help_set_ints(y, "kernel_shape", INTS(3, 3));
+  help_set_ints(y, "strides", INTS(2, 2));
+  help_set_ints(y, "pads", INTS(1, 1, 3, 2));
+  help_expect(graph, y, DIMS(N, 3, 8, 8));
+  struct mq_window window;
+  struct mq_err err;
+  help_ok(mq_node_get_window(&window, y->producer, &err), &err);
+  assert_int_equal(window.pad_end[0], 2);
+  assert_int_equal(window.pad_end[1], 1);
+  help_set_ints(y, "pads", INTS(1, 1, 5, 2));
+  help_expect_failure(graph, "a window would lie in the padding only");
+  graph = help_create(12);
   help_node(graph, MQ_OP_MaxPool, IN(help_input(graph, "x", DIMS(-1, 3, 4, 4))));
   help_expect_failure(graph, "no attribute 'kernel_shape'");
 }

@@ -147,16 +147,24 @@ mq_status graph_infer_Cast(struct mq_node *node, struct mq_err *err) {
   return status == MQ_OK ? graph_set_output(node, 0, to, graph_shape(node, 0), err) : status;
 }
 
-/* Inference only: the ratio does not matter, but training_mode (an input since opset 12) must be off. */
-mq_status graph_infer_Dropout(struct mq_node *node, struct mq_err *err) {
-  float is_training = 0;
+/* Inference only: training_mode (an input since opset 12) must be off, or nothing be dropped. */
+static mq_status reject_training(const struct mq_node *node, struct mq_err *err) {
+  float is_training = 0, ratio = 0.5f;
   mq_status status = MQ_OK;
   if (graph_has_input(node, 2)) {
     status = mq_node_get_constant_float(&is_training, node, 2, err);
   }
-  if (status == MQ_OK && is_training != 0) {
+  if (status == MQ_OK && is_training != 0 && graph_has_input(node, 1)) {
+    status = mq_node_get_constant_float(&ratio, node, 1, err);
+  }
+  if (status == MQ_OK && is_training != 0 && ratio != 0) {
     return graph_fail(err, node, "training_mode is on, expected a model exported for inference");
   }
+  return status;
+}
+
+mq_status graph_infer_Dropout(struct mq_node *node, struct mq_err *err) {
+  mq_status status = reject_training(node, err);
   if (status == MQ_OK) {
     status = same_as_input(node, err);
   }

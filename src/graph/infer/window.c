@@ -92,7 +92,7 @@ static mq_status pool(struct mq_node *node, struct mq_err *err) {
   for (int i = 0; status == MQ_OK && i < 2; i++) {
     int64_t extent = (window.kernel[i] - 1) * window.dilation[i] + 1;
     if (window.pad_begin[i] >= extent || window.pad_end[i] >= extent) {
-      return graph_fail(err, node, "a pad is as large as the window");
+      return graph_fail(err, node, "a window would lie in the padding only");
     }
   }
   if (status == MQ_OK) {
