@@ -155,6 +155,43 @@ static void nodes_may_come_in_any_order(void **state) {
   mq_graph_destroy(graph);
 }
 
+static void numbers_stay_where_a_batch_is_open(void **state) {
+  (void)state;
+  struct mq_err err = {0};
+  struct help_model model;
+  struct mq_graph *graph;
+  help_model_init(&model);
+  Onnx__ValueInfoProto second, *inputs[2] = {&model.x, &second};
+  Onnx__TypeProto type;
+  Onnx__TypeProto__Tensor tensor;
+  Onnx__TensorShapeProto shape;
+  onnx__value_info_proto__init(&second);
+  onnx__type_proto__init(&type);
+  onnx__type_proto__tensor__init(&tensor);
+  onnx__tensor_shape_proto__init(&shape);
+  second.name = "offset";
+  second.type = &type;
+  type.value_case = ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
+  type.tensor_type = &tensor;
+  tensor.has_elem_type = 1;
+  tensor.elem_type = ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT;
+  tensor.shape = &shape;
+  Onnx__TensorShapeProto__Dimension *dims[] = {&model.x_dims[2], &model.x_dims[3]}; /* 4 x 4 */
+  shape.n_dim = 2;
+  shape.dim = dims;
+  model.graph.n_input = 2;
+  model.graph.input = inputs;
+  model.extra.op_type = "Add";
+  model.extra.n_input = 2;
+  model.extra_inputs[1] = "offset";
+  model.graph.n_node = 3;
+  model.y.name = "z";
+  assert_ok(help_model_parse(&graph, &model, &err));
+  assert_true(graph->inputs[0]->shape.dim[0] == MQ_DIM_BATCH);
+  assert_int_equal(graph->inputs[1]->shape.dim[0], 4);
+  mq_graph_destroy(graph);
+}
+
 static void lowest_integer_is_not_the_batch(void **state) {
   (void)state;
   struct mq_err err = {0};
@@ -202,6 +239,7 @@ int main(void) {
       cmocka_unit_test(batch_stays_when_asked),
       cmocka_unit_test(inputs_can_be_frozen),
       cmocka_unit_test(nodes_may_come_in_any_order),
+      cmocka_unit_test(numbers_stay_where_a_batch_is_open),
       cmocka_unit_test(lowest_integer_is_not_the_batch),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
