@@ -253,6 +253,27 @@ static void test_constant_of_batch_shape(void **state) {
   mq_graph_destroy(graph);
 }
 
+/* A file of batch 3 in which the exporter folded zeros and scales for all three images. */
+static void test_constants_of_literal_batch(void **state) {
+  (void)state;
+  struct mq_graph *graph = help_create(13);
+  struct mq_value *x = help_input(graph, "x", DIMS(3, 2, 4));
+  struct mq_value *y = concat(graph, IN(help_weights(graph, DIMS(3, 5, 4)), x));
+  help_set_int(y, "axis", 1);
+  struct mq_value *scale = help_floats(graph, (float[]){1, 2, 1, 2, 1, 2}, DIMS(3, 2, 1));
+  struct mq_value *z = help_node(graph, MQ_OP_Mul, IN(x, scale));
+  help_expect(graph, y, DIMS(N, 7, 4));
+  help_expect(graph, z, DIMS(N, 2, 4));
+  assert_int_equal(z->producer->inputs[1]->shape.dim[0], 1);
+  assert_int_equal(y->producer->inputs[0]->producer->op, MQ_OP_Expand);
+  assert_int_equal(graph->n_nodes, 3);
+  mq_graph_destroy(graph);
+  graph = help_create(13); /* not the same for every image */
+  x = help_input(graph, "x", DIMS(2, 2));
+  help_node(graph, MQ_OP_Add, IN(x, help_floats(graph, (float[]){1, 2, 3, 4}, DIMS(2, 2))));
+  help_expect_failure(graph, "shapes Nx2 and 2x2 do not broadcast");
+}
+
 static void test_batch_arithmetic(void **state) {
   (void)state;
   static const struct {
@@ -500,6 +521,7 @@ int main(void) {
       cmocka_unit_test(test_interpolate_sizes),
       cmocka_unit_test(test_expand),
       cmocka_unit_test(test_constant_of_batch_shape),
+      cmocka_unit_test(test_constants_of_literal_batch),
       cmocka_unit_test(test_batch_arithmetic),
       cmocka_unit_test(test_moves),
       cmocka_unit_test(test_constant_forms),

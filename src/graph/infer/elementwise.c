@@ -33,7 +33,10 @@ static mq_status broadcast_inputs(struct mq_shape *shape, const struct mq_node *
 
 static mq_status arithmetic(struct mq_node *node, struct mq_err *err) {
   struct mq_shape shape;
-  mq_status status = broadcast_inputs(&shape, node, 0, err);
+  mq_status status = graph_match_batch(node, err);
+  if (status == MQ_OK) {
+    status = broadcast_inputs(&shape, node, 0, err);
+  }
   return status == MQ_OK ? graph_set_output(node, 0, graph_dtype(node, 0), &shape, err) : status;
 }
 

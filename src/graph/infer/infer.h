@@ -39,4 +39,9 @@ mq_status graph_require_no_batch(const struct mq_node *node, int axis, const cha
 mq_status graph_set_constant_ints(struct mq_node *node, int input, const int64_t *ints, size_t n,
                                   struct mq_err *err) MQ_MUST_CHECK;
 
+/* Constants that repeat the same for every image of a file of fixed batch: reduced to one image (operators
+ * that broadcast), or expanded over the batch again (Concat). */
+mq_status graph_match_batch(struct mq_node *node, struct mq_err *err) MQ_MUST_CHECK;
+mq_status graph_expand_constants(struct mq_node *node, struct mq_err *err) MQ_MUST_CHECK;
+
 #endif

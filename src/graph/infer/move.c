@@ -2,9 +2,13 @@
 #include "graph/infer/infer.h"
 
 mq_status graph_infer_Concat(struct mq_node *node, struct mq_err *err) {
-  struct mq_shape out = *graph_shape(node, 0);
+  struct mq_shape out;
   int axis;
-  mq_status status = mq_node_get_axis(&axis, node, node->graph->opset < 4 ? 1 : 0, out.rank, err);
+  mq_status status = graph_expand_constants(node, err);
+  if (status == MQ_OK) {
+    out = *graph_shape(node, 0);
+    status = mq_node_get_axis(&axis, node, 0, out.rank, err);
+  }
   for (int i = 1; i < node->n_inputs && status == MQ_OK; i++) {
     if (!node->inputs[i]) {
       return graph_fail(err, node, "input %d is missing", i);
