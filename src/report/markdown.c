@@ -1,0 +1,268 @@
+/* The tables as Markdown, padded so that a terminal shows them as tables too. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "report/formats.h"
+#include "report/text.h"
+
+#define MQ_MAX_TEXT 512
+
+/* A table of texts. Cells come row by row; the first row is the head. */
+struct grid {
+  char **cells;
+  size_t n_columns, n_cells, capacity, n_text_columns; /* text columns: aligned left */
+};
+
+static void grid_deinit(struct grid *grid) {
+  for (size_t i = 0; i < grid->n_cells; i++) {
+    free(grid->cells[i]);
+  }
+  mq_free(grid->cells);
+}
+
+/* Takes what was written to `text` as the next cell. */
+static mq_status grid_take(struct grid *grid, struct mq_text *text, struct mq_err *err) {
+  mq_status status = mq_text_close(text, err);
+  if (status == MQ_OK && grid->n_cells == grid->capacity) {
+    size_t capacity = grid->capacity ? 2 * grid->capacity : 256;
+    char **grown = mq_realloc(grid->cells, capacity, sizeof *grown);
+    status = grown ? MQ_OK : mq_fail_memory(err, "table");
+    grid->cells = grown ? grown : grid->cells;
+    grid->capacity = grown ? capacity : grid->capacity;
+  }
+  if (status != MQ_OK) {
+    mq_text_deinit(text);
+    return status;
+  }
+  grid->cells[grid->n_cells++] = text->bytes;
+  return MQ_OK;
+}
+
+static mq_status grid_text(struct grid *grid, const char *words, struct mq_err *err) {
+  struct mq_text text;
+  mq_status status = mq_text_open(&text, err);
+  if (status == MQ_OK) {
+    mq_put_markdown(text.stream, words);
+    status = grid_take(grid, &text, err);
+  }
+  return status;
+}
+
+static mq_status grid_percent(struct grid *grid, double fraction, const char *mark, struct mq_err *err) {
+  struct mq_text text;
+  mq_status status = mq_text_open(&text, err);
+  if (status == MQ_OK) {
+    mq_put_percent(text.stream, fraction);
+    fputs(mark, text.stream);
+    status = grid_take(grid, &text, err);
+  }
+  return status;
+}
+
+static mq_status grid_cell(struct grid *grid, const struct mq_table_cell *cell, struct mq_err *err) {
+  struct mq_text text;
+  mq_status status = mq_text_open(&text, err);
+  if (status == MQ_OK) {
+    mq_put_cell(text.stream, cell);
+    status = grid_take(grid, &text, err);
+  }
+  return status;
+}
+
+/* Characters of UTF-8 text: what a terminal shows side by side. */
+static size_t width_of(const char *text) {
+  size_t n = 0;
+  for (; *text; text++) {
+    n += ((unsigned char)*text & 0xc0) != 0x80;
+  }
+  return n;
+}
+
+static void put_repeated(FILE *out, char c, size_t n) {
+  for (size_t i = 0; i < n; i++) {
+    fputc(c, out);
+  }
+}
+
+static void print_line(FILE *out, const struct grid *grid, size_t row, const size_t *widths) {
+  for (size_t c = 0; c < grid->n_columns; c++) {
+    const char *text = grid->cells[row * grid->n_columns + c];
+    size_t pad = widths[c] - width_of(text);
+    bool is_left = c < grid->n_text_columns;
+    fputs("| ", out);
+    put_repeated(out, ' ', is_left ? 0 : pad);
+    fputs(text, out);
+    put_repeated(out, ' ', is_left ? pad + 1 : 1);
+  }
+  fputs("|\n", out);
+}
+
+static mq_status grid_print(FILE *out, const struct grid *grid, struct mq_err *err) {
+  size_t n_rows = grid->n_cells / grid->n_columns;
+  size_t *widths = mq_alloc(grid->n_columns, sizeof *widths);
+  if (!widths) {
+    return mq_fail_memory(err, "table");
+  }
+  for (size_t c = 0; c < grid->n_columns; c++) {
+    widths[c] = 3;
+    for (size_t r = 0; r < n_rows; r++) {
+      size_t width = width_of(grid->cells[r * grid->n_columns + c]);
+      widths[c] = width > widths[c] ? width : widths[c];
+    }
+  }
+  for (size_t r = 0; r < n_rows; r++) {
+    print_line(out, grid, r, widths);
+    for (size_t c = 0; c < grid->n_columns && r == 0; c++) {
+      bool is_left = c < grid->n_text_columns;
+      fputs("|", out);
+      put_repeated(out, '-', widths[c] + (is_left ? 2 : 1));
+      fputs(is_left ? "" : ":", out);
+    }
+    fputs(r == 0 ? "|\n" : "", out);
+  }
+  mq_free(widths);
+  return MQ_OK;
+}
+
+/* ---- The main table ---------------------------------------------------------------------------------------
+ */
+
+static mq_status add_heads(struct grid *grid, const struct mq_table *table, bool is_mean,
+                           struct mq_err *err) {
+  const char *const before[] = {is_mean ? "models" : "model", "bits", "method", "calibration w / a"};
+  const char *const after[] = {"hw_mean", "hw_std", "gap"};
+  mq_status status = MQ_OK;
+  for (size_t i = 0; i < 4 && status == MQ_OK; i++) {
+    status = grid_text(grid, before[i], err);
+  }
+  if (status == MQ_OK && table->has_options) {
+    status = grid_text(grid, "options", err);
+  }
+  if (status == MQ_OK && !is_mean) {
+    status = grid_text(grid, "float", err);
+  }
+  for (size_t t = 0; t < table->n_targets && status == MQ_OK; t++) {
+    status = grid_text(grid, table->targets[t], err);
+  }
+  for (size_t i = 0; i < 3 && status == MQ_OK && !is_mean && table->n_hardware; i++) {
+    status = grid_text(grid, after[i], err);
+  }
+  grid->n_columns = grid->n_cells;
+  grid->n_text_columns = 4 + table->has_options;
+  return status;
+}
+
+static mq_status add_key(struct grid *grid, const struct mq_table *table, const char *model,
+                         const struct mq_run *key, struct mq_err *err) {
+  char bits[32], method[MQ_MAX_TEXT], observers[MQ_MAX_TEXT];
+  const char *const texts[] = {model, mq_table_bits(bits, key), mq_table_method(method, sizeof method, key),
+                               mq_table_observers(observers, sizeof observers, key), key->options};
+  mq_status status = MQ_OK;
+  for (size_t i = 0; i < 4 + (size_t)table->has_options && status == MQ_OK; i++) {
+    status = grid_text(grid, texts[i], err);
+  }
+  return status;
+}
+
+static mq_status add_row(struct grid *grid, const struct mq_table *table, const struct mq_table_row *row,
+                         struct mq_err *err) {
+  mq_status status = add_key(grid, table, row->key->model, row->key, err);
+  if (status == MQ_OK) {
+    status = grid_percent(grid, row->float_top1, "", err);
+  }
+  for (size_t t = 0; t < table->n_targets && status == MQ_OK; t++) {
+    status = grid_cell(grid, &row->cells[t], err);
+  }
+  const double measures[] = {row->hw_mean, row->hw_std, row->gap};
+  bool is_partial = row->n_hardware > 0 && row->n_hardware < table->n_hardware;
+  for (size_t i = 0; i < 3 && status == MQ_OK && table->n_hardware; i++) {
+    status = grid_percent(grid, measures[i], is_partial && !isnan(measures[i]) ? "*" : "", err);
+  }
+  return status;
+}
+
+static mq_status write_main(FILE *out, const struct mq_table *table, struct mq_err *err) {
+  struct grid grid = {.cells = NULL};
+  bool has_partial = false, has_nc = false;
+  mq_status status = add_heads(&grid, table, false, err);
+  for (size_t i = 0; i < table->n_rows && status == MQ_OK; i++) {
+    const struct mq_table_row *row = &table->rows[i];
+    status = add_row(&grid, table, row, err);
+    has_partial |= row->n_hardware > 0 && row->n_hardware < table->n_hardware;
+    for (size_t t = 0; t < table->n_targets; t++) {
+      has_nc |= row->cells[t].n_nc > 0;
+    }
+  }
+  if (status == MQ_OK) {
+    status = grid_print(out, &grid, err);
+  }
+  if (status == MQ_OK && table->n_hardware) {
+    fputs(
+        "\nTop-1 in percent. hw_mean and hw_std: mean and standard deviation (by n) over the hardware "
+        "settings; "
+        "gap: academic minus hw_mean.\n",
+        out);
+    if (has_nc) fputs("NC: not converged, counts as 0 in hw_mean and hw_std.\n", out);
+    if (has_partial) fputs("*: not all hardware settings are in.\n", out);
+  }
+  grid_deinit(&grid);
+  return status;
+}
+
+static mq_status write_means(FILE *out, const struct mq_table *table, struct mq_err *err) {
+  struct grid grid = {.cells = NULL};
+  mq_status status = table->n_means ? add_heads(&grid, table, true, err) : MQ_OK;
+  for (size_t i = 0; i < table->n_means && status == MQ_OK; i++) {
+    char models[32];
+    snprintf(models, sizeof models, "%zu", table->means[i].n_models);
+    status = add_key(&grid, table, models, table->means[i].key, err);
+    for (size_t t = 0; t < table->n_targets && status == MQ_OK; t++) {
+      status = grid_percent(&grid, table->means[i].values[t], "", err);
+    }
+  }
+  if (status == MQ_OK && table->n_means) {
+    fputs("\nMean over the models (not converged counts 0):\n\n", out);
+    status = grid_print(out, &grid, err);
+  }
+  grid_deinit(&grid);
+  return status;
+}
+
+/* Why cells failed, one line for each reason. */
+static void write_failures(FILE *out, const struct mq_report_rows *rows) {
+  size_t n_shown = 0;
+  for (size_t i = 0; i < rows->n_runs && n_shown < 20; i++) {
+    const struct mq_run *run = &rows->runs[i].run;
+    bool is_new = !strcmp(run->status, "failed");
+    for (size_t j = 0; j < i && is_new; j++) {
+      const struct mq_run *other = &rows->runs[j].run;
+      is_new = strcmp(other->status, "failed") != 0 || !mq_report_same_text(other->message, run->message);
+    }
+    if (is_new) {
+      fputs(n_shown++ ? "- " : "\nFailed:\n\n- ", out);
+      mq_put_markdown(out, run->model);
+      fputs(run->target ? ", " : "", out);
+      mq_put_markdown(out, run->target);
+      fputs(": ", out);
+      mq_put_markdown(out, run->message ? run->message : "no reason recorded");
+      fputc('\n', out);
+    }
+  }
+}
+
+mq_status mq_report_write_markdown(FILE *out, const struct mq_report *report, struct mq_err *err) {
+  if (report->table.n_rows == 0) {
+    fputs("No results yet: the store holds no finished runs.\n", out);
+    return MQ_OK;
+  }
+  mq_status status = write_main(out, &report->table, err);
+  if (status == MQ_OK) {
+    status = write_means(out, &report->table, err);
+  }
+  write_failures(out, &report->rows);
+  if (report->rows.n_stale) {
+    fprintf(out, "\n%zu stale runs (older code or other content) are left out.\n", report->rows.n_stale);
+  }
+  return status;
+}

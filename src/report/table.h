@@ -1,0 +1,57 @@
+/* The main table in the paper's form: one row for each model, method, bits and calibration, one column for
+ * each setting, and the measures over settings. Accuracies are fractions here; printing makes percent. */
+#ifndef MQ_REPORT_TABLE_H
+#define MQ_REPORT_TABLE_H
+
+#include "report/rows.h"
+
+/* All seeds of one row in one setting. */
+struct mq_table_cell {
+  const struct mq_report_run **runs; /* in order of seed */
+  size_t n_runs, n_done, n_nc, n_failed;
+  double mean;  /* over converged seeds; NAN if there is none */
+  double std;   /* over converged seeds, n - 1; NAN below two */
+  double value; /* what measures over settings take: not converged counts 0; NAN where nothing finished */
+};
+
+struct mq_table_row {
+  const struct mq_run *key; /* any run of the row: model, method, bits, ... */
+  double float_top1;
+  struct mq_table_cell *cells; /* one for each target */
+  double hw_mean, hw_std;      /* over the hardware settings that finished */
+  size_t n_hardware;           /* how many those are */
+  double gap;                  /* academic minus hw_mean */
+};
+
+/* One algorithm and bit-width over several models. */
+struct mq_table_mean {
+  const struct mq_run *key;
+  size_t n_models;
+  double *values; /* one for each target: mean over the models that finished there */
+};
+
+struct mq_table {
+  const char **targets; /* academic, the paper's hardware settings in its order, others by name */
+  bool *is_hardware;
+  size_t n_targets, n_hardware;
+  struct mq_table_row *rows; /* by model, bits, method and calibration */
+  size_t n_rows;
+  struct mq_table_mean *means; /* of what two or more models share */
+  size_t n_means;
+  bool has_options; /* some row has options worth a column */
+};
+
+/* Everything lives in rows->arena. */
+mq_status mq_table_build(struct mq_table *table, struct mq_report_rows *rows,
+                         struct mq_err *err) MQ_MUST_CHECK;
+/* Rows that differ in model alone. */
+bool mq_table_same_algorithm(const struct mq_run *a, const struct mq_run *b);
+bool mq_table_same_bits(const struct mq_run *a, const struct mq_run *b);
+bool mq_table_same_model(const struct mq_run *a, const struct mq_run *b);
+
+/* Texts of a row's key, in caller storage: "W4A8", "ptq (published)", "minmax / mse". Returned. */
+char *mq_table_bits(char text[32], const struct mq_run *run);
+char *mq_table_method(char *text, size_t bytes, const struct mq_run *run);
+char *mq_table_observers(char *text, size_t bytes, const struct mq_run *run);
+
+#endif

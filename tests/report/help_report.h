@@ -1,0 +1,41 @@
+/* Stores of made-up runs for the tests of the report. */
+#ifndef TEST_REPORT_HELP_REPORT_H
+#define TEST_REPORT_HELP_REPORT_H
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "mqbench/report.h"
+
+struct help_report {
+  char directory[64];
+  struct mq_arena arena;
+  int64_t n_runs; /* put so far: makes identities */
+};
+
+int help_report_setup(void **state);
+int help_report_teardown(void **state);
+
+/* What distinguishes a made-up run; all else follows. */
+struct help_cell {
+  const char *model, *target, *method, *w_observer, *a_observer, *status, *message, *options;
+  int bits;
+  int64_t seed;
+  double top1; /* fraction of 1000 images */
+};
+struct mq_run help_report_run(struct help_report *help, const struct help_cell *cell);
+/* Into DIR/name, which is created; returns the path, in the arena. */
+const char *help_report_put(struct help_report *help, const char *name, const struct help_cell *cells,
+                            size_t n);
+/* A whole file of DIR/out. */
+char *help_report_read(struct help_report *help, const char *name);
+
+#endif

@@ -1,0 +1,250 @@
+/* The files of a report: CSV reads back, JSON parses, the page is well formed and nothing from a store is
+ * markup. */
+#include <jansson.h>
+
+#include "base/file.h"
+#include "report/help_report.h"
+
+#define HOSTILE "<script>alert(1)</script>\"'&]]>, \"x\"\nnew | line"
+
+static void write_all(struct help_report *help, const char *path, struct mq_report_result *result) {
+  char directory[96];
+  struct mq_err err = {0};
+  snprintf(directory, sizeof directory, "%s/out", help->directory);
+  unsigned formats = MQ_REPORT_HTML | MQ_REPORT_MD | MQ_REPORT_CSV | MQ_REPORT_JSON;
+  if (mq_report_write(result, &path, 1, directory, formats, &err) != MQ_OK) {
+    fail_msg("%s", err.message);
+  }
+}
+
+static const struct help_cell cells[] = {
+    {.model = HOSTILE,
+     .target = "snpe",
+     .method = "ptq",
+     .w_observer = HOSTILE,
+     .a_observer = "mse",
+     .bits = 8,
+     .top1 = 0.88},
+    {.model = HOSTILE,
+     .target = "acl",
+     .method = "ptq",
+     .w_observer = HOSTILE,
+     .a_observer = "mse",
+     .bits = 8,
+     .status = "failed",
+     .message = HOSTILE},
+    {.model = HOSTILE,
+     .target = HOSTILE,
+     .method = "ptq",
+     .w_observer = HOSTILE,
+     .a_observer = "mse",
+     .bits = 4,
+     .top1 = 0.1},
+    {.model = HOSTILE,
+     .target = "tvm",
+     .method = "ptq",
+     .w_observer = HOSTILE,
+     .a_observer = "mse",
+     .bits = 4,
+     .status = "nc"},
+};
+
+/* A plain RFC 4180 reader: the next field into `field`; returns what ended it. */
+static int read_field(char *field, size_t bytes, const char **at) {
+  size_t n = 0;
+  const char *c = *at;
+  if (*c == '"') {
+    for (c++; *c && (*c != '"' || c[1] == '"'); c++) {
+      if (*c == '"') c++;
+      assert_true(n + 1 < bytes);
+      field[n++] = *c;
+    }
+    c++;
+  } else {
+    for (; *c && *c != ',' && *c != '\n'; c++) {
+      assert_true(n + 1 < bytes);
+      field[n++] = *c;
+    }
+  }
+  field[n] = '\0';
+  int end = *c;
+  *at = c + (*c != '\0');
+  return end;
+}
+
+static void test_csv_reads_back(void **state) {
+  struct help_report *help = *state;
+  struct mq_report_result result;
+  char names[64][64], field[512];
+  size_t n_columns = 0, n_rows = 0;
+  write_all(help, help_report_put(help, "a.db", cells, 4), &result);
+  assert_int_equal(result.rows, 4);
+  char *text = help_report_read(help, "report.csv");
+  const char *at = text;
+  int end;
+  do {
+    end = read_field(names[n_columns++], sizeof names[0], &at);
+  } while (end == ',');
+  while (*at) {
+    for (size_t c = 0; c < n_columns; c++) {
+      end = read_field(field, sizeof field, &at);
+      assert_int_equal(end, c + 1 < n_columns ? ',' : '\n');
+      if (!strcmp(names[c], "model") || !strcmp(names[c], "w_observer")) assert_string_equal(field, HOSTILE);
+      if (!strcmp(names[c], "message")) assert_string_equal(field, n_rows == 1 ? HOSTILE : "");
+      if (!strcmp(names[c], "top1") && n_rows == 0) assert_true(strtod(field, NULL) == 0.88);
+      if (!strcmp(names[c], "top1") && n_rows == 1) assert_string_equal(field, "");
+      if (!strcmp(names[c], "w_bits")) assert_string_equal(field, n_rows < 2 ? "8" : "4");
+    }
+    n_rows++;
+  }
+  assert_int_equal(n_rows, 4);
+  mq_free(text);
+  mq_report_result_deinit(&result);
+}
+
+static void test_json(void **state) {
+  struct help_report *help = *state;
+  struct mq_report_result result;
+  write_all(help, help_report_put(help, "a.db", cells, 4), &result);
+  char *text = help_report_read(help, "report.json");
+  json_error_t error;
+  json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, &error);
+  assert_non_null(root);
+  assert_int_equal(json_array_size(json_object_get(root, "runs")), 4);
+  json_t *rows = json_object_get(root, "rows");
+  assert_int_equal(json_array_size(rows), 2);
+  json_t *settings = json_object_get(json_array_get(rows, 0), "settings");
+  assert_true(json_real_value(json_object_get(json_object_get(settings, "snpe"), "mean")) == 0.88);
+  assert_string_equal(json_string_value(json_object_get(json_object_get(settings, "acl"), "status")),
+                      "failed");
+  settings = json_object_get(json_array_get(rows, 1), "settings");
+  assert_string_equal(json_string_value(json_object_get(json_object_get(settings, "tvm"), "status")), "nc");
+  assert_non_null(json_object_get(settings, HOSTILE));
+  json_decref(root);
+  mq_free(text);
+  mq_report_result_deinit(&result);
+}
+
+/* A small XML checker: tags nest, attributes are quoted, no bare < or &. Names of open tags on a stack. */
+static void assert_well_formed(const char *text) {
+  char stack[64][16];
+  size_t depth = 0, n_tags = 0;
+  const char *c = strstr(text, "<html");
+  assert_non_null(c);
+  while (*c) {
+    if (*c == '&') {
+      size_t n = 1 + strcspn(c + 1, ";<& ");
+      assert_true(c[n] == ';' && n <= 6);
+    }
+    if (*c != '<') {
+      c++;
+      continue;
+    }
+    bool is_close = c[1] == '/';
+    const char *name = c + 1 + is_close;
+    size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789");
+    assert_true(n > 0 && n < 16);
+    for (c = name + n; *c != '>';) { /* attributes */
+      assert_true(*c != '\0' && *c != '<');
+      if (*c == '"') {
+        c++;
+        c += strcspn(c, "\"<");
+        assert_int_equal(*c, '"');
+      }
+      c++;
+    }
+    bool is_empty = c[-1] == '/';
+    if (is_close) {
+      assert_true(depth > 0);
+      depth--;
+      if (strlen(stack[depth]) != n || strncmp(stack[depth], name, n) != 0) {
+        fail_msg("</%.*s> closes <%s>", (int)n, name, stack[depth]);
+      }
+    } else if (!is_empty) {
+      assert_true(depth < 64);
+      snprintf(stack[depth++], 16, "%.*s", (int)n, name);
+    }
+    n_tags++;
+    c++;
+    if (depth == 0) break;
+  }
+  assert_int_equal(depth, 0);
+  assert_true(n_tags > 20);
+}
+
+static size_t count_of(const char *text, const char *what) {
+  size_t n = 0;
+  for (const char *c = text; (c = strstr(c, what)); c++) {
+    n++;
+  }
+  return n;
+}
+
+static void test_page(void **state) {
+  struct help_report *help = *state;
+  struct mq_report_result result;
+  write_all(help, help_report_put(help, "a.db", cells, 4), &result);
+  assert_int_equal(result.n_files, 4);
+  char *text = help_report_read(help, "report.html");
+  assert_well_formed(text);
+  assert_int_equal(count_of(text, "<script"), 1); /* our own */
+  assert_null(strstr(text, "alert(1)</script>"));
+  assert_null(strstr(text, "src="));
+  assert_null(strstr(text, "http"));
+  assert_null(strstr(text, "url("));
+  assert_non_null(strstr(text, "&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#39;&amp;]]&gt;"));
+  assert_non_null(strstr(text, ">NC<"));
+  assert_non_null(strstr(text, ">failed<"));
+  assert_non_null(strstr(text, "88.00"));
+  mq_free(text);
+  mq_report_result_deinit(&result);
+}
+
+static void test_empty_page(void **state) {
+  struct help_report *help = *state;
+  struct mq_report_result result;
+  write_all(help, help_report_put(help, "a.db", NULL, 0), &result);
+  assert_int_equal(result.rows, 0);
+  char *text = help_report_read(help, "report.html");
+  assert_well_formed(text);
+  assert_non_null(strstr(text, "No results yet"));
+  mq_free(text);
+  mq_report_result_deinit(&result);
+}
+
+/* Every shape a store can have draws something finite. */
+static void test_odd_shapes(void **state) {
+  struct help_report *help = *state;
+  struct mq_report_result result;
+  struct help_cell odd[40];
+  char names[40][16];
+  for (int i = 0; i < 40; i++) { /* 20 settings, one accuracy, two models */
+    snprintf(names[i], sizeof names[i], "setting%d", i % 20);
+    odd[i] = (struct help_cell){.model = i < 20 ? "x" : "y",
+                                .target = names[i],
+                                .method = "ptq",
+                                .w_observer = "minmax",
+                                .a_observer = "minmax",
+                                .bits = 8,
+                                .top1 = 1};
+  }
+  write_all(help, help_report_put(help, "a.db", odd, 40), &result);
+  char *text = help_report_read(help, "report.html");
+  assert_well_formed(text);
+  assert_null(strstr(text, "\"nan"));
+  assert_null(strstr(text, "\"-nan"));
+  assert_null(strstr(text, "\"inf"));
+  mq_free(text);
+  mq_report_result_deinit(&result);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test_setup_teardown(test_csv_reads_back, help_report_setup, help_report_teardown),
+      cmocka_unit_test_setup_teardown(test_json, help_report_setup, help_report_teardown),
+      cmocka_unit_test_setup_teardown(test_page, help_report_setup, help_report_teardown),
+      cmocka_unit_test_setup_teardown(test_empty_page, help_report_setup, help_report_teardown),
+      cmocka_unit_test_setup_teardown(test_odd_shapes, help_report_setup, help_report_teardown),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
