@@ -65,7 +65,7 @@ mq_isa mq_isa_detect(void) {
 /* The brand string, 48 bytes in three leaves, without the blanks some makers put first. */
 static void read_cpu_name(char name[49]) {
   char text[49] = "";
-  if (__get_cpuid_max(0x80000000u, NULL) < 0x80000004u) return;
+  if ((unsigned)__get_cpuid_max(0x80000000u, NULL) < 0x80000004u) return;
   for (unsigned i = 0; i < 3; i++) {
     const struct cpuid part = read_cpuid(0x80000002u + i, 0);
     memcpy(text + 16 * i, &part, sizeof part);

@@ -10,6 +10,10 @@
 struct mq_matmul {
   size_t output_bytes;
   bool has_add, has_weights;
+  /* One of the two. A product with constant weights is a 1x1 convolution: there the order of additions is the
+   * same in every row, while oneDNN's matrix product without AVX-512 treats the last rows of a block
+   * otherwise, so that an image's result would depend on its place in the slice. */
+  struct mq_conv *conv;
   struct mq_onednn_op *op;
 };
 
@@ -32,6 +36,35 @@ static mq_status check(const struct mq_matmul_desc *desc, struct mq_err *err) {
   return mq_posts_check(desc->posts, desc->n_posts, "matrix product", err);
 }
 
+/* Rows become pixels of one image: x is 1 x k x 1 x m, the weights n x k x 1 x 1. */
+static mq_status create_conv(struct mq_matmul *matmul, const struct mq_matmul_desc *desc,
+                             struct mq_err *err) {
+  const struct mq_shape shape = {.rank = 4, .dim = {desc->n, desc->k, 1, 1}};
+  const struct mq_shape bias_shape = {.rank = 1, .dim = {desc->n}};
+  const int64_t transposed[MQ_MAX_RANK] = {1, desc->n, 1, 1};
+  struct mq_tensor weights = {0};
+  mq_status status = mq_tensor_init(&weights, MQ_F32, &shape, err);
+  if (status != MQ_OK) return status;
+  /* The tensor functions take views as mutable; these are only read. */
+  const struct mq_tensor given = mq_tensor_view((void *)(uintptr_t)desc->weights, MQ_F32, &shape,
+                                                desc->is_weight_transposed ? NULL : transposed);
+  const struct mq_tensor bias = mq_tensor_view((void *)(uintptr_t)desc->bias, MQ_F32, &bias_shape, NULL);
+  mq_tensor_copy(&weights, &given);
+  struct mq_conv_desc conv = {
+      .input = {.rank = 4, .dim = {1, desc->k, 1, desc->m}},
+      .weights = &weights,
+      .bias = desc->bias != NULL ? &bias : NULL,
+      .stride = {1, 1},
+      .dilation = {1, 1},
+      .groups = 1,
+      .n_posts = desc->n_posts,
+  };
+  memcpy(conv.posts, desc->posts, sizeof conv.posts);
+  status = mq_conv_create(&matmul->conv, &conv, err);
+  mq_tensor_deinit(&weights);
+  return status;
+}
+
 mq_status mq_matmul_create(struct mq_matmul **matmul, const struct mq_matmul_desc *desc, struct mq_err *err) {
   *matmul = NULL;
   mq_status status = check(desc, err);
@@ -42,7 +75,8 @@ mq_status mq_matmul_create(struct mq_matmul **matmul, const struct mq_matmul_des
   for (int i = 0; i < desc->n_posts; i++)
     made->has_add |= desc->posts[i].kind == MQ_POST_ADD;
   made->has_weights = desc->weights != NULL;
-  status = mq_onednn_matmul_create(&made->op, desc, err);
+  status = made->has_weights && desc->batch == 1 ? create_conv(made, desc, err)
+                                                 : mq_onednn_matmul_create(&made->op, desc, err);
   if (status != MQ_OK)
     mq_matmul_destroy(made);
   else
@@ -52,21 +86,23 @@ mq_status mq_matmul_create(struct mq_matmul **matmul, const struct mq_matmul_des
 
 void mq_matmul_destroy(struct mq_matmul *matmul) {
   if (matmul == NULL) return;
+  mq_conv_destroy(matmul->conv);
   mq_onednn_destroy(matmul->op);
   mq_free(matmul);
 }
 
 size_t mq_matmul_scratch_bytes(const struct mq_matmul *matmul) {
-  return mq_onednn_scratch_bytes(matmul->op);
+  return matmul->conv != NULL ? mq_conv_scratch_bytes(matmul->conv) : mq_onednn_scratch_bytes(matmul->op);
 }
 
 const char *mq_matmul_implementation(const struct mq_matmul *matmul) {
-  return mq_onednn_implementation(matmul->op);
+  return matmul->conv != NULL ? mq_conv_implementation(matmul->conv) : mq_onednn_implementation(matmul->op);
 }
 
 mq_status mq_matmul_forward(const struct mq_matmul *matmul, float *y, const float *x, const float *w_or_null,
                             const float *residual, void *scratch, struct mq_err *err) {
   assert((residual != NULL) == matmul->has_add && (w_or_null == NULL) == matmul->has_weights);
+  if (matmul->conv != NULL) return mq_conv_forward(matmul->conv, y, x, residual, scratch, err);
   if (residual != NULL && residual != y) memcpy(y, residual, matmul->output_bytes);
   return mq_onednn_run(matmul->op, y, x, w_or_null, scratch, err);
 }

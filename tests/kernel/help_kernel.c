@@ -1,14 +1,33 @@
 #include "kernel/help_kernel.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
-int help_start(void **state) {
-  (void)state;
-  struct mq_err err = {0};
-  if (mq_kernel_start(MQ_ISA_NATIVE, &err) == MQ_OK) return 0;
-  print_error("%s\n", err.message);
-  return 1;
+static int run_child(mq_isa cap, int (*run_group)(void)) {
+  const pid_t child = fork();
+  int how = 0;
+  if (child == 0) {
+    struct mq_err err = {0};
+    if (mq_kernel_start(cap, &err) != MQ_OK) {
+      print_error("%s\n", err.message);
+      exit(1);
+    }
+    print_message("instruction set: %s\n", mq_isa_name(mq_kernel_isa()));
+    exit(run_group() != 0);
+  }
+  if (child < 0 || waitpid(child, &how, 0) != child) return 1;
+  return how != 0;
+}
+
+int help_run_levels(int (*run_group)(void)) {
+  const mq_isa caps[] = {MQ_ISA_BASE, MQ_ISA_AVX2, MQ_ISA_NATIVE};
+  int n_failures = 0;
+  for (size_t i = 0; i < sizeof caps / sizeof *caps; i++)
+    n_failures += run_child(caps[i], run_group);
+  return n_failures;
 }
 
 float *help_random(int64_t n, uint64_t seed) {

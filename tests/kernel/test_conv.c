@@ -375,11 +375,37 @@ static void test_refusals(void **state) {
   fixture_deinit(&f);
 }
 
-int main(void) {
+/* The library must not start threads of its own: neither when it packs nor when it runs. */
+static void test_one_thread(void **state) {
+  (void)state;
+  struct fixture f;
+  char line[256];
+  int n_threads = 0;
+  const struct conv_case big = {8, 64, 64, 1, 28, 28, {3, 3}, DENSE, .pad = {1, 1, 1, 1}};
+  fixture_init(&f, &big, true);
+  mq_free(run(&f, &f.desc, NULL));
+  FILE *status = fopen("/proc/self/status", "r");
+  assert_non_null(status);
+  while (fgets(line, sizeof line, status) != NULL)
+    sscanf(line, "Threads: %d", &n_threads);
+  fclose(status);
+  assert_int_equal(n_threads, 1);
+  fixture_deinit(&f);
+}
+
+static int run_group(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_shapes),       cmocka_unit_test(test_posts),
-      cmocka_unit_test(test_add_in_place), cmocka_unit_test(test_position_in_slice),
-      cmocka_unit_test(test_concurrent),   cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_one_thread),
+      cmocka_unit_test(test_shapes),
+      cmocka_unit_test(test_posts),
+      cmocka_unit_test(test_add_in_place),
+      cmocka_unit_test(test_position_in_slice),
+      cmocka_unit_test(test_concurrent),
+      cmocka_unit_test(test_refusals),
   };
-  return cmocka_run_group_tests(tests, help_start, NULL);
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+int main(void) {
+  return help_run_levels(run_group);
 }
