@@ -11,7 +11,7 @@ static void *allocate(void *context, size_t n) {
   }
   void *block = mq_alloc(n, 1);
   if (!block) {
-    unpacked->is_exhausted = true;
+    unpacked->is_out_of_memory = true;
     return NULL;
   }
   unpacked->n_bytes += n;
@@ -41,6 +41,9 @@ mq_status mq_onnx_unpack(struct mq_onnx_message *unpacked, const uint8_t *bytes,
   unpacked->message = protobuf_c_message_unpack(descriptor, &unpacked->allocator, n, bytes);
   if (unpacked->message) {
     return MQ_OK;
+  }
+  if (unpacked->is_out_of_memory) {
+    return mq_fail(err, MQ_FAILED, "out of memory: %s (%zu bytes)", name, n);
   }
   if (unpacked->is_exhausted) {
     return mq_fail(err, MQ_BAD_INPUT, "%s: takes more memory to unpack than allowed (%zu bytes, file %zu)",

@@ -15,7 +15,8 @@ struct mq_onnx_message {
   ProtobufCMessage *message;
   ProtobufCAllocator allocator;
   size_t n_bytes, limit_bytes;
-  bool is_exhausted;
+  bool is_exhausted;     /* its own cap was met */
+  bool is_out_of_memory; /* the process's */
 };
 
 mq_status mq_onnx_unpack(struct mq_onnx_message *unpacked, const uint8_t *bytes, size_t n,

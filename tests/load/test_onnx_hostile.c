@@ -49,7 +49,7 @@ static void flipped_bits(void **state) {
     uint8_t *bytes;
     size_t n;
     help_read_file(&bytes, &n, help_path(names[i], "onnx"));
-    for (int flip = 0; flip < 300; flip++) {
+    for (int flip = 0; flip < 200; flip++) {
       uint32_t bit = mq_rng_below(&rng, (uint32_t)n * 8);
       bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
       parse_and_drop(bytes, n);
@@ -172,6 +172,33 @@ static void oversized_constants(void **state) {
   }
 }
 
+/* Memory that runs out anywhere along the way is reported and leaks nothing. */
+static void memory_runs_out_at_every_step(void **state) {
+  (void)state;
+  static const char *const names[] = {"tiny_resnet_cifar", "typed_fields_ir3"};
+  for (size_t i = 0; i < 2; i++) {
+    uint8_t *bytes;
+    size_t n, before = mq_memory_used();
+    help_read_file(&bytes, &n, help_path(names[i], "onnx"));
+    mq_status status = MQ_FAILED;
+    for (size_t limit = 1; status != MQ_OK; limit += 1 + limit / 24) {
+      struct mq_err err = {0};
+      struct mq_graph *graph;
+      mq_memory_set_limit(limit);
+      status = mq_onnx_parse(&graph, bytes, n, "m.onnx", NULL, NULL, &err);
+      mq_memory_set_limit(0);
+      if (status == MQ_OK) {
+        mq_graph_destroy(graph);
+      } else {
+        assert_int_equal(status, MQ_FAILED);
+        assert_non_null(strstr(err.message, "out of memory"));
+      }
+      assert_int_equal(mq_memory_used(), before);
+    }
+    free(bytes);
+  }
+}
+
 static void cycles(void **state) {
   (void)state;
   uint8_t *bytes;
@@ -199,6 +226,7 @@ int main(void) {
       cmocka_unit_test(small_messages_in_great_number),
       cmocka_unit_test(oversized_dimensions),
       cmocka_unit_test(oversized_constants),
+      cmocka_unit_test(memory_runs_out_at_every_step),
       cmocka_unit_test(cycles),
       cmocka_unit_test(not_even_protobuf),
   };
