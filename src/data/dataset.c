@@ -47,7 +47,9 @@ static mq_status probe_size(struct mq_source *source, struct mq_err *err) {
     int64_t size[2] = {0, 0};
     mq_status status = source->ops->content(&bytes, &n_bytes, &owned, source, index, err);
     if (status == MQ_OK) {
-      status = mq_image_peek(size, bytes, n_bytes, source->ignores_exif, source->entries[index].name, err);
+      char where[768];
+      status = mq_image_peek(size, bytes, n_bytes, source->ignores_exif,
+                             mq_source_where(where, sizeof where, source, index), err);
     }
     mq_free(owned);
     if (status != MQ_OK) {

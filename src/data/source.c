@@ -24,6 +24,11 @@ mq_status mq_source_add_numbered(struct mq_source *source, const char *file, int
   return name ? mq_source_add(source, name, label, err) : mq_fail_memory(err, "list of images");
 }
 
+char *mq_source_where(char *text, size_t text_bytes, const struct mq_source *source, int64_t index) {
+  snprintf(text, text_bytes, "%s: %s", source->what, source->entries[index].name);
+  return text;
+}
+
 mq_status mq_source_decode(struct mq_image *image, const struct mq_source *source, int64_t index,
                            struct mq_err *err) {
   memset(image, 0, sizeof *image);
@@ -36,8 +41,8 @@ mq_status mq_source_decode(struct mq_image *image, const struct mq_source *sourc
   mq_status status = source->ops->content(&bytes, &n, &owned, source, index, err);
   if (status == MQ_OK) {
     char where[768];
-    snprintf(where, sizeof where, "%s: %s", source->what, source->entries[index].name);
-    status = mq_image_decode(image, bytes, n, source->ignores_exif, where, err);
+    status = mq_image_decode(image, bytes, n, source->ignores_exif,
+                             mq_source_where(where, sizeof where, source, index), err);
   }
   mq_free(owned);
   return status;

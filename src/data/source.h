@@ -51,6 +51,8 @@ mq_status mq_source_add(struct mq_source *source, const char *name, int64_t labe
 /* The same, named "<file>#<number>". */
 mq_status mq_source_add_numbered(struct mq_source *source, const char *file, int64_t number, int64_t label,
                                  struct mq_err *err) MQ_MUST_CHECK;
+/* "PATH: name" for messages about an image. Returns `text`. */
+char *mq_source_where(char *text, size_t text_bytes, const struct mq_source *source, int64_t index);
 /* The image, decoded where it is a file. */
 mq_status mq_source_decode(struct mq_image *image, const struct mq_source *source, int64_t index,
                            struct mq_err *err) MQ_MUST_CHECK;
