@@ -65,8 +65,7 @@ static char *copy_text(const char *text) {
   return copy;
 }
 
-/* ---- Models -----------------------------------------------------------------------------------------------
- */
+/* ---- Models ----------------------------------------------------------------------------------------- */
 
 /* The constants of the loaded graph: weights in external files are no part of the model file. */
 static mq_status hash_weights(char hex[65], const struct mq_graph *graph, struct mq_err *err) {
@@ -100,14 +99,12 @@ static struct mq_cache_model *find_model(struct mq_trial_cache *cache, const cha
 static mq_status add_model(struct mq_cache_model **added, struct mq_trial_cache *cache, const char *path,
                            struct mq_err *err) {
   struct mq_cache_model *model = mq_alloc(1, sizeof *model);
-  mq_status status = MQ_OK;
   *added = NULL;
   if (!model || !(model->path = copy_text(path))) {
-    status = mq_fail_memory(err, path);
+    mq_free(model);
+    return mq_fail_memory(err, path);
   }
-  if (status == MQ_OK) {
-    status = mq_sha256_file(model->sha256, path, err);
-  }
+  mq_status status = mq_sha256_file(model->sha256, path, err);
   if (status == MQ_OK) {
     status = mq_onnx_read(&model->graph, path, NULL, err);
   }
@@ -158,8 +155,7 @@ mq_status mq_cache_get_model(const struct mq_cache_model **out, struct mq_trial_
   return status;
 }
 
-/* ---- Data -------------------------------------------------------------------------------------------------
- */
+/* ---- Data ------------------------------------------------------------------------------------------- */
 
 mq_status mq_cache_get_data(struct mq_cache_data **out, struct mq_trial_cache *cache, const char *argument,
                             struct mq_err *err) {
@@ -214,8 +210,7 @@ mq_status mq_cache_put_float(struct mq_trial_cache *cache, const struct mq_cache
   return MQ_OK;
 }
 
-/* ---- Identity ---------------------------------------------------------------------------------------------
- */
+/* ---- Identity --------------------------------------------------------------------------------------- */
 
 static mq_status hash_target(char hex[65], const char *name, struct mq_err *err) {
   struct mq_target *target = NULL;

@@ -189,8 +189,7 @@ mq_status mq_cell_identity(char hex[65], const struct mq_cell *cell, const struc
   return status;
 }
 
-/* ---- For people -----------------------------------------------------------------------------------------
- */
+/* ---- For people ------------------------------------------------------------------------------------- */
 
 static void put_option(FILE *out, const char *format_text, ...) MQ_PRINTF(2, 3);
 static void put_option(FILE *out, const char *format_text, ...) {

@@ -12,8 +12,7 @@
 #define MQ_PLAN_MAX_BYTES (1 << 20)
 #define MQ_PLAN_MAX_EXCLUSIONS 256
 
-/* ---- Paths ------------------------------------------------------------------------------------------------
- */
+/* ---- Paths ------------------------------------------------------------------------------------------ */
 
 mq_status mq_plan_path(const char **absolute, const char *path, const struct mq_plan_reader *reader,
                        struct mq_err *err) {
@@ -84,8 +83,7 @@ static mq_status read_data_argument(const char **text, bool *is_calib_first, con
   return status;
 }
 
-/* ---- Sections ---------------------------------------------------------------------------------------------
- */
+/* ---- Sections --------------------------------------------------------------------------------------- */
 
 static mq_status read_data(struct mq_plan_reading *r, struct mq_err *err) {
   static const char *const keys[] = {"train", "eval", NULL};
@@ -383,8 +381,7 @@ static mq_status check_top_keys(const struct mq_plan_reading *r, struct mq_err *
   return mq_yaml_check_keys(r->root, keys, err);
 }
 
-/* ---- The grid ---------------------------------------------------------------------------------------------
- */
+/* ---- The grid --------------------------------------------------------------------------------------- */
 
 static mq_status read_all(struct mq_plan_reading *r, struct mq_err *err) {
   typedef mq_status (*section_fn)(struct mq_plan_reading *, struct mq_err *);

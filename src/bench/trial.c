@@ -26,8 +26,7 @@ struct trial {
   struct mq_evaluation evaluation;
 };
 
-/* ---- Recording --------------------------------------------------------------------------------------------
- */
+/* ---- Recording -------------------------------------------------------------------------------------- */
 
 static const char *or_null(const char *text) {
   return text && text[0] ? text : NULL;
@@ -203,8 +202,7 @@ static mq_status record_points(struct trial *t, struct mq_err *err) {
   return MQ_OK;
 }
 
-/* ---- Measuring --------------------------------------------------------------------------------------------
- */
+/* ---- Measuring -------------------------------------------------------------------------------------- */
 
 static mq_status open_inputs(struct trial *t, struct mq_err *err) {
   mq_status status = mq_cache_get_model(&t->model, t->cache, t->cell->model_path, err);

@@ -6,8 +6,7 @@
 
 #include "report/text.h"
 
-/* ---- Colours and names ------------------------------------------------------------------------------------
- */
+/* ---- Colours and names ------------------------------------------------------------------------------ */
 
 static bool is_same_but_bits(const struct mq_run *a, const struct mq_run *b) {
   struct mq_run x = *a, y = *b;
@@ -41,8 +40,7 @@ void mq_chart_algorithm(FILE *out, const struct mq_run *run) {
   }
 }
 
-/* ---- Axes -------------------------------------------------------------------------------------------------
- */
+/* ---- Axes ------------------------------------------------------------------------------------------- */
 
 struct scale {
   double lo, hi;   /* of the data */
@@ -71,8 +69,7 @@ static int decimals(double step) {
   return step >= 1 ? 0 : step >= 0.1 ? 1 : step >= 0.01 ? 2 : 3;
 }
 
-/* ---- Accuracy ---------------------------------------------------------------------------------------------
- */
+/* ---- Accuracy --------------------------------------------------------------------------------------- */
 
 struct accuracy_chart {
   const struct mq_table *table;
@@ -231,8 +228,7 @@ void mq_chart_accuracy(FILE *out, const struct mq_table *table, size_t first, si
   fputs("</svg></figure>\n", out);
 }
 
-/* ---- Clipping ranges --------------------------------------------------------------------------------------
- */
+/* ---- Clipping ranges -------------------------------------------------------------------------------- */
 
 #define RANGE_WIDTH 1150.0
 #define RANGE_LEFT 290.0

@@ -125,8 +125,7 @@ static mq_status grid_print(FILE *out, const struct grid *grid, struct mq_err *e
   return MQ_OK;
 }
 
-/* ---- The main table ---------------------------------------------------------------------------------------
- */
+/* ---- The main table --------------------------------------------------------------------------------- */
 
 static mq_status add_heads(struct grid *grid, const struct mq_table *table, bool is_mean,
                            struct mq_err *err) {

@@ -12,8 +12,7 @@
 static const char *const paper_targets[] = {"academic", "tensorrt", "acl", "tvm", "snpe", "fbgemm"};
 #define N_PAPER_TARGETS (sizeof paper_targets / sizeof paper_targets[0])
 
-/* ---- Keys -------------------------------------------------------------------------------------------------
- */
+/* ---- Keys ------------------------------------------------------------------------------------------- */
 
 bool mq_table_same_bits(const struct mq_run *a, const struct mq_run *b) {
   return a->w_bits == b->w_bits && a->a_bits == b->a_bits;
@@ -28,6 +27,10 @@ bool mq_table_same_algorithm(const struct mq_run *a, const struct mq_run *b) {
   return mq_table_same_bits(a, b) && !strcmp(a->method, b->method) &&
          mq_report_same_text(a->variant, b->variant) && mq_report_same_text(a->w_observer, b->w_observer) &&
          mq_report_same_text(a->a_observer, b->a_observer) && mq_report_same_text(a->options, b->options);
+}
+
+bool mq_table_same_group(const struct mq_table_row *a, const struct mq_table_row *b) {
+  return mq_table_same_model(a->key, b->key) && mq_table_same_bits(a->key, b->key);
 }
 
 /* Runs that failed before their inputs could be read have no hashes: they belong where the names fit. */
@@ -57,8 +60,7 @@ char *mq_table_observers(char *text, size_t bytes, const struct mq_run *run) {
   return text;
 }
 
-/* ---- Columns ----------------------------------------------------------------------------------------------
- */
+/* ---- Columns ---------------------------------------------------------------------------------------- */
 
 static size_t paper_rank(const char *target) {
   size_t i = 0;
@@ -108,8 +110,7 @@ static size_t find_target(const struct mq_table *table, const char *target) {
   return i;
 }
 
-/* ---- Rows -------------------------------------------------------------------------------------------------
- */
+/* ---- Rows ------------------------------------------------------------------------------------------- */
 
 struct sorted_row {
   struct mq_table_row row;
@@ -174,8 +175,7 @@ static mq_status collect_rows(struct mq_table *table, struct mq_report_rows *row
   return table->rows ? MQ_OK : mq_fail_memory(err, "table");
 }
 
-/* ---- Cells ------------------------------------------------------------------------------------------------
- */
+/* ---- Cells ------------------------------------------------------------------------------------------ */
 
 static int compare_seeds(const void *a, const void *b) {
   int64_t x = (*(const struct mq_report_run *const *)a)->run.seed;
@@ -268,8 +268,7 @@ static mq_status measure_row(const struct mq_table *table, struct mq_table_row *
   return MQ_OK;
 }
 
-/* ---- Over models ------------------------------------------------------------------------------------------
- */
+/* ---- Over models ------------------------------------------------------------------------------------ */
 
 static mq_status mean_over_models(struct mq_table *table, size_t first, struct mq_report_rows *rows,
                                   struct mq_err *err) {

@@ -48,6 +48,8 @@ mq_status mq_table_build(struct mq_table *table, struct mq_report_rows *rows,
 bool mq_table_same_algorithm(const struct mq_run *a, const struct mq_run *b);
 bool mq_table_same_bits(const struct mq_run *a, const struct mq_run *b);
 bool mq_table_same_model(const struct mq_run *a, const struct mq_run *b);
+/* Rows that are compared with each other: the same model and bits. */
+bool mq_table_same_group(const struct mq_table_row *a, const struct mq_table_row *b);
 
 /* Texts of a row's key, in caller storage: "W4A8", "ptq (published)", "minmax / mse". Returned. */
 char *mq_table_bits(char text[32], const struct mq_run *run);

@@ -89,7 +89,7 @@ static int bind_column(sqlite3_stmt *statement, int i, const struct mq_run *run,
   return number == -1 ? sqlite3_bind_null(statement, i) : sqlite3_bind_int64(statement, i, number);
 }
 
-/* ---- Writing ------------------------------------------------------------------------------------------ */
+/* ---- Writing ---------------------------------------------------------------------------------------- */
 
 static mq_status insert_run(struct mq_store *store, struct mq_run *run, struct mq_err *err) {
   char sql[SQL_BYTES] = "INSERT INTO runs (";
@@ -188,8 +188,7 @@ mq_status mq_store_mark_stale(struct mq_store *store, const char *cell, const ch
                     texts, 2, err);
 }
 
-/* ---- Reading: whatever the file says is checked ----------------------------------------------------------
- */
+/* ---- Reading: whatever the file says is checked ----------------------------------------------------- */
 
 static mq_status read_bits(struct mq_run *run, sqlite3_stmt *statement, int column, struct mq_arena *arena,
                            struct mq_err *err) {

@@ -1,0 +1,253 @@
+/* The page below its table: charts, runs, where they ran. */
+#include "report/page.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "report/charts.h"
+#include "report/text.h"
+
+#define MAX_RUN_DETAILS 1000
+#define MAX_RANGE_CHARTS 60
+#define MAX_RANGE_RUNS 8
+
+/* ---- Charts ----------------------------------------------------------------------------------------- */
+
+/* One entry for each algorithm of the table, in the order of their colours. */
+static void put_legend(FILE *out, const struct mq_table *table) {
+  fputs("<p class=\"legend\">", out);
+  bool is_named[MQ_CHART_COLOURS] = {false};
+  for (size_t i = 0; i < table->n_rows; i++) {
+    size_t colour = mq_chart_colour(table, table->rows[i].key);
+    if (mq_report_is_float(table->rows[i].key) || is_named[colour]) continue;
+    is_named[colour] = true;
+    fprintf(out, "<span class=\"key\"><span class=\"swatch c%zu\"></span>", colour);
+    mq_chart_algorithm(out, table->rows[i].key);
+    fputs("</span>", out);
+  }
+  fputs("</p>\n", out);
+}
+
+void mq_page_put_accuracy_charts(FILE *out, const struct mq_table *table) {
+  if (table->n_targets == 0) {
+    return;
+  }
+  fputs(
+      "<section><h2>Settings side by side</h2>\n<p class=\"note\">Each dot is one row of the table; the "
+      "dashed line is "
+      "the float model. Scales differ between the charts. A cross on the axis: not converged, or "
+      "failed.</p>\n",
+      out);
+  put_legend(out, table);
+  fputs("<div class=\"charts\">\n", out);
+  for (size_t first = 0, n; first < table->n_rows; first += n) {
+    for (n = 1;
+         first + n < table->n_rows && mq_table_same_group(&table->rows[first], &table->rows[first + n]);) {
+      n++;
+    }
+    if (!mq_report_is_float(table->rows[first].key)) {
+      mq_chart_accuracy(out, table, first, n);
+    }
+  }
+  fputs("</div></section>\n", out);
+}
+
+/* The runs of one model in one setting that have points: the first seed of each row. */
+static size_t collect_range_runs(struct mq_chart_bar_run runs[MAX_RANGE_RUNS], const struct mq_table *table,
+                                 size_t first_row, size_t target) {
+  size_t n = 0;
+  int most_bits = 0;
+  for (size_t i = first_row; i < table->n_rows; i++) {
+    const struct mq_table_row *row = &table->rows[i];
+    if (!mq_table_same_model(row->key, table->rows[first_row].key)) break;
+    const struct mq_table_cell *cell = &row->cells[target];
+    if (n == MAX_RANGE_RUNS || cell->n_runs == 0 || cell->runs[0]->n_points == 0) continue;
+    runs[n++] = (struct mq_chart_bar_run){.run = cell->runs[0], .colour = mq_chart_colour(table, row->key)};
+    most_bits =
+        row->key->w_bits + row->key->a_bits > most_bits ? row->key->w_bits + row->key->a_bits : most_bits;
+  }
+  for (size_t i = 0; i < n; i++) {
+    runs[i].is_low = runs[i].run->run.w_bits + runs[i].run->run.a_bits < most_bits;
+  }
+  return n;
+}
+
+static void put_range_details(FILE *out, const struct mq_table *table, size_t row, size_t target,
+                              const struct mq_chart_bar_run *runs, size_t n_runs, bool is_open) {
+  fprintf(out, "<details%s><summary><span class=\"what\"><b>", is_open ? " open=\"open\"" : "");
+  mq_put_html(out, table->targets[target]);
+  fputs("</b> <span>", out);
+  mq_put_html(out, table->rows[row].key->model);
+  fputs("</span></span></summary><div class=\"chart-inside\"><p class=\"legend\">", out);
+  for (size_t i = 0; i < n_runs; i++) {
+    char bits[32];
+    fprintf(out, "<span class=\"key\"><span class=\"swatch bar c%zu%s\"></span>%s ", runs[i].colour,
+            runs[i].is_low ? " low" : "", mq_table_bits(bits, &runs[i].run->run));
+    mq_chart_algorithm(out, &runs[i].run->run);
+    fputs("</span>", out);
+  }
+  fputs("</p>\n", out);
+  mq_chart_ranges(out, runs, n_runs, "weight");
+  mq_chart_ranges(out, runs, n_runs, "activation");
+  fputs("</div></details>\n", out);
+}
+
+void mq_page_put_range_charts(FILE *out, const struct mq_table *table) {
+  size_t n_charts = 0, n_left_out = 0;
+  for (size_t i = 0; i < table->n_rows; i++) {
+    if (i > 0 && mq_table_same_model(table->rows[i].key, table->rows[i - 1].key)) continue;
+    for (size_t t = 0; t < table->n_targets; t++) {
+      struct mq_chart_bar_run runs[MAX_RANGE_RUNS];
+      size_t n = collect_range_runs(runs, table, i, t);
+      if (n == 0) continue;
+      if (n_charts == MAX_RANGE_CHARTS) {
+        n_left_out++;
+        continue;
+      }
+      if (n_charts == 0) {
+        fputs(
+            "<section><h2>Clipping ranges</h2>\n<p class=\"note\">From the smallest to the largest value "
+            "that each "
+            "quantization point can represent; per channel: the widest ends over the channels.</p>\n"
+            "<div class=\"card\">\n",
+            out);
+      }
+      put_range_details(out, table, i, t, runs, n, n_charts == 0);
+      n_charts++;
+    }
+  }
+  fputs(n_charts ? "</div>\n" : "", out);
+  if (n_left_out) fprintf(out, "<p class=\"below\">%zu more charts are left out.</p>\n", n_left_out);
+  fputs(n_charts ? "</section>\n" : "", out);
+}
+
+/* ---- Runs and environment --------------------------------------------------------------------------- */
+
+static void put_fact(FILE *out, const char *name, const char *value) {
+  if (value) {
+    fprintf(out, "<dt>%s</dt><dd>", name);
+    mq_put_html(out, value);
+    fputs("</dd>", out);
+  }
+}
+
+static void put_number(FILE *out, const char *name, double value, const char *format) {
+  if (!isnan(value)) {
+    char text[64];
+    snprintf(text, sizeof text, strcmp(format, "s") ? "%.4f" : "%.2f s", value);
+    put_fact(out, name, text);
+  }
+}
+
+static void put_run_facts(FILE *out, const struct mq_report_run *report_run) {
+  const struct mq_run *run = &report_run->run;
+  char text[64];
+  fputs("<dl>", out);
+  if (run->correct >= 0) {
+    snprintf(text, sizeof text, "%lld of %lld", (long long)run->correct, (long long)run->images);
+    put_fact(out, "correct", text);
+  }
+  if (run->float_correct >= 0) {
+    snprintf(text, sizeof text, "%lld", (long long)run->float_correct);
+    put_fact(out, "float", text);
+  }
+  put_number(out, "top-5", run->top5, "");
+  put_number(out, "loss", run->loss, "");
+  put_number(out, "calibration", run->calib_seconds, "s");
+  put_number(out, "evaluation", run->eval_seconds, "s");
+  if (report_run->n_points) {
+    snprintf(text, sizeof text, "%zu", report_run->n_points);
+    put_fact(out, "points", text);
+  }
+  put_fact(out, "started", run->started);
+  put_fact(out, "machine", run->cpu);
+  put_fact(out, "instructions", run->isa);
+  put_fact(out, "model", run->model_sha256);
+  put_fact(out, "evaluated on", run->eval_sha256);
+  put_fact(out, "identity", run->identity);
+  fputs("</dl>", out);
+}
+
+static void put_run(FILE *out, const struct mq_report_run *report_run) {
+  const struct mq_run *run = &report_run->run;
+  char bits[32], seconds[32] = "";
+  fprintf(out, "<details><summary><span class=\"badge %s\">%s</span><span class=\"what\"><b>", run->status,
+          run->status);
+  mq_put_html(out, run->target ? run->target : run->method);
+  fputs("</b> <span>", out);
+  mq_put_html(out, run->model);
+  if (!mq_report_is_float(run)) {
+    fprintf(out, " · %s · ", mq_table_bits(bits, run));
+    mq_chart_algorithm(out, run);
+    fprintf(out, " · seed %lld", (long long)run->seed);
+  }
+  fputs("</span></span><span class=\"num main\">", out);
+  mq_put_percent(out, run->top1);
+  if (!isnan(run->seconds)) snprintf(seconds, sizeof seconds, "%.1f s", run->seconds);
+  fprintf(out, "</span><span class=\"num\">%s</span></summary><div class=\"inside\"><div>", seconds);
+  if (run->message) {
+    fputs("<p class=\"message\">", out);
+    mq_put_html(out, run->message);
+    fputs("</p>", out);
+  }
+  put_run_facts(out, report_run);
+  fputs("</div><pre>", out);
+  mq_put_html(out, run->cell);
+  fputs("</pre></div></details>\n", out);
+}
+
+void mq_page_put_runs(FILE *out, const struct mq_report *report) {
+  const struct mq_report_rows *rows = &report->rows;
+  fputs(
+      "<section><h2>Runs</h2>\n<p class=\"note\">Every run with its cell: what it takes to run it "
+      "again.</p>\n"
+      "<div class=\"card\">\n",
+      out);
+  for (size_t i = 0; i < rows->n_runs && i < MAX_RUN_DETAILS; i++) {
+    put_run(out, &rows->runs[i]);
+  }
+  fputs("</div>\n", out);
+  if (rows->n_runs > MAX_RUN_DETAILS) {
+    fprintf(out, "<p class=\"below\">%zu more runs are in the CSV file.</p>\n",
+            rows->n_runs - MAX_RUN_DETAILS);
+  }
+  fputs("</section>\n", out);
+}
+
+static bool is_same_place(const struct mq_run *a, const struct mq_run *b) {
+  return mq_report_same_text(a->cpu, b->cpu) && mq_report_same_text(a->isa, b->isa) &&
+         mq_report_same_text(a->onednn, b->onednn) && mq_report_same_text(a->version, b->version);
+}
+
+void mq_page_put_environment(FILE *out, const struct mq_report *report) {
+  const struct mq_report_rows *rows = &report->rows;
+  fputs(
+      "<section><h2>Where it ran</h2>\n<p class=\"note\">Float results are the same bits for the same "
+      "instruction "
+      "set.</p>\n<div class=\"card scroll\"><table><thead><tr><th class=\"text\">processor</th><th "
+      "class=\"text\">"
+      "instruction set</th><th class=\"text\">oneDNN</th><th "
+      "class=\"text\">mqbench</th><th>runs</th></tr></thead>"
+      "<tbody>\n",
+      out);
+  for (size_t i = 0; i < rows->n_runs; i++) {
+    const struct mq_run *run = &rows->runs[i].run;
+    size_t n = 0, first = i;
+    for (size_t j = 0; j < rows->n_runs; j++) {
+      if (is_same_place(run, &rows->runs[j].run)) {
+        first = j < first ? j : first;
+        n++;
+      }
+    }
+    if (first < i) continue;
+    const char *const texts[] = {run->cpu, run->isa, run->onednn, run->version};
+    fputs("<tr>", out);
+    for (size_t k = 0; k < 4; k++) {
+      fputs("<td class=\"text\">", out);
+      mq_put_html(out, texts[k] ? texts[k] : "–");
+      fputs("</td>", out);
+    }
+    fprintf(out, "<td>%zu</td></tr>\n", n);
+  }
+  fputs("</tbody></table></div></section>\n", out);
+}
