@@ -16,11 +16,17 @@ struct mq_onnx_options {
  * own folder; float16, bfloat16 and double constants become float32. The graph is sorted, inferred, folded,
  * pruned and verified. The bytes are scanned iteratively (nesting, message count, sizes) before protobuf-c
  * unpacks them. MQ_BAD_INPUT: one line that names file, node, found, expected; an unsupported operator is
- * named with its node and the list of supported ones. `options` may be NULL. */
+ * named with its node and the list of supported ones, an unknown attribute with the known ones. Subgraphs,
+ * sparse tensors, strings, sequences and domains other than ai.onnx are refused. An input's first dimension
+ * that the file leaves open is the batch; only where none is open may a number be one (mq_graph_infer).
+ * INT64_MIN in a file's integers becomes INT64_MIN + 1, because the former is MQ_DIM_BATCH.
+ * `options` may be NULL. */
 mq_status mq_onnx_read(struct mq_graph **graph, const char *path, const struct mq_onnx_options *options,
                        struct mq_err *err) MQ_MUST_CHECK;
 
 /* Writes a graph as ONNX with its opset (MQ_DIM_BATCH as the symbol "N"), to a temporary name and renamed.
+ * In constants the batch is written as 0 or -1 behind a Reshape, otherwise computed from an input's shape.
+ * A model over 2 GB is MQ_BAD_INPUT.
  * FakeQuantize has no ONNX form here: MQ_BAD_USAGE (exporters replace it first).
  * Load, save, load gives the same graph; the bytes depend on the graph only. */
 mq_status mq_onnx_write(const char *path, const struct mq_graph *graph, struct mq_err *err) MQ_MUST_CHECK;
