@@ -9,8 +9,15 @@ static const struct mq_simd_observe *loops(void) {
   return mq_simd_observe_at(mq_simd_level_used());
 }
 
-void mq_tally_init(struct mq_tally *tally) {
-  memset(tally, 0, sizeof *tally);
+void mq_tally_init(struct mq_tally *tally, int64_t n_positive, int64_t n_negative) {
+  assert(n_positive <= MQ_TALLY_BINS && n_negative <= MQ_TALLY_BINS);
+  for (int t = 0; t < 2; t++) {
+    uint16_t *count = tally->count[t];
+    memset(count, 0, (size_t)n_positive * sizeof *count);
+    memset(count + MQ_TALLY_BINS, 0, (size_t)n_negative * sizeof *count);
+    memset(count + 2 * MQ_TALLY_BINS, 0, MQ_TALLY_ZERO_SLOTS * sizeof *count);
+  }
+  tally->n = 0;
 }
 
 int64_t mq_tally_add(struct mq_tally *tally, const float *x, int64_t n, float inverse_width) {

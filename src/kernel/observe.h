@@ -15,14 +15,15 @@
 #define MQ_TALLY_VALUES (1 << 17)
 struct mq_tally {
   uint16_t count[2][MQ_TALLY_SLOTS]; /* positive bins, negative bins, zeros */
-  int64_t n;                         /* values since the last flush, counted in whole blocks */
+  int64_t n;                         /* values since the last flush, odd runs rounded up */
 };
-void mq_tally_init(struct mq_tally *tally);
+/* Empties the first n_positive and n_negative bins and the zeros; the others are left as they are. */
+void mq_tally_init(struct mq_tally *tally, int64_t n_positive, int64_t n_negative);
 /* n values of magnitude below MQ_TALLY_BINS * width; width is a power of two, given as its inverse. Returns
  * how many of the n were taken before the tally was full. */
 int64_t mq_tally_add(struct mq_tally *tally, const float *x, int64_t n, float inverse_width);
 /* Adds the counts of the first n_positive and n_negative bins to the 64-bit ones (n_zero too), empties the
- * tally. The bins past them must be empty. */
+ * tally. The same numbers as at mq_tally_init: no value may lie in another bin. */
 void mq_tally_flush(uint64_t *positive, int64_t n_positive, uint64_t *negative, int64_t n_negative,
                     uint64_t *n_zero, struct mq_tally *tally);
 

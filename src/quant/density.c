@@ -14,6 +14,7 @@ void mq_density_init(struct mq_density *density, const struct mq_histogram *hist
   for (int64_t i = 0; i < n; i++) {
     density->count[i] = count;
     density->area[i] = area;
+    density->volume[i] = volume;
     double in_bin = (double)(i < n_negative ? histogram->negative[n_negative - 1 - i]
                                             : histogram->positive[i - n_negative]);
     volume += area + count / 2 + in_bin / 6;
@@ -22,7 +23,7 @@ void mq_density_init(struct mq_density *density, const struct mq_histogram *hist
   }
   density->count[n] = density->count[n + 1] = count;
   density->area[n] = density->area[n + 1] = area;
-  density->volume = volume;
+  density->volume[n] = density->volume[n + 1] = volume;
 }
 
 double mq_density_count(const struct mq_density *density, double t) {
@@ -32,16 +33,25 @@ double mq_density_count(const struct mq_density *density, double t) {
   return density->count[i] + (t - (double)i) * (density->count[i + 1] - density->count[i]);
 }
 
+static double clamp(double x, double lo, double hi) {
+  return x < lo ? lo : x > hi ? hi : x;
+}
+
+/* What integration by parts leaves at position t of the integral of (t - centre)^2 over the density:
+ * (t - centre)^2 F - 2 (t - centre) G + 2 H, F the count, G its integral, H that of G. */
+static double error_at(const struct mq_density *density, double t, double centre) {
+  int64_t i = (int64_t)t;
+  double f = t - (double)i, in_bin = density->count[i + 1] - density->count[i];
+  double count = density->count[i] + f * in_bin;
+  double area = density->area[i] + f * (density->count[i] + f * in_bin / 2);
+  double volume = density->volume[i] + f * (density->area[i] + f * (density->count[i] + f * in_bin / 3) / 2);
+  return (t - centre) * (t - centre) * count - 2 * (t - centre) * area + 2 * volume;
+}
+
 /* Integral of (t - centre)^2 over the density between two positions. */
 static double tail_error(const struct mq_density *density, double from, double to, double centre) {
-  double sum = 0, end = (double)density->n_bins;
-  from = fmax(from, 0);
-  to = fmin(to, end);
-  for (int64_t i = (int64_t)from; (double)i < to; i++) {
-    double a = fmax(from, (double)i) - centre, b = fmin(to, (double)(i + 1)) - centre;
-    sum += (density->count[i + 1] - density->count[i]) * (b - a) * (a * a + a * b + b * b) / 3;
-  }
-  return sum;
+  double end = (double)density->n_bins;
+  return error_at(density, clamp(to, 0, end), centre) - error_at(density, clamp(from, 0, end), centre);
 }
 
 /* Steps narrower than half a bin (16 bits): the mean of the squared error over a cell is step^2 / 12. */
@@ -50,10 +60,6 @@ static double fine_error(const struct mq_density *density, double step, double l
   double inside = mq_density_count(density, to) - mq_density_count(density, from);
   return inside * step * step / 12 + tail_error(density, 0, from, lowest) +
          tail_error(density, to, (double)density->n_bins, highest);
-}
-
-static double clamp(double x, double lo, double hi) {
-  return x < lo ? lo : x > hi ? hi : x;
 }
 
 /* With F the count, G its integral and H that of G, integrating by parts over the cell [a, b] of level c
@@ -77,6 +83,6 @@ double mq_density_squared_error(const struct mq_density *density, float scale, i
   double areas = mq_observe_sum_area(density->count, density->area, density->n_bins,
                                      zero_at + step * (first + 0.5 - z), step, (int64_t)(top - first));
   sum = beyond * beyond * density->count[density->n_bins] - 2 * beyond * density->area[density->n_bins] +
-        2 * density->volume - 2 * step * areas;
+        2 * density->volume[density->n_bins] - 2 * step * areas;
   return fmax(sum, 0) * square_width;
 }

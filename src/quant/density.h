@@ -9,10 +9,10 @@ struct mq_density {
   int64_t n_bins, zero_at; /* bins in use; those below zero_at are negative */
   double width;            /* of a bin */
   double n_zero;           /* the point mass */
-  /* count[i]: values below position i, the zeros not among them; area[i]: integral of count up to i. One more
-   * entry of each, a copy, lets interpolation read past the end. */
+  /* count[i]: values below position i, the zeros not among them; area[i]: integral of count up to i;
+   * volume[i]: integral of area. One more entry of each, a copy, lets interpolation read past the end. */
   double count[2 * MQ_HISTOGRAM_BINS + 2], area[2 * MQ_HISTOGRAM_BINS + 2];
-  double volume; /* integral of area over all bins */
+  double volume[2 * MQ_HISTOGRAM_BINS + 2];
 };
 
 /* min and max: of the histogram's data. */

@@ -7,6 +7,14 @@
 #include "mqbench/kernel.h"
 
 #define LEAST_Q 1e-10 /* a group that is empty, where P is not */
+#define TIE 1e-12     /* equal but for the order of additions */
+
+static int log2_of(int power_of_two) {
+  int shift = 0;
+  while (power_of_two >> (shift + 1))
+    shift++;
+  return shift;
+}
 
 /* sums->count holds the values below each edge. */
 static void finish_sums(struct mq_divergence *sums) {
@@ -61,53 +69,86 @@ void mq_divergence_from_histogram(struct mq_divergence *sums, const struct mq_hi
   finish_sums(sums);
 }
 
-/* Groups that hold something: mass under P (weight) and mean of Q over its occupied bins (q). Returns how
- * many. */
-static int64_t list_groups(double *weight, double *q, const struct mq_divergence *sums, int bins,
+/* Groups that hold something, the last one apart: their mass and how many of their bins are occupied. Returns
+ * how many. */
+static int64_t list_groups(double *mass, double *occupied, const struct mq_divergence *sums, int bins,
                            int n_levels) {
   int64_t n = 0;
-  int begin = 0;
-  double inside = sums->count[bins], rest = sums->count[MQ_DIVERGENCE_BINS] - inside;
-  for (int j = 0; j < n_levels; j++) {
-    int end = (int)((int64_t)(j + 1) * bins / n_levels);
-    double mass = sums->count[end] - sums->count[begin];
-    double occupied = sums->occupied[end] - sums->occupied[begin];
-    double p = mass;
-    if (j == n_levels - 1) {
-      p += rest;
-      bool was_empty = sums->occupied[end] == sums->occupied[end - 1];
-      occupied += was_empty && rest > 0 ? 1 : 0; /* the rest fills the last bin */
-    }
-    double mean = mass > 0 ? mass / (occupied * inside) : 0;
-    weight[n] = p;
-    q[n] = mean > LEAST_Q ? mean : LEAST_Q;
-    n += p > 0;
+  int begin = 0, shift = log2_of(n_levels);
+  for (int j = 1; j < n_levels; j++) {
+    int end = (j * bins) >> shift;
+    mass[n] = sums->count[end] - sums->count[begin];
+    occupied[n] = sums->occupied[end] - sums->occupied[begin];
+    n += mass[n] > 0;
     begin = end;
   }
   return n;
 }
 
-double mq_divergence_at(const struct mq_divergence *sums, int bins, int n_levels) {
-  double weight[MQ_DIVERGENCE_BINS + 1], q[MQ_DIVERGENCE_BINS + 1];
-  assert(n_levels <= bins && bins <= MQ_DIVERGENCE_BINS);
-  int64_t n = list_groups(weight, q, sums, bins, n_levels);
-  double total = sums->count[MQ_DIVERGENCE_BINS];
-  double last = total - sums->count[bins - 1];
-  double of_p = sums->entropy[bins - 1] + (last > 0 ? last * mq_log(last) : 0);
-  return (of_p - mq_observe_sum_weighted_log(weight, q, n)) / total - mq_log(total);
+/* The last group, whose last bin the rest has joined. */
+struct last_group {
+  double p, q;     /* its share of P and of Q */
+  double occupied; /* bins */
+};
+
+static struct last_group last_group_of(const struct mq_divergence *sums, int bins, int n_levels) {
+  int begin = ((n_levels - 1) * bins) >> log2_of(n_levels);
+  double total = sums->count[MQ_DIVERGENCE_BINS], inside = sums->count[bins];
+  struct last_group last = {.p = (total - sums->count[begin]) / total,
+                            .q = inside > 0 ? (inside - sums->count[begin]) / inside : 0,
+                            .occupied = sums->occupied[bins] - sums->occupied[begin]};
+  bool is_filled = total > inside && sums->occupied[bins] == sums->occupied[bins - 1];
+  if (is_filled) last.occupied += 1;
+  return last;
 }
 
+/* sum of P ln P over the bins: the last one has the rest. */
+static double entropy_of_p(const struct mq_divergence *sums, int bins) {
+  double total = sums->count[MQ_DIVERGENCE_BINS], last = total - sums->count[bins - 1];
+  double sum = sums->entropy[bins - 1] + (last > 0 ? last * mq_log(last) : 0);
+  return sum / total - mq_log(total);
+}
+
+double mq_divergence_at(const struct mq_divergence *sums, int bins, int n_levels) {
+  double mass[MQ_DIVERGENCE_BINS], q[MQ_DIVERGENCE_BINS], inside = sums->count[bins];
+  assert(n_levels <= bins && bins <= MQ_DIVERGENCE_BINS);
+  int64_t n = list_groups(mass, q, sums, bins, n_levels);
+  for (int64_t i = 0; i < n; i++) { /* the mean of Q over the group's occupied bins */
+    double mean = mass[i] / (q[i] * inside);
+    q[i] = mean > LEAST_Q ? mean : LEAST_Q;
+  }
+  struct last_group last = last_group_of(sums, bins, n_levels);
+  double mean = last.q > 0 ? last.q / last.occupied : 0;
+  double of_last = last.p > 0 ? last.p * mq_log(fmax(mean, LEAST_Q)) : 0;
+  double of_others = mq_observe_sum_weighted_log(mass, q, n) / sums->count[MQ_DIVERGENCE_BINS];
+  return entropy_of_p(sums, bins) - of_others - of_last;
+}
+
+/* Never above the divergence (log sum inequality): what the last group and all others together come to. The
+ * slack covers LEAST_Q in every bin, and roundings. */
+static double lower_bound(const struct mq_divergence *sums, int bins, int n_levels) {
+  const double slack = 1e-6;
+  struct last_group last = last_group_of(sums, bins, n_levels);
+  double of_last = last.p > 0 ? last.p * mq_log(last.p / (last.q + slack)) : 0;
+  double others = 1 - last.p;
+  return of_last + (others > 0 ? others * mq_log(others / (1 - last.q + slack)) : 0) - slack;
+}
+
+/* The first of those that tie (TIE covers roundings). From above, so that the bound is good early: much mass
+ * beyond the clip makes the last group alone too bad. */
 int mq_divergence_search(const struct mq_divergence *sums, int64_t n_levels) {
   if (n_levels > MQ_DIVERGENCE_BINS) return MQ_DIVERGENCE_BINS;
-  int levels = (int)n_levels, best = MQ_DIVERGENCE_BINS;
-  double least = INFINITY;
-  for (int bins = levels > MQ_DIVERGENCE_LEAST_BINS ? levels : MQ_DIVERGENCE_LEAST_BINS;
-       bins <= MQ_DIVERGENCE_BINS; bins++) {
-    double divergence = mq_divergence_at(sums, bins, levels);
-    if (divergence < least) {
-      least = divergence;
-      best = bins;
-    }
+  double divergence[MQ_DIVERGENCE_BINS + 1], least = INFINITY;
+  int levels = (int)n_levels;
+  int fewest = levels > MQ_DIVERGENCE_LEAST_BINS ? levels : MQ_DIVERGENCE_LEAST_BINS;
+  for (int bins = MQ_DIVERGENCE_BINS; bins >= fewest; bins--) {
+    divergence[bins] = lower_bound(sums, bins, levels);
+    if (divergence[bins] > least + TIE) continue;
+    divergence[bins] = mq_divergence_at(sums, bins, levels);
+    least = fmin(least, divergence[bins]);
   }
+  int best = fewest;
+  while (divergence[best] > least + TIE)
+    best++;
   return best;
 }

@@ -25,7 +25,8 @@ void mq_divergence_from_histogram(struct mq_divergence *sums, const struct mq_hi
  * P = first bins, the rest added to the last one; Q = first bins merged into n_levels groups (group j: bins
  * floor(j bins / n_levels) on), each group's mass spread evenly over its bins that are not empty in P. */
 double mq_divergence_at(const struct mq_divergence *sums, int bins, int n_levels);
-/* The first of the smallest divergence among max(n_levels, 128) .. 2048; 2048 if n_levels > 2048. */
+/* The first of the smallest divergence (ties: within 1e-12) among max(n_levels, 128) .. 2048; 2048 if
+ * n_levels > 2048. */
 int mq_divergence_search(const struct mq_divergence *sums, int64_t n_levels);
 
 #endif

@@ -71,7 +71,7 @@ void mq_histogram_add(struct mq_histogram *histogram, const float *rows, int64_t
   int64_t n_positive = max > 0 ? mq_histogram_used(histogram, max) : 0;
   int64_t n_negative = min < 0 ? mq_histogram_used(histogram, -min) : 0;
   struct mq_tally tally;
-  mq_tally_init(&tally);
+  mq_tally_init(&tally, n_positive, n_negative);
   for (int64_t r = 0; r < n_rows; r++) {
     const float *x = rows + r * row_stride;
     for (int64_t done = 0; done < row_count;) {

@@ -214,6 +214,19 @@ double plain_divergence(const double hist[2048], int bins, int n_levels) {
   return divergence;
 }
 
+double plain_least_divergence(int *bins, const double hist[2048], int n_levels) {
+  static double all[2049];
+  double least = (double)INFINITY;
+  int first = n_levels > 128 ? n_levels : 128;
+  for (int i = first; i <= 2048; i++) {
+    all[i] = plain_divergence(hist, i, n_levels);
+    least = fmin(least, all[i]);
+  }
+  for (*bins = first; all[*bins] > least + 1e-12;)
+    ++*bins;
+  return least;
+}
+
 void check_close(const struct mq_qparams *got, int64_t channel, const struct plain_qparams *want,
                  double relative) {
   double scale = (double)got->scale[channel];

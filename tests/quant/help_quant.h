@@ -45,6 +45,8 @@ double plain_mse_search(double *lo, double *hi, const float *x, int64_t n, const
 /* KL of keeping `bins` of the 2048, from the definition. */
 void plain_histogram_2048(double hist[2048], const float *x, int64_t n);
 double plain_divergence(const double hist[2048], int bins, int n_levels);
+/* The least one among max(n_levels, 128) .. 2048 bins; *bins: the first that has it, but for roundings. */
+double plain_least_divergence(int *bins, const double hist[2048], int n_levels);
 
 /* Scale within a few float32 roundings; zero point equal, or next to it where the rounding was a near tie. */
 void check_close(const struct mq_qparams *got, int64_t channel, const struct plain_qparams *want,

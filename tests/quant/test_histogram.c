@@ -159,8 +159,7 @@ static void every_instruction_set_gives_the_same_bits(void **state) {
     a = base->sum_weighted_log(area, count + 1, 201);
     b = loops->sum_weighted_log(area, count + 1, 201);
     assert_memory_equal(&a, &b, sizeof a);
-    mq_tally_init(&tally[0]);
-    mq_tally_init(&tally[1]);
+    memset(tally, 0, sizeof tally);
     base->tally(&tally[0], x, N, 1024);
     loops->tally(&tally[1], x, N, 1024);
     assert_memory_equal(&tally[0], &tally[1], sizeof *tally);

@@ -267,18 +267,12 @@ static void mse_moves_both_ends(void **state) {
 
 static double plain_clip(const float *data, int64_t n, int levels) {
   static double hist[2048];
-  double min, max, least = (double)INFINITY;
-  int best = 2048;
+  double min, max;
+  int bins = 2048;
   plain_extrema(&min, &max, data, n);
   plain_histogram_2048(hist, data, n);
-  for (int i = levels > 128 ? levels : 128; i <= 2048 && levels <= 2048; i++) {
-    double divergence = plain_divergence(hist, i, levels);
-    if (divergence < least) {
-      least = divergence;
-      best = i;
-    }
-  }
-  return fmax(-min, max) * best / 2048;
+  if (levels <= 2048) plain_least_divergence(&bins, hist, levels);
+  return fmax(-min, max) * bins / 2048;
 }
 
 static void kld_clips_where_the_divergence_is_least(void **state) {
