@@ -14,7 +14,7 @@ static bool is_expression(const char *layer) {
 }
 
 static int compile(regex_t *expression, const char *layer) {
-  char text[512];
+  char text[256];
   size_t n = strlen(layer) - 2;
   if (n >= sizeof text) return REG_ESPACE;
   memcpy(text, layer + 1, n);
@@ -22,9 +22,18 @@ static int compile(regex_t *expression, const char *layer) {
   return regcomp(expression, text, REG_EXTENDED | REG_NOSUB);
 }
 
+/* Counted repetitions and back references make regcomp and regexec take memory and time without bound. */
+static bool is_costly(const char *layer) {
+  for (const char *c = layer; *c; c++) {
+    if (*c == '{' || (*c == '\\' && c[1] >= '1' && c[1] <= '9')) return true;
+  }
+  return false;
+}
+
 const char *mq_layer_pattern_check(char *text, size_t text_bytes, const char *layer) {
   regex_t expression;
   if (!is_expression(layer)) return NULL;
+  if (is_costly(layer)) return "expressions may not have {m,n} or back references";
   int code = compile(&expression, layer);
   if (!code) {
     regfree(&expression);
@@ -37,7 +46,7 @@ const char *mq_layer_pattern_check(char *text, size_t text_bytes, const char *la
 static bool matches_name(const char *layer, const char *name) {
   if (!strcmp(layer, name)) return true;
   regex_t expression;
-  if (!is_expression(layer) || compile(&expression, layer)) return false;
+  if (!is_expression(layer) || is_costly(layer) || compile(&expression, layer)) return false;
   bool is_match = regexec(&expression, name, 0, NULL, 0) == 0;
   regfree(&expression);
   return is_match;
