@@ -156,7 +156,7 @@ void mq_graph_prune(struct mq_graph *graph);
 mq_status mq_graph_sort(struct mq_graph *graph, struct mq_err *err) MQ_MUST_CHECK;
 struct mq_value *mq_graph_find_value(const struct mq_graph *graph, const char *name); /* NULL if none */
 
-/* ---- Attributes. Getters report node, attribute, found and expected kind. */
+/* ---- Attributes (256 of a node at most). Getters report node, attribute, found and expected kind. */
 mq_status mq_node_set_int(struct mq_graph *graph, struct mq_node *node, const char *name, int64_t i,
                           struct mq_err *err) MQ_MUST_CHECK;
 mq_status mq_node_set_float(struct mq_graph *graph, struct mq_node *node, const char *name, float f,

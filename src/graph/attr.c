@@ -3,6 +3,9 @@
 
 #include "graph/internal.h"
 
+/* Far more than any operator has: lookup is linear. */
+#define MAX_ATTRS 256
+
 static const char *kind_name(mq_attr_kind kind) {
   static const char *const names[] = {[MQ_ATTR_INT] = "an int",
                                       [MQ_ATTR_FLOAT] = "a float",
@@ -38,6 +41,9 @@ static mq_status put(struct mq_graph *graph, struct mq_node *node, struct mq_att
     attr.name = found->name;
     node->attrs[found - node->attrs] = attr;
     return MQ_OK;
+  }
+  if (node->n_attrs >= MAX_ATTRS) {
+    return graph_fail(err, node, "more than %d attributes", MAX_ATTRS);
   }
   attr.name = mq_arena_strdup(&graph->arena, attr.name);
   if (!attr.name || !graph_append(&graph->arena, &node->attrs, &node->n_attrs, sizeof attr, &attr)) {

@@ -154,38 +154,39 @@ mq_status graph_add_use(struct mq_graph *graph, struct mq_node *node, int input,
   return MQ_OK;
 }
 
-/* An output that has another origin already: hostile files do that. */
-static mq_status check_outputs(const struct mq_node *node, struct mq_err *err) {
+static const char *origin(const struct mq_value *value) {
+  return value->producer   ? "produced"
+         : value->is_input ? "a graph input"
+         : value->constant ? "a constant"
+                           : NULL;
+}
+
+/* Hostile files name an output twice, or give it a second origin. */
+static mq_status link_outputs(struct mq_node *node, struct mq_err *err) {
   for (int i = 0; i < node->n_outputs; i++) {
-    const struct mq_value *output = node->outputs[i];
-    if (output && (output->producer || output->is_input || output->constant)) {
-      return graph_fail(err, node, "output '%.100s' is %s already", output->name,
-                        output->producer   ? "another output"
-                        : output->is_input ? "a graph input"
-                                           : "a constant");
-    }
-  }
-  for (int i = 0; i < node->n_outputs; i++) {
-    for (int j = i + 1; j < node->n_outputs && node->n_outputs <= 64; j++) {
-      if (node->outputs[i] && node->outputs[i] == node->outputs[j]) {
-        return graph_fail(err, node, "output '%.100s' is named twice", node->outputs[i]->name);
+    struct mq_value *output = node->outputs[i];
+    if (output && origin(output)) {
+      mq_status status = graph_fail(err, node, "output '%.100s' is %s already", output->name, origin(output));
+      while (--i >= 0) {
+        if (node->outputs[i]) {
+          node->outputs[i]->producer = NULL;
+        }
       }
+      return status;
+    }
+    if (output) {
+      output->producer = node;
+      output->producer_output = i;
     }
   }
   return MQ_OK;
 }
 
-static mq_status link_node(struct mq_graph *graph, struct mq_node *node, struct mq_err *err) {
+static mq_status link_inputs(struct mq_graph *graph, struct mq_node *node, struct mq_err *err) {
   mq_status status = MQ_OK;
   for (int i = 0; i < node->n_inputs && status == MQ_OK; i++) {
     if (node->inputs[i]) {
       status = graph_add_use(graph, node, i, err);
-    }
-  }
-  for (int i = 0; i < node->n_outputs; i++) {
-    if (node->outputs[i]) {
-      node->outputs[i]->producer = node;
-      node->outputs[i]->producer_output = i;
     }
   }
   return status;
@@ -215,7 +216,7 @@ mq_status mq_graph_add_node(struct mq_node **node, struct mq_graph *graph, mq_op
     n->outputs[i] = outputs[i];
   }
   n->name = name && *name ? name : mq_op_get(op)->name;
-  mq_status status = check_outputs(n, err);
+  mq_status status = link_outputs(n, err);
   if (status != MQ_OK) {
     return status;
   }
@@ -228,7 +229,7 @@ mq_status mq_graph_add_node(struct mq_node **node, struct mq_graph *graph, mq_op
     graph_names_point(graph->node_names, n->name, NULL);
     return mq_fail_memory(err, "nodes of a graph");
   }
-  status = link_node(graph, n, err);
+  status = link_inputs(graph, n, err);
   *node = status == MQ_OK ? n : NULL;
   return status;
 }

@@ -632,6 +632,12 @@ static void test_inputs(void **state) {
   assert_int_equal(d->shape.dim[0], 5);
   assert_int_equal(e->shape.dim[0], N);
   mq_graph_destroy(graph);
+  graph = help_create(13); /* where a batch is open, numbers are no batch */
+  a = help_input(graph, "a", DIMS(4, 7));
+  b = help_input(graph, "b", DIMS(-1, 7));
+  help_expect(graph, b, DIMS(N, 7));
+  assert_int_equal(a->shape.dim[0], 4);
+  mq_graph_destroy(graph);
   graph = help_create(13);
   b = help_input(graph, "b", DIMS(4, 7));
   help_expect_fixed(graph, b, DIMS(4, 7));

@@ -152,9 +152,16 @@ static void test_double_origin_is_refused(void **state) {
   struct mq_value *x = help_input(graph, "x", DIMS(-1, 3));
   struct mq_value *a = help_node(graph, MQ_OP_Relu, IN(x));
   assert_int_equal(mq_graph_add_node(&node, graph, MQ_OP_Relu, "m", &x, 1, &a, 1, &err), MQ_BAD_INPUT);
-  assert_string_equal(err.message, "g.onnx: node 'm' (Relu): output 'y' is another output already");
+  assert_string_equal(err.message, "g.onnx: node 'm' (Relu): output 'y' is produced already");
   assert_int_equal(mq_graph_add_node(&node, graph, MQ_OP_Relu, "m", &x, 1, &x, 1, &err), MQ_BAD_INPUT);
   assert_null(node);
+  struct mq_value *twice;
+  help_ok(mq_graph_add_value(&twice, graph, "twice", MQ_F32, NULL, &err), &err);
+  struct mq_value *outputs[] = {twice, twice};
+  assert_int_equal(mq_graph_add_node(&node, graph, MQ_OP_Split, "m", &x, 1, outputs, 2, &err), MQ_BAD_INPUT);
+  assert_null(twice->producer);
+  assert_int_equal(graph->n_nodes, 1);
+  assert_int_equal(x->n_uses, 1);
   mq_graph_destroy(graph);
 }
 

@@ -115,19 +115,34 @@ bool mq_shape_has_batch(const struct mq_shape *shape) {
 /* ---- Graph inputs ------------------------------------------------------------------------------------- */
 
 static bool carries_images(const struct mq_value *input) {
-  return input->shape.rank >= 2 &&
+  return input->shape.rank >= 2 && input->dtype &&
          (mq_dtype_get(input->dtype)->is_float || mq_dtype_get(input->dtype)->bytes <= 2) &&
          input->dtype != MQ_BOOL;
 }
 
-/* An input of another first dimension than the first one's is no batch of the same images. */
-static void free_batch(struct mq_graph *graph, struct mq_value *input) {
-  int64_t *dim = &input->shape.dim[0];
-  if (*dim > 0 && graph->file_batch == 0) {
-    graph->file_batch = *dim;
+/* Open first dimensions are the batch; false if there is none. */
+static bool name_open_batch(struct mq_graph *graph) {
+  bool has_open = false;
+  for (size_t i = 0; i < graph->n_inputs; i++) {
+    struct mq_value *input = graph->inputs[i];
+    if (carries_images(input) && input->shape.dim[0] < 0) {
+      input->shape.dim[0] = MQ_DIM_BATCH;
+      has_open = true;
+    }
   }
-  if (*dim == -1 || (*dim > 0 && *dim == graph->file_batch)) {
-    *dim = MQ_DIM_BATCH;
+  return has_open;
+}
+
+/* In a file without an open one, the first input tells the batch's size; an input of another first dimension
+ * is no batch of the same images. */
+static void free_literal_batch(struct mq_graph *graph) {
+  for (size_t i = 0; i < graph->n_inputs; i++) {
+    struct mq_value *input = graph->inputs[i];
+    int64_t *dim = &input->shape.dim[0];
+    if (carries_images(input) && *dim > 0) {
+      graph->file_batch = graph->file_batch ? graph->file_batch : *dim;
+      *dim = *dim == graph->file_batch ? MQ_DIM_BATCH : *dim;
+    }
   }
 }
 
@@ -152,12 +167,11 @@ static mq_status check_dims(const struct mq_graph *graph, const struct mq_value 
 }
 
 static mq_status infer_inputs(struct mq_graph *graph, bool batch_is_free, struct mq_err *err) {
+  if (batch_is_free && !name_open_batch(graph)) {
+    free_literal_batch(graph);
+  }
   for (size_t i = 0; i < graph->n_inputs; i++) {
-    struct mq_value *input = graph->inputs[i];
-    if (batch_is_free && input->dtype && carries_images(input)) {
-      free_batch(graph, input);
-    }
-    mq_status status = check_dims(graph, input, batch_is_free, err);
+    mq_status status = check_dims(graph, graph->inputs[i], batch_is_free, err);
     if (status != MQ_OK) {
       return status;
     }
