@@ -26,8 +26,14 @@ struct mq_calibrate_result {
 mq_status mq_calibrate(struct mq_calibrate_result *result, struct mq_prepared *prepared,
                        struct mq_dataset *data, const struct mq_calibrate_options *options,
                        struct mq_pool *pool, struct mq_err *err) MQ_MUST_CHECK;
-/* Re-estimates BN statistics over the same images with quantized weights and activations: BN kept in the
- * graph gets new mean and variance; where BN was folded the bias is corrected per channel. */
+/* Re-estimates batch normalisation for the quantized network over the same images, in one pass in training
+ * mode: every batch (options->batch images; a last partial one is dropped unless it is the only one) is
+ * normalised with its own statistics, so that later layers see corrected inputs, and the new statistics are
+ * the mean of the batches' (mean, unbiased variance), as PyTorch does with momentum=None. BN kept in the
+ * graph: new running mean and variance. BN folded, layers with quantized weights: fq(w) is held fixed and b'
+ * = g (b - m_q) + m_f, with m the channel's mean over the batches of the layer's float and quantized output;
+ * where weights are per channel with a float scale, w' = g fq(w) and s_w' = g s_w with g = sd_f / sd_q (kept
+ * within 1/2 and 2), else g = 1. */
 mq_status mq_bn_calibrate(struct mq_prepared *prepared, struct mq_dataset *data,
                           const struct mq_calibrate_options *options, struct mq_pool *pool,
                           struct mq_err *err) MQ_MUST_CHECK;

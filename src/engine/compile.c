@@ -129,11 +129,22 @@ static bool makes_constants(const struct engine_compiler *c, const struct mq_nod
   return false;
 }
 
+/* The value is made anew in its own place: nobody has read it yet. */
+static mq_status exchange_output(struct engine_compiler *c, const struct mq_value *value,
+                                 const struct mq_node *node, struct mq_err *err) {
+  int x;
+  mq_status status = engine_read(&x, c, value, ENGINE_CHANNELS_LAST, err);
+  return status == MQ_OK ? engine_emit_exchange(c, node, x, x, err) : status;
+}
+
 static mq_status compile_node(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
   const struct mq_engine *engine = c->engine;
   size_t first_step = engine->n_steps, first_place = engine->n_places, first_buffer = engine->n_buffers;
   c->is_done[node->index] = true;
   mq_status status = engine_op_get(node->op)->compile(c, node, err);
+  if (status == MQ_OK && c->exchange_of[node->index] && node->op != MQ_OP_BatchNormalization) {
+    status = exchange_output(c, node->outputs[0], node, err);
+  }
   if (status == MQ_OK && makes_constants(c, node)) {
     status = engine_fold_steps(c, first_step, first_place, first_buffer, err);
   }
@@ -249,12 +260,20 @@ static mq_status prepare_compiler(struct engine_compiler *c, struct mq_err *err)
   c->is_tapped = mq_arena_alloc(&c->arena, graph->n_values, sizeof *c->is_tapped);
   c->is_constant = mq_arena_alloc(&c->arena, graph->n_values, sizeof *c->is_constant);
   c->is_done = mq_arena_alloc(&c->arena, graph->n_nodes, sizeof *c->is_done);
+  c->exchange_of = mq_arena_alloc(&c->arena, graph->n_nodes, sizeof *c->exchange_of);
   c->chains = mq_arena_alloc(&c->arena, graph->n_nodes, sizeof *c->chains);
   engine->inputs = mq_arena_alloc(&engine->arena, graph->n_inputs, sizeof(int));
   engine->outputs = mq_arena_alloc(&engine->arena, graph->n_outputs, sizeof(int));
-  if (!c->place_of || !c->is_tapped || !c->is_constant || !c->is_done || !c->chains || !engine->inputs ||
-      !engine->outputs) {
+  if (!c->place_of || !c->is_tapped || !c->is_constant || !c->is_done || !c->exchange_of || !c->chains ||
+      !engine->inputs || !engine->outputs) {
     return mq_fail_memory(err, "engine compiler");
+  }
+  engine->exchanges = mq_arena_alloc(&engine->arena, c->options->n_exchanges, sizeof *engine->exchanges);
+  if (!engine->exchanges && c->options->n_exchanges > 0) {
+    return mq_fail_memory(err, "engine compiler");
+  }
+  for (size_t i = 0; i < c->options->n_exchanges; i++) {
+    c->exchange_of[c->options->exchanges[i]->index] = i + 1;
   }
   engine->n_inputs = graph->n_inputs;
   engine->n_outputs = graph->n_outputs;

@@ -27,6 +27,7 @@ struct engine_compiler {
   int64_t images;               /* what MQ_DIM_BATCH stands for */
   int *place_of;                /* by value index; -1: none yet */
   bool *is_done;                /* by node index: its inputs were read */
+  size_t *exchange_of;          /* by node index: 1 + index of its exchange; 0: none */
   bool *is_tapped;              /* by value index */
   bool *is_constant;            /* by value index: known before the first slice */
   struct engine_chain **chains; /* by node index: the chain a node belongs to, or NULL */
@@ -61,6 +62,12 @@ void engine_find_constants(struct engine_compiler *c);
  * places and buffers made since are those from first_place and first_buffer on. */
 mq_status engine_fold_steps(struct engine_compiler *c, size_t first_step, size_t first_place,
                             size_t first_buffer, struct mq_err *err) MQ_MUST_CHECK;
+
+/* ---- exchange.c -----------------------------------------------------------------------------------------
+ */
+/* The exchange of a node whose output (or, for a BatchNormalization, whose input) lies at `x`; y may be x. */
+mq_status engine_emit_exchange(struct engine_compiler *c, const struct mq_node *node, int x, int y,
+                               struct mq_err *err) MQ_MUST_CHECK;
 
 /* ---- fuse.c ------------------------------------------------------------------------------------------- */
 mq_status engine_find_chains(struct engine_compiler *c, struct mq_err *err) MQ_MUST_CHECK;

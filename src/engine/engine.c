@@ -42,6 +42,9 @@ static mq_status create_frame(struct engine_frame *frame, const struct mq_engine
 
 static mq_status create_frames(struct mq_engine *engine, struct mq_err *err) {
   unsigned n = mq_pool_workers(engine->pool);
+  if (engine->n_exchanges > 0) {
+    n = (unsigned)engine->group_slices;
+  }
   engine->frames = mq_alloc(n, sizeof *engine->frames);
   if (!engine->frames) {
     return mq_fail_memory(err, "engine frames");
@@ -63,6 +66,7 @@ mq_status mq_engine_create(struct mq_engine **engine_out, const struct mq_graph 
     return mq_fail_memory(err, "engine");
   }
   engine->pool = pool;
+  engine->group_slices = options->group_slices ? options->group_slices : 1;
   mq_arena_init(&engine->arena, 0);
   mq_status status = engine_compile(engine, graph, options, err);
   if (status != MQ_OK) {
@@ -129,7 +133,7 @@ struct engine_run {
   const struct mq_engine_job *job;
 };
 
-static mq_status run_steps(struct engine_frame *frame, const struct mq_engine *engine, int first, int end,
+mq_status engine_run_steps(struct engine_frame *frame, const struct mq_engine *engine, int first, int end,
                            struct mq_err *err) {
   int64_t start = clock_ns();
   mq_status status = MQ_OK;
@@ -149,14 +153,14 @@ static mq_status run_slice(void *context, size_t slice, unsigned worker, struct 
   int done = 0;
   for (size_t i = 0; job->tap && i < engine->n_taps && status == MQ_OK; i++) {
     const struct engine_tap *tap = &engine->taps[i];
-    status = run_steps(frame, engine, done, tap->after_step + 1, err);
+    status = engine_run_steps(frame, engine, done, tap->after_step + 1, err);
     done = tap->after_step + 1;
     if (status == MQ_OK) {
       status = job->tap(job->context, slice, worker, tap->tap, &frame->places[tap->place], err);
     }
   }
   if (status == MQ_OK) {
-    status = run_steps(frame, engine, done, (int)engine->n_steps, err);
+    status = engine_run_steps(frame, engine, done, (int)engine->n_steps, err);
   }
   if (status == MQ_OK && job->take) {
     status = job->take(job->context, slice, worker, frame->outputs, err);
@@ -166,5 +170,8 @@ static mq_status run_slice(void *context, size_t slice, unsigned worker, struct 
 
 mq_status mq_engine_run(struct mq_engine *engine, const struct mq_engine_job *job, struct mq_err *err) {
   struct engine_run run = {.engine = engine, .job = job};
+  if (engine->n_exchanges > 0) {
+    return engine_run_groups(engine, job, err);
+  }
   return mq_pool_run(engine->pool, job->n_slices, run_slice, &run, err);
 }

@@ -253,11 +253,18 @@ static mq_status try_node(bool *is_added, struct engine_compiler *c, struct engi
   }
 }
 
+/* Statistics are exchanged at the chain's last node, or at the next one. */
+static bool is_exchanged(const struct engine_compiler *c, const struct engine_chain *chain,
+                         const struct mq_value *value) {
+  return c->exchange_of[chain->tail->index] || c->exchange_of[value->uses[0].node->index];
+}
+
 static mq_status grow(struct engine_compiler *c, struct engine_chain *chain, struct mq_err *err) {
   for (;;) {
     const struct mq_value *value = chain->output;
-    if (value->n_uses != 1 || value->is_output || c->is_tapped[value->index] || value->dtype != MQ_F32 ||
-        c->options->memory == MQ_MEMORY_KEEP_ALL || c->chains[value->uses[0].node->index]) {
+    if (value->n_uses != 1 || value->is_output || c->is_tapped[value->index] ||
+        is_exchanged(c, chain, value) || value->dtype != MQ_F32 || c->options->memory == MQ_MEMORY_KEEP_ALL ||
+        c->chains[value->uses[0].node->index]) {
       return MQ_OK;
     }
     bool is_added = false;

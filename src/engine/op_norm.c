@@ -45,9 +45,26 @@ static mq_status create_state(const struct affine_state **state, struct engine_c
   return MQ_OK;
 }
 
+static mq_status compile_exchanged(struct engine_compiler *c, const struct mq_node *node,
+                                   struct mq_err *err) {
+  int x, y;
+  mq_status status = engine_read_float(&x, c, node, 0, ENGINE_CHANNELS_LAST, err);
+  if (status == MQ_OK) {
+    status = engine_like(&y, c, x, err);
+  }
+  if (status != MQ_OK) {
+    return status;
+  }
+  engine_bind(c, node->outputs[0], y);
+  return engine_emit_exchange(c, node, x, y, err);
+}
+
 static mq_status compile_batch_norm(struct engine_compiler *c, const struct mq_node *node,
                                     struct mq_err *err) {
   int x, y;
+  if (c->exchange_of[node->index]) {
+    return compile_exchanged(c, node, err);
+  }
   const struct affine_state *state;
   mq_status status = create_state(&state, c, node, err);
   if (status == MQ_OK) {

@@ -45,6 +45,14 @@ struct engine_tap {
   int place;
 };
 
+/* Where the slices of a group wait for each other: before `step`, which applies gain and shift. */
+struct engine_exchange {
+  int step, place; /* place: what is normalised, channels last */
+  size_t index;    /* in the options' list */
+  int64_t n_channels;
+  float *gain, *shift;
+};
+
 struct mq_engine {
   struct mq_arena arena; /* states, constants, lists */
   struct mq_pool *pool;
@@ -56,13 +64,22 @@ struct mq_engine {
   size_t capacity_places, capacity_buffers, capacity_steps, capacity_taps;
   int *inputs, *outputs; /* places */
   size_t n_inputs, n_outputs;
+  struct engine_exchange *exchanges; /* in the order of their steps */
+  size_t n_exchanges, group_slices;
   size_t scratch_offset, block_bytes;
-  struct engine_frame *frames; /* one per worker */
+  struct engine_frame *frames; /* one per worker, or per slice of a group */
   unsigned n_frames;
 };
 
 /* plan.c: gives every buffer its offset by first fit over the lifetimes, scratch behind them. */
 mq_status engine_plan_memory(struct mq_engine *engine, struct mq_err *err) MQ_MUST_CHECK;
+
+/* engine.c */
+mq_status engine_run_steps(struct engine_frame *frame, const struct mq_engine *engine, int first, int end,
+                           struct mq_err *err) MQ_MUST_CHECK;
+/* exchange.c: a job whose slices run in groups. */
+mq_status engine_run_groups(struct mq_engine *engine, const struct mq_engine_job *job,
+                            struct mq_err *err) MQ_MUST_CHECK;
 
 static inline struct mq_tensor *engine_input(const struct engine_step *step, struct engine_frame *frame,
                                              int i) {
