@@ -79,10 +79,14 @@ static mq_status print_json(const struct bench_run *run, struct mq_err *err) {
 static mq_status run_bench(struct bench_run *run, struct mq_err *err) {
   mq_status status = parse_shard(run, err);
   if (status == MQ_OK) {
-    status = cli_session_start(&run->pool, &run->common, err);
+    status = load_plan(run, err);
   }
   if (status == MQ_OK) {
-    status = load_plan(run, err);
+    /* --isa wins over the plan's own cap. */
+    if (!strcmp(run->common.isa, "native")) {
+      run->common.isa = mq_isa_name(run->plan->isa);
+    }
+    status = cli_session_start(&run->pool, &run->common, err);
   }
   if (status != MQ_OK) {
     return status;

@@ -171,6 +171,9 @@ static mq_status run_quantize(struct quantize_run *run, struct mq_err *err) {
     struct mq_trial_options options = {.pool = run->pool, .bundle = run->output};
     status = mq_trial_run(&run->result, &cell, &options, &run->arena, err);
   }
+  if (status == MQ_OK && run->result.failure != MQ_OK) {
+    status = mq_fail(err, run->result.failure, "%s", run->result.run.message);
+  }
   if (status == MQ_OK) {
     status = report(run, err);
   }

@@ -1,0 +1,220 @@
+/* quantize, eval and diff through the program: the bundle is complete, reproducible and reads back. */
+#include "help_program.h"
+
+#define DATA "npy:x.npy,labels=y.npy,mean=0.5/0.5/0.5,std=0.25/0.25/0.25"
+#define MODEL MODELS "/tiny_resnet_cifar.onnx"
+
+static struct outcome o;
+
+static int set_up(void **state) {
+  make_scratch(state);
+  write_images(40);
+  return 0;
+}
+
+static json_int_t integer(const json_t *object, const char *key) {
+  return json_integer_value(json_object_get(object, key));
+}
+
+static bool files_equal(const char *a, const char *b) {
+  char command[1400];
+  snprintf(command, sizeof command, "cmp -s '%s/%s' '%s/%s'", scratch, a, scratch, b);
+  return system(command) == 0;
+}
+
+static void quantize_writes_a_bundle_that_evaluates_to_the_same(void **state) {
+  (void)state;
+  const char *const targets[] = {"academic", "tensorrt", "acl", "tvm", "snpe", "fbgemm"};
+  for (size_t i = 0; i < 6; i++) {
+    run(&o, "quantize " MODEL " --target %s --data " DATA " -o %s --calib 16 --json", targets[i], targets[i]);
+    if (o.status) {
+      fail_msg("%s: %s", targets[i], o.err);
+    }
+    json_t *made = parse_json(&o);
+    assert_string_equal(json_string_value(json_object_get(made, "target")), targets[i]);
+    assert_int_equal(integer(made, "images"), 40);
+    run(&o, "eval %s --data npy:x.npy,labels=y.npy --json", targets[i]);
+    assert_int_equal(o.status, 0);
+    json_t *read = parse_json(&o);
+    assert_string_equal(json_string_value(json_object_get(read, "mode")), "simulate");
+    assert_int_equal(integer(read, "correct"), integer(made, "correct"));
+    run(&o, "eval %s/float.onnx --data " DATA " --json", targets[i]);
+    json_t *plain = parse_json(&o);
+    assert_string_equal(json_string_value(json_object_get(plain, "mode")), "float");
+    double float_top1 = json_real_value(json_object_get(made, "float_top1"));
+    assert_true(float_top1 == json_real_value(json_object_get(plain, "top1")));
+    json_decref(made);
+    json_decref(read);
+    json_decref(plain);
+  }
+}
+
+static void the_same_command_gives_the_same_bytes_for_any_threads(void **state) {
+  (void)state;
+  const char *const files[] = {"model.onnx", "float.onnx", "quant.json", "preprocess.json"};
+  for (int threads = 1; threads <= 3; threads++) {
+    run(&o,
+        "quantize " MODEL " --target fbgemm --data " DATA
+        " --a-observer mse --calib 24 -o t%d --threads %d -q",
+        threads, threads);
+    assert_int_equal(o.status, 0);
+    for (size_t i = 0; i < 4 && threads > 1; i++) {
+      char one[64], other[64];
+      snprintf(one, sizeof one, "t1/%s", files[i]);
+      snprintf(other, sizeof other, "t%d/%s", threads, files[i]);
+      assert_true(files_equal(one, other));
+    }
+  }
+  run(&o, "quantize " MODEL " --target fbgemm --data " DATA " --a-observer mse --calib 24 -o s1 --seed 1 -q");
+  assert_int_equal(o.status, 0);
+  assert_false(files_equal("t1/quant.json", "s1/quant.json"));
+}
+
+static void quant_json_has_the_contract_s_fields(void **state) {
+  (void)state;
+  run(&o, "quantize " MODEL " --target tensorrt --data " DATA " -o contract -q");
+  assert_int_equal(o.status, 0);
+  char path[600];
+  snprintf(path, sizeof path, "%s/contract/quant.json", scratch);
+  json_t *quant = json_load_file(path, 0, NULL);
+  assert_non_null(quant);
+  assert_string_equal(json_string_value(json_object_get(quant, "target")), "tensorrt");
+  assert_string_equal(json_string_value(json_object_get(quant, "arithmetic")), "trt_model");
+  const json_t *points = json_object_get(quant, "points");
+  assert_true(json_array_size(points) > 5);
+  size_t n_weights = 0;
+  for (size_t i = 0; i < json_array_size(points); i++) {
+    const json_t *point = json_array_get(points, i);
+    bool is_weight = !strcmp(json_string_value(json_object_get(point, "kind")), "weight");
+    n_weights += is_weight;
+    assert_int_equal(integer(point, "bits"), 8);
+    assert_true(json_is_true(json_object_get(point, "signed")));
+    assert_true(json_is_true(json_object_get(point, "narrow")));
+    assert_int_equal(integer(point, "quant_min"), -127);
+    assert_int_equal(integer(point, "quant_max"), 127);
+    assert_true(is_weight == json_is_integer(json_object_get(point, "channel_axis")));
+    const json_t *scales = json_object_get(point, "scale");
+    assert_int_equal(json_array_size(scales), json_array_size(json_object_get(point, "zero_point")));
+    assert_true(is_weight ? json_array_size(scales) > 1 : json_array_size(scales) == 1);
+  }
+  assert_true(n_weights > 2);
+  json_decref(quant);
+}
+
+static void diff_counts_points(void **state) {
+  (void)state;
+  run(&o, "quantize " MODEL " --target snpe --data " DATA " -o d1 -q");
+  run(&o, "quantize " MODEL " --target snpe --data " DATA " -o d2 -q --a-observer mse --w-bits 4");
+  run(&o, "diff d1 d1 --json");
+  assert_int_equal(o.status, 0);
+  json_t *same = parse_json(&o);
+  assert_int_equal(integer(same, "different"), 0);
+  assert_true(integer(same, "points") > 5);
+  json_decref(same);
+  run(&o, "diff d1 d2 --json");
+  assert_int_equal(o.status, 1);
+  json_t *other = parse_json(&o);
+  assert_true(integer(other, "different") > 3);
+  json_decref(other);
+}
+
+static void a_missed_bar_is_status_1(void **state) {
+  (void)state;
+  run(&o,
+      "quantize " MODEL " --target tvm --w-bits 2 --a-bits 2 --data " DATA " -o low --max-drop -100 --json");
+  assert_int_equal(o.status, 1);
+  json_decref(parse_json(&o));
+  run(&o, "quantize " MODEL " --target tvm --data " DATA " -o low --max-drop 100");
+  assert_int_equal(o.status, 0);
+}
+
+static void layers_can_be_treated_differently(void **state) {
+  (void)state;
+  run(&o, "show " MODEL " --target snpe --json");
+  json_t *all = parse_json(&o);
+  const json_t *points = json_object_get(all, "points");
+  const char *weight = NULL;
+  for (size_t i = 0; i < json_array_size(points) && !weight; i++) {
+    const json_t *point = json_array_get(points, i);
+    if (!strcmp(json_string_value(json_object_get(point, "kind")), "weight")) {
+      weight = json_string_value(json_object_get(point, "tensor"));
+    }
+  }
+  assert_non_null(weight);
+  run(&o, "show " MODEL " --target snpe --json --keep-float '%s'", weight);
+  json_t *fewer = parse_json(&o);
+  assert_true(json_array_size(json_object_get(fewer, "points")) < json_array_size(points));
+  run(&o, "show " MODEL " --target snpe --json --bits '%s=4'", weight);
+  json_t *narrow = parse_json(&o);
+  const json_t *changed = json_object_get(narrow, "points");
+  size_t n_narrow = 0;
+  for (size_t i = 0; i < json_array_size(changed); i++) {
+    n_narrow += integer(json_array_get(changed, i), "bits") == 4;
+  }
+  assert_true(n_narrow >= 1 && n_narrow <= 2);
+  json_decref(all);
+  json_decref(fewer);
+  json_decref(narrow);
+}
+
+static void without_labels_agreement_is_reported(void **state) {
+  (void)state;
+  run(&o, "quantize " MODEL " --target snpe --data npy:x.npy -o unlabelled --json");
+  assert_int_equal(o.status, 0);
+  json_t *made = parse_json(&o);
+  assert_true(json_is_null(json_object_get(made, "top1")));
+  json_decref(made);
+  run(&o, "eval unlabelled --data npy:x.npy --json");
+  assert_int_equal(o.status, 0);
+  json_t *read = parse_json(&o);
+  assert_true(json_is_null(json_object_get(read, "top1")));
+  double agreement = json_real_value(json_object_get(read, "agreement_with_float"));
+  assert_true(agreement > 0.5 && agreement <= 1);
+  json_decref(read);
+}
+
+static void damaged_bundles_are_refused(void **state) {
+  (void)state;
+  run(&o, "quantize " MODEL " --target snpe --data " DATA " -o hurt -q");
+  const char *const harms[] = {
+      "echo '{' > hurt/quant.json",
+      "echo '[]' > hurt/quant.json",
+      "echo '{\"target\": \"snpe\"}' > hurt/quant.json",
+      "echo '{\"target\": \"snpe\", \"points\": [{\"tensor\": \"nowhere\"}]}' > hurt/quant.json",
+      "echo '{\"target\": \"snpe\", \"points\": [{\"tensor\": \"input\", \"kind\": \"activation\", \"bits\": "
+      "8, "
+      "\"quant_min\": 0, \"quant_max\": 255, \"scale\": [-1], \"zero_point\": [0]}]}' > hurt/quant.json",
+      "echo x > hurt/model.onnx",
+      "rm hurt/quant.json"};
+  for (size_t i = 0; i < sizeof harms / sizeof harms[0]; i++) {
+    char command[1200];
+    snprintf(command, sizeof command, "cd '%s' && %s", scratch, harms[i]);
+    assert_int_equal(system(command), 0);
+    run(&o, "eval hurt --data " DATA);
+    if (o.status != 3) {
+      fail_msg("after '%s': status %d, %s", harms[i], o.status, o.err);
+    }
+  }
+}
+
+static void data_and_model_that_disagree_say_what_to_set(void **state) {
+  (void)state;
+  run(&o, "eval " MODEL " --data fractal:,images=20");
+  assert_int_equal(o.status, 3);
+  assert_non_null(strstr(o.err, "size=16x16"));
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(quantize_writes_a_bundle_that_evaluates_to_the_same),
+      cmocka_unit_test(the_same_command_gives_the_same_bytes_for_any_threads),
+      cmocka_unit_test(quant_json_has_the_contract_s_fields),
+      cmocka_unit_test(diff_counts_points),
+      cmocka_unit_test(a_missed_bar_is_status_1),
+      cmocka_unit_test(layers_can_be_treated_differently),
+      cmocka_unit_test(without_labels_agreement_is_reported),
+      cmocka_unit_test(damaged_bundles_are_refused),
+      cmocka_unit_test(data_and_model_that_disagree_say_what_to_set),
+  };
+  return cmocka_run_group_tests(tests, set_up, drop_scratch);
+}
