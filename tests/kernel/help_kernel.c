@@ -6,6 +6,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "kernel/isa.h"
+
 static int run_child(mq_isa cap, int (*run_group)(void)) {
   const pid_t child = fork();
   int how = 0;
@@ -23,10 +25,10 @@ static int run_child(mq_isa cap, int (*run_group)(void)) {
 }
 
 int help_run_levels(int (*run_group)(void)) {
-  const mq_isa caps[] = {MQ_ISA_BASE, MQ_ISA_AVX2, MQ_ISA_NATIVE};
-  int n_failures = 0;
-  for (size_t i = 0; i < sizeof caps / sizeof *caps; i++)
-    n_failures += run_child(caps[i], run_group);
+  const mq_isa best = mq_isa_detect();
+  int n_failures = run_child(MQ_ISA_BASE, run_group);
+  if (best > MQ_ISA_AVX2) n_failures += run_child(MQ_ISA_AVX2, run_group);
+  if (best > MQ_ISA_BASE) n_failures += run_child(MQ_ISA_NATIVE, run_group);
   return n_failures;
 }
 

@@ -38,8 +38,15 @@ static void expect_below(double_fn own, long_fn exact, double lo, double hi, boo
   if (!(most < limit)) fail_msg("%s on [%g, %g]: %.3f ulp, expected below %.2f", name, lo, hi, most, limit);
 }
 
+/* Valgrind computes long double with the precision of double: nothing to compare with. */
+static bool has_long_double(void) {
+  const volatile long double one = 1, small = 0x1p-60L;
+  return one + small != one;
+}
+
 static void test_double_accuracy(void **state) {
   (void)state;
+  if (!has_long_double()) skip();
   expect_below(mq_exp, expl, -1, 1, false, 1.0, "exp");
   expect_below(mq_exp, expl, -740, 709, false, 1.0, "exp");
   expect_below(mq_log, logl, -1070, 1023, true, 1.0, "log 2^x");
