@@ -70,8 +70,9 @@ mq_status mq_conv_forward(const struct mq_conv *conv, float *y, const float *x, 
 mq_status mq_conv_forward_reference(const struct mq_conv_desc *desc, float *y, const float *x,
                                     const float *residual, struct mq_err *err) MQ_MUST_CHECK;
 
-/* ---- Matrix product: y[m x n] = x[m x k] w, w as [k x n] or (transposed) [n x k]
- * ----------------------------- */
+/* ---- Matrix product: y[m x n] = x[m x k] w, w as [k x n] or (transposed) [n x k] ------------------------
+ * `batch` such products; x, w and y hold them one after the other. With batch 1 and constant weights a row's
+ * bits do not depend on its place among the m. */
 struct mq_matmul;
 struct mq_matmul_desc {
   int64_t batch, m, k,
@@ -89,8 +90,9 @@ size_t mq_matmul_scratch_bytes(const struct mq_matmul *matmul);
 mq_status mq_matmul_forward(const struct mq_matmul *matmul, float *y, const float *x, const float *w_or_null,
                             const float *residual, void *scratch, struct mq_err *err) MQ_MUST_CHECK;
 
-/* ---- Pools, channels last
- * ------------------------------------------------------------------------------------- */
+/* ---- Pools, channels last ---------------------------------------------------------------------------------
+ * Our own loops: the same bits for every instruction set. With ceil_mode a last window that would begin in
+ * the end padding is dropped, and what lies behind the padding is never counted (as in PyTorch). */
 typedef enum mq_pooling_kind {
   MQ_POOLING_MAX,
   MQ_POOLING_AVERAGE,
@@ -110,13 +112,15 @@ struct mq_shape mq_pooling_output_shape(const struct mq_pooling *pooling);
 size_t mq_pooling_scratch_bytes(const struct mq_pooling *pooling);
 mq_status mq_pooling_forward(const struct mq_pooling *pooling, float *y, const float *x, void *scratch,
                              struct mq_err *err) MQ_MUST_CHECK;
-/* Mean over H x W: y[N x C]; float32 sums in a fixed order (channels last makes C the vector). */
+/* Mean over H x W: y[N x C], summed in double pixel by pixel, rounded once; maximum likewise. */
 void mq_global_average(float *y, const float *x, int64_t n, int64_t pixels, int64_t channels);
 void mq_global_max(float *y, const float *x, int64_t n, int64_t pixels, int64_t channels);
 
 /* ---- Elementwise loops: the same bits for every instruction set
  * -------------------------------------------------- */
-/* Fake quantization, one scale: see quant.h; in place allowed. */
+/* Fake quantization, one scale: see quant.h; in place allowed. Exact for every x, infinities included; NaN
+ * stays NaN. Whole numbers with |quant_min - zero_point| and |quant_max - zero_point| up to 2^22; scale > 0.
+ */
 struct mq_fake_quant {
   float scale, zero_point, quant_min, quant_max;
 };
@@ -128,7 +132,7 @@ void mq_loop_add(float *y, const float *a, const float *b, int64_t n, float lo,
                  float hi); /* add, then clip */
 void mq_loop_clip(float *y, const float *x, int64_t n, float lo, float hi);
 typedef enum mq_unary {
-  MQ_UNARY_SIGMOID,      /* 1 / (1 + exp(-x)) */
+  MQ_UNARY_SIGMOID,      /* 1 / (1 + exp(-x)), within 3 units in the last place */
   MQ_UNARY_HARD_SIGMOID, /* max(0, min(1, alpha x + beta)) */
   MQ_UNARY_HARD_SWISH,   /* x max(0, min(1, x/6 + 0.5)) */
   MQ_UNARY_LEAKY_RELU,   /* x >= 0 ? x : alpha x */
@@ -144,19 +148,21 @@ typedef enum mq_binary {
 /* NumPy broadcasting over strided float32 tensors; y may be a or b's memory when shapes are equal. */
 void mq_binary_forward(struct mq_tensor *y, const struct mq_tensor *a, const struct mq_tensor *b,
                        mq_binary binary);
-/* Over the last axis of row-major rows. */
+/* Over the last axis of row-major rows (row_count >= 1), in double; in place allowed. */
 void mq_softmax_rows(float *y, const float *x, int64_t n_rows, int64_t row_count, bool is_log);
 
 /* Statistics for observers over contiguous data. */
-void mq_loop_min_max(float *min, float *max, const float *x, int64_t n); /* NaN in: NaN out */
+void mq_loop_min_max(float *min, float *max, const float *x, int64_t n); /* NaN in: NaN out; n 0: inf, -inf */
 /* Sums in a fixed number of lanes, in double. */
 void mq_loop_moments(double *sum, double *sum_abs, double *sum_square, const float *x, int64_t n);
 
 /* ---- Mathematics with a fixed sequence of operations: the same bits on every CPU
  * -------------------------------- */
+/* Floats: computed in double, correctly rounded but for about one argument in 10^6. */
 float mq_expf(float x);
 float mq_logf(float x);
 float mq_tanhf(float x);
+/* Below 1 unit in the last place (sin and cos: for |x| <= 2^20; log2: below 2, exact for powers of two). */
 double mq_exp(double x);
 double mq_log(double x);
 double mq_sin(double x);

@@ -7,7 +7,6 @@ double mq_exp(double x) {
   return mq_exp_core(x);
 }
 
-/* Computed in double: correctly rounded but for about one argument in 10^8. */
 float mq_expf(float x) {
   return (float)mq_exp_core((double)x);
 }

@@ -28,20 +28,20 @@ int64_t mq_tally_add(struct mq_tally *tally, const float *x, int64_t n, float in
   return n;
 }
 
-static void flush_bins(uint64_t *to, uint16_t *a, uint16_t *b, int64_t n) {
+static void flush_bins(uint32_t *to, uint16_t *a, uint16_t *b, int64_t n) {
   for (int64_t k = 0; k < n; k++)
-    to[k] += (uint64_t)a[k] + b[k];
+    to[k] = mq_add_counts(to[k], (uint32_t)a[k] + b[k]);
   memset(a, 0, (size_t)n * sizeof *a);
   memset(b, 0, (size_t)n * sizeof *b);
 }
 
-void mq_tally_flush(uint64_t *positive, int64_t n_positive, uint64_t *negative, int64_t n_negative,
+void mq_tally_flush(uint32_t *positive, int64_t n_positive, uint32_t *negative, int64_t n_negative,
                     uint64_t *n_zero, struct mq_tally *tally) {
   assert(n_positive <= MQ_TALLY_BINS && n_negative <= MQ_TALLY_BINS);
   uint16_t *a = tally->count[0], *b = tally->count[1];
   flush_bins(positive, a, b, n_positive);
   flush_bins(negative, a + MQ_TALLY_BINS, b + MQ_TALLY_BINS, n_negative);
-  uint64_t zeros[MQ_TALLY_ZERO_SLOTS] = {0};
+  uint32_t zeros[MQ_TALLY_ZERO_SLOTS] = {0};
   flush_bins(zeros, a + 2 * MQ_TALLY_BINS, b + 2 * MQ_TALLY_BINS, MQ_TALLY_ZERO_SLOTS);
   for (int k = 0; k < MQ_TALLY_ZERO_SLOTS; k++)
     *n_zero += zeros[k];

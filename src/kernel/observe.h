@@ -5,6 +5,11 @@
 
 #include "mqbench/kernel.h"
 
+/* Saturating: joining and adding in any order gives the same. */
+static inline uint32_t mq_add_counts(uint32_t a, uint32_t b) {
+  return a + b < a ? UINT32_MAX : a + b;
+}
+
 /* Histogram of |x| with equal bins from 0, negative values apart, zeros apart (they are a point mass, and
  * after a ReLU the most frequent value by far). Counts are 16 bits in two tables that take turns, so that a
  * run of values in one bin does not wait for its own stores; zeros go round MQ_TALLY_ZERO_SLOTS slots for the
@@ -22,9 +27,9 @@ void mq_tally_init(struct mq_tally *tally, int64_t n_positive, int64_t n_negativ
 /* n values of magnitude below MQ_TALLY_BINS * width; width is a power of two, given as its inverse. Returns
  * how many of the n were taken before the tally was full. */
 int64_t mq_tally_add(struct mq_tally *tally, const float *x, int64_t n, float inverse_width);
-/* Adds the counts of the first n_positive and n_negative bins to the 64-bit ones (n_zero too), empties the
+/* Adds the counts of the first n_positive and n_negative bins to the given ones (n_zero too), empties the
  * tally. The same numbers as at mq_tally_init: no value may lie in another bin. */
-void mq_tally_flush(uint64_t *positive, int64_t n_positive, uint64_t *negative, int64_t n_negative,
+void mq_tally_flush(uint32_t *positive, int64_t n_positive, uint32_t *negative, int64_t n_negative,
                     uint64_t *n_zero, struct mq_tally *tally);
 
 /* sum (x - s clip(rne(x / s), lo, hi))^2 : the quantization error with zero point z, lo = n - z, hi = p - z.
