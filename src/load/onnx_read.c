@@ -199,16 +199,6 @@ static void drop_float_casts(struct mq_graph *graph) {
   }
 }
 
-/* Where the file leaves a batch open, the inputs with a number there mean that number. */
-static bool has_open_batch(const struct mq_graph *graph) {
-  for (size_t i = 0; i < graph->n_inputs; i++) {
-    if (graph->inputs[i]->shape.rank > 0 && graph->inputs[i]->shape.dim[0] == MQ_DIM_BATCH) {
-      return true;
-    }
-  }
-  return false;
-}
-
 static mq_status finish(struct mq_graph *graph, bool batch_is_free, struct mq_err *err) {
   mq_status status = mq_graph_infer(graph, batch_is_free, err);
   if (status == MQ_OK) {
@@ -238,7 +228,7 @@ mq_status mq_onnx_parse(struct mq_graph **graph, const uint8_t *bytes, size_t n,
   mq_onnx_message_deinit(&reader.message);
   mq_onnx_external_deinit(&reader.external);
   if (status == MQ_OK) {
-    status = finish(reader.graph, !reader.options->batch_is_fixed && !has_open_batch(reader.graph), err);
+    status = finish(reader.graph, !reader.options->batch_is_fixed, err);
   }
   if (status == MQ_OK) {
     *graph = reader.graph;
