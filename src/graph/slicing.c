@@ -145,7 +145,9 @@ static mq_status check_pad(const struct mq_padding *padding, const struct mq_nod
   if (dim == MQ_DIM_BATCH) {
     return begin || end ? graph_fail(err, node, "pads the batch") : MQ_OK;
   }
-  if (begin < -dim || end < -dim || begin + end < -dim || begin > MQ_MAX_ELEMENTS || end > MQ_MAX_ELEMENTS) {
+  /* The bounds come first: within them the sum cannot overflow. */
+  bool is_bounded = begin >= -dim && end >= -dim && begin <= MQ_MAX_ELEMENTS && end <= MQ_MAX_ELEMENTS;
+  if (!is_bounded || begin + end < -dim) {
     return graph_fail(err, node, "pads %lld and %lld along axis %d of size %lld", (long long)begin,
                       (long long)end, axis, (long long)dim);
   }
