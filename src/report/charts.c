@@ -147,7 +147,8 @@ static void draw_float(FILE *out, const struct accuracy_chart *chart) {
   double at = place(&chart->y, top1), right = chart->width - chart->right;
   fprintf(out, "<line class=\"float\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>", chart->left, right,
           at, at);
-  fprintf(out, "<text class=\"end\" x=\"%.1f\" y=\"%.1f\">float %.2f</text>\n", right, at - 5, top1);
+  fprintf(out, "<text x=\"%.1f\" y=\"%.1f\">float</text><text x=\"%.1f\" y=\"%.1f\">%.2f</text>\n", right + 7,
+          at - 2, right + 7, at + 12, top1);
 }
 
 static void put_tip(FILE *out, const struct accuracy_chart *chart, const struct mq_run *key, size_t target,
@@ -197,7 +198,7 @@ void mq_chart_accuracy(FILE *out, const struct mq_table *table, size_t first, si
                                  .width = is_wide ? 1150 : 560,
                                  .height = 300,
                                  .left = 46,
-                                 .right = 10,
+                                 .right = 50,
                                  .top = 18,
                                  .bottom = 34};
   size_t longest = 0;
