@@ -43,6 +43,10 @@ void mq_divergence_from_data(struct mq_divergence *sums, const float *data, int6
   finish_sums(sums);
 }
 
+static double count_of(const struct mq_histogram *histogram, int64_t k) {
+  return (double)histogram->positive[k] + (double)histogram->negative[k];
+}
+
 /* The bin that holds the largest value ends there. */
 static double end_of_bin(int64_t k, int64_t n_bins, double magnitude) {
   return k + 1 == n_bins ? magnitude : (double)(k + 1);
@@ -58,12 +62,12 @@ void mq_divergence_from_histogram(struct mq_divergence *sums, const struct mq_hi
   for (int e = 1; e <= MQ_DIVERGENCE_BINS; e++) {
     double edge = magnitude * e / MQ_DIVERGENCE_BINS;
     while (k + 1 < n_bins && (double)(k + 1) <= edge) {
-      below += (double)(histogram->positive[k] + histogram->negative[k]);
+      below += count_of(histogram, k);
       k++;
     }
     double width = end_of_bin(k, n_bins, magnitude) - (double)k;
     double part = e == MQ_DIVERGENCE_BINS || width <= 0 ? 1 : (edge - (double)k) / width;
-    double in_bin = (double)(histogram->positive[k] + histogram->negative[k]);
+    double in_bin = count_of(histogram, k);
     sums->count[e] = nearbyint(below + part * in_bin) + (double)histogram->n_zero;
   }
   finish_sums(sums);

@@ -24,21 +24,21 @@ static int32_t exponent_for(float magnitude) {
 }
 
 /* Bin k of the wider histogram is the sum of 2^shift bins of the narrower. */
-static void add_joined(uint64_t *to, const uint64_t *from, int64_t n, int shift) {
+static void add_joined(uint32_t *to, const uint32_t *from, int64_t n, int shift) {
   if (shift == 0) {
     for (int64_t k = 0; k < n; k++)
-      to[k] += from[k];
+      to[k] = mq_add_counts(to[k], from[k]);
     return;
   }
   for (int64_t k = 0; k < n; k++)
-    to[k >> shift] += from[k];
+    to[k >> shift] = mq_add_counts(to[k >> shift], from[k]);
 }
 
-static void join_in_place(uint64_t *bins, int shift) {
+static void join_in_place(uint32_t *bins, int shift) {
   for (int64_t k = 0; k < MQ_HISTOGRAM_BINS; k++) {
-    uint64_t count = bins[k];
+    uint32_t count = bins[k];
     bins[k] = 0;
-    bins[k >> shift] += count;
+    bins[k >> shift] = mq_add_counts(bins[k >> shift], count);
   }
 }
 

@@ -1,7 +1,8 @@
 /* The one-pass histogram of activations: bins of a power-of-two width anchored at 0, negative values apart,
  * zeros apart. When a larger value comes, the width doubles and pairs of bins are joined: the counts are then
  * exactly those that the wider bins would have counted, so a histogram depends on the data alone, not on
- * order, slices or merges. Largest |x| takes more than half of the bins. */
+ * order, slices or merges. (A count stops at 2^32 - 1, which does not depend on order either.) Largest |x|
+ * takes more than half of the bins. */
 #ifndef MQ_QUANT_HISTOGRAM_H
 #define MQ_QUANT_HISTOGRAM_H
 
@@ -15,7 +16,7 @@ struct mq_histogram {
   int32_t pad;
   uint64_t n_zero;
   /* positive[k]: x in [k w, (k+1) w), x > 0; negative[k]: -x in [k w, (k+1) w), x < 0 */
-  uint64_t positive[MQ_HISTOGRAM_BINS], negative[MQ_HISTOGRAM_BINS];
+  uint32_t positive[MQ_HISTOGRAM_BINS], negative[MQ_HISTOGRAM_BINS];
 };
 
 void mq_histogram_init(struct mq_histogram *histogram);

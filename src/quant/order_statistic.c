@@ -73,16 +73,16 @@ static double place_in_bin(int64_t k, uint64_t rank, uint64_t count) {
   return (double)k + ((double)rank + 0.5) / (double)count;
 }
 
-static double find_upwards(const uint64_t *bins, const uint64_t *also, uint64_t rank) {
+static double find_upwards(const uint32_t *bins, const uint32_t *also, uint64_t rank) {
   for (int64_t k = 0; k < MQ_HISTOGRAM_BINS; k++) {
-    uint64_t count = bins[k] + (also ? also[k] : 0);
+    uint64_t count = (uint64_t)bins[k] + (also ? also[k] : 0);
     if (rank < count) return place_in_bin(k, rank, count);
     rank -= count;
   }
   return INFINITY;
 }
 
-static uint64_t total_of(const uint64_t *bins) {
+static uint64_t total_of(const uint32_t *bins) {
   uint64_t total = 0;
   for (int64_t k = 0; k < MQ_HISTOGRAM_BINS; k++)
     total += bins[k];

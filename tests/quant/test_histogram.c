@@ -113,6 +113,24 @@ static void doubling_and_merging_do_not_depend_on_order(void **state) {
   }
 }
 
+static void counts_stop_at_their_largest(void **state) {
+  (void)state;
+  const float x[2] = {1, -1};
+  reset(&direct);
+  observe(&direct, x, 2);
+  int64_t bin = mq_histogram_used(&direct, 1) - 1;
+  assert_int_equal(direct.positive[bin], 1);
+  reset(&other);
+  mq_histogram_cover(&other, 1);
+  other.positive[bin] = UINT32_MAX;
+  other.negative[bin] = UINT32_MAX - 1;
+  mq_histogram_merge(&other, &direct, -1, 1);
+  assert_true(other.positive[bin] == UINT32_MAX && other.negative[bin] == UINT32_MAX);
+  other.positive[bin - 1] = 7;
+  mq_histogram_cover(&other, 3);
+  assert_true(other.positive[bin / 4] == UINT32_MAX);
+}
+
 static void rows_may_have_gaps(void **state) {
   (void)state;
   enum {
@@ -215,6 +233,7 @@ int main(void) {
       cmocka_unit_test(counts_are_exact),
       cmocka_unit_test(extremes_of_float_have_bins),
       cmocka_unit_test(doubling_and_merging_do_not_depend_on_order),
+      cmocka_unit_test(counts_stop_at_their_largest),
       cmocka_unit_test(rows_may_have_gaps),
       cmocka_unit_test(every_instruction_set_gives_the_same_bits),
       cmocka_unit_test(logarithms_are_close),
