@@ -2,8 +2,8 @@
  * their plain references.
  *
  * A prepared kernel (mq_conv, mq_matmul, mq_pool) is immutable after creation and may run in any worker at
- * the same time; each run gets scratch memory of the kernel's size from its caller. oneDNN runs with one
- * thread per call. Activations are channels last, float32. */
+ * the same time; each run gets scratch memory of the kernel's size from its caller (64-byte aligned; may be
+ * NULL where the size is 0). oneDNN runs with one thread per call. Activations are channels last, float32. */
 #ifndef MQBENCH_KERNEL_H
 #define MQBENCH_KERNEL_H
 
