@@ -77,7 +77,7 @@ static mq_status absorb_factors(struct mq_graph *graph, struct mq_node *node, st
 /* ---- Biases ----------------------------------------------------------------------------------------- */
 
 /* The Add of a constant per output channel that alone reads the layer's output. */
-static struct mq_node *find_bias_add(const struct mq_node *layer, const struct mq_value **constant) {
+static struct mq_node *find_bias_add(const struct mq_node *layer, struct mq_value **constant) {
   const struct mq_value *x = layer->outputs[0];
   if (x->n_uses != 1 || x->is_output || x->uses[0].node->op != MQ_OP_Add) return NULL;
   struct mq_node *add = x->uses[0].node;
@@ -108,27 +108,29 @@ static mq_status set_bias(struct mq_graph *graph, struct mq_node *layer, const s
   return status;
 }
 
-/* conv or linear, then Add of a constant per channel: one layer with a bias. A MatMul becomes a Gemm. */
-static mq_status take_bias(struct mq_graph *graph, struct mq_node *node, struct mq_err *err) {
-  const struct mq_value *constant = NULL;
-  mq_quant_op op;
-  if (!mq_is_layer(&op, node)) return MQ_OK;
-  struct mq_node *add = find_bias_add(node, &constant);
-  if (!add) return MQ_OK;
-  int64_t n = mq_layer_channels(node);
+static mq_status has_plain_bias(bool *is_plain, const struct mq_node *layer, struct mq_err *err) {
+  int64_t n = mq_layer_channels(layer);
   double *bias = mq_alloc((size_t)n, sizeof *bias);
   if (!bias) return mq_fail_memory(err, "a bias");
-  bool is_plain = mq_read_channel_bias(bias, n, node);
+  *is_plain = mq_read_channel_bias(bias, n, layer);
   mq_free(bias);
-  if (!is_plain) return MQ_OK;
-  mq_status status = MQ_OK;
+  return MQ_OK;
+}
+
+/* conv or linear, then Add of a constant per channel: one layer with a bias. A MatMul becomes a Gemm. */
+static mq_status take_bias(struct mq_graph *graph, struct mq_node *node, struct mq_err *err) {
+  struct mq_value *constant = NULL;
+  mq_quant_op op;
+  bool is_plain = false;
+  if (!mq_is_layer(&op, node)) return MQ_OK;
+  struct mq_node *add = find_bias_add(node, &constant);
+  mq_status status = add ? has_plain_bias(&is_plain, node, err) : MQ_OK;
+  if (status || !is_plain) return status;
   struct mq_value *y = add->outputs[0];
-  bool has_own_shape = node->n_inputs <= 2 && constant->shape.rank == 1 && constant->shape.dim[0] == n;
-  int place = add->inputs[0] == constant ? 0 : 1;
-  struct mq_value *value = add->inputs[place];
+  bool is_vector = constant->shape.rank == 1 && constant->shape.dim[0] == mq_layer_channels(node);
   mq_graph_remove_node(graph, add);
-  if (has_own_shape) {
-    status = mq_graph_set_input(graph, node, 2, value, err);
+  if (is_vector && node->n_inputs <= 2) {
+    status = mq_graph_set_input(graph, node, 2, constant, err);
   } else {
     status = set_bias(graph, node, constant, err);
   }
@@ -167,6 +169,7 @@ static mq_status merge_activations(struct mq_graph *graph, struct mq_node *first
 
 mq_status mq_rewrite_canonical(struct mq_graph *graph, struct mq_rename_log *log, struct mq_err *err) {
   mq_status status = MQ_OK;
+  mq_graph_prune(graph);
   for (size_t i = 0; i < graph->n_nodes && !status; i++) {
     if (graph->nodes[i]->op != MQ_OP_NONE && is_idle(graph->nodes[i])) {
       status = remove_idle(graph, graph->nodes[i], log, err);

@@ -102,7 +102,7 @@ static mq_status redirect(struct mq_graph *graph, struct mq_node *consumer, stru
 static mq_status insert_activation(struct mq_prepared *prepared, struct plan *plan, struct mq_err *err) {
   struct mq_graph *graph = prepared->graph;
   struct mq_value *value = plan->placement->value;
-  bool was_output = value->is_output;
+  bool is_named_for_output = value->is_output && !value->is_input;
   add_point(prepared, plan, value->name);
   mq_status status = add_fake_quantize(&plan->fake_quantize, graph, value, plan->point, err);
   if (status) return status;
@@ -112,7 +112,8 @@ static mq_status insert_activation(struct mq_prepared *prepared, struct plan *pl
   }
   if (!status && !plan->placement->consumers) {
     status = mq_graph_replace_uses(graph, value, out, plan->fake_quantize, err);
-    if (!status && was_output) mq_graph_swap_names(graph, value, out); /* the user reads outputs by name */
+    /* the user reads outputs by name */
+    if (!status && is_named_for_output) mq_graph_swap_names(graph, value, out);
   }
   return status;
 }

@@ -170,9 +170,8 @@ static mq_status demand(struct placer *p, struct mq_value *value, struct mq_node
     s->demanded = index;
   }
   struct mq_placement *placement = &p->placements[s->demanded];
-  for (size_t i = 0; i < placement->n_consumers; i++) {
-    if (placement->consumers[i] == node) return MQ_OK;
-  }
+  size_t n = placement->n_consumers;
+  if (n && placement->consumers[n - 1] == node) return MQ_OK; /* x + x */
   placement->consumers[placement->n_consumers++] = node;
   return MQ_OK;
 }
@@ -338,13 +337,13 @@ static mq_status place_inputs(struct placer *p) {
 /* Uses that every consumer covers need no list. */
 static void simplify_consumers(struct mq_placement *placement) {
   if (!placement->consumers || placement->is_weight || placement->value->is_output) return;
-  for (size_t i = 0; i < placement->value->n_uses; i++) {
-    bool is_listed = false;
-    for (size_t k = 0; k < placement->n_consumers; k++) {
-      is_listed |= placement->consumers[k] == placement->value->uses[i].node;
-    }
-    if (!is_listed) return;
+  size_t n_uses = 0;
+  for (size_t i = 0; i < placement->n_consumers; i++) {
+    const struct mq_node *node = placement->consumers[i];
+    for (int k = 0; k < node->n_inputs; k++)
+      n_uses += node->inputs[k] == placement->value;
   }
+  if (n_uses < placement->value->n_uses) return;
   placement->consumers = NULL;
   placement->n_consumers = 0;
 }
