@@ -1,11 +1,16 @@
-/* Resize, centre crop and normalise as torchvision does on Pillow images. */
+/* Resize, centre crop and normalise, on 8-bit images as Pillow resizes them. */
 #include "data/transform.h"
 
 #include <string.h>
 
 #include "data/resample.h"
 
-/* torchvision.transforms.Resize(int): the short side becomes `resize`, the long one is truncated. */
+/* resize * side / less, rounded half to even: the long side that belongs to a short side of `resize`. */
+static int64_t long_side(int64_t resize, int64_t side, int64_t less) {
+  const int64_t whole = resize * side / less, rest = 2 * (resize * side % less);
+  return whole + (rest > less || (rest == less && whole % 2 == 1));
+}
+
 static void resized_size(int64_t size[2], const struct mq_preprocess *p, int64_t h, int64_t w) {
   size[0] = h;
   size[1] = w;
@@ -14,8 +19,8 @@ static void resized_size(int64_t size[2], const struct mq_preprocess *p, int64_t
     size[1] = p->size[1];
   } else if (p->resize) {
     const int64_t less = h < w ? h : w;
-    size[0] = h == less ? p->resize : p->resize * h / less;
-    size[1] = w == less ? p->resize : p->resize * w / less;
+    size[0] = h == less ? p->resize : long_side(p->resize, h, less);
+    size[1] = w == less ? p->resize : long_side(p->resize, w, less);
   }
 }
 
@@ -29,14 +34,10 @@ void mq_transform_size(int64_t size[2], const struct mq_preprocess *p, int64_t h
   }
 }
 
-/* torchvision.transforms.CenterCrop: where the crop begins. Python's round() takes halves to even; the frame
- * around an image that is too small has its smaller half first. */
+/* Where the centre crop begins: an odd pixel is left over at the end. An image that is too small gets a frame
+ * whose smaller half comes first. */
 static int64_t crop_begin(int64_t side, int64_t crop) {
-  if (crop > side) {
-    return -((crop - side) / 2);
-  }
-  const int64_t twice = side - crop, half = twice / 2;
-  return twice % 2 ? half + half % 2 : half;
+  return (side - crop) / 2;
 }
 
 mq_status mq_transform_geometry(uint8_t *out, const struct mq_image *image, const struct mq_preprocess *p,

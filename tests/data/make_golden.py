@@ -2,7 +2,7 @@
 """Writes golden/: small generated images and what Pillow makes of them. Run by hand; needs Pillow and NumPy.
 
 For every image x.jpg or x.png, x.npy is Image.open(x), ImageOps.exif_transpose, convert("RGB") as uint8 H W C.
-resize_*.npy: the geometry of photo.jpg by torchvision's rules on Pillow's bilinear resize, uint8.
+resize_*.npy: photo.jpg by Pillow's bilinear resize, long side rounded, crop in the middle (floor), uint8.
 normalised.npy: (v / 255 - mean) / std in float32."""
 import os, struct, zlib
 import numpy as np
@@ -112,7 +112,7 @@ photo = Image.open(path('photo.jpg')).convert('RGB')
 def resize_short(image, size):
     width, height = image.size
     short, long = min(width, height), max(width, height)
-    new = int(size * long / short)
+    new = round(size * long / short)
     return image.resize((size, new) if width <= height else (new, size), Image.BILINEAR)
 
 
@@ -121,7 +121,7 @@ def center_crop(image, size):
     height, width = a.shape[:2]
     pad_y, pad_x = max(size - height, 0), max(size - width, 0)
     a = np.pad(a, ((pad_y // 2, (pad_y + 1) // 2), (pad_x // 2, (pad_x + 1) // 2), (0, 0)))
-    top, left = int(round((a.shape[0] - size) / 2.0)), int(round((a.shape[1] - size) / 2.0))
+    top, left = (a.shape[0] - size) // 2, (a.shape[1] - size) // 2
     return a[top:top + size, left:left + size]
 
 
