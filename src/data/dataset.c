@@ -96,6 +96,7 @@ static mq_status settle_size(struct mq_dataset *dataset, const struct mq_data_sp
 static mq_status open_source(struct mq_dataset *dataset, const struct mq_data_spec *spec,
                              struct mq_err *err) {
   struct mq_source *source = &dataset->source;
+  assert(spec->kind >= MQ_DATA_CIFAR10 && spec->kind <= MQ_DATA_FRACTAL && spec->path);
   source->ops = kinds[spec->kind];
   source->ignores_exif = spec->preprocess.ignores_exif;
   source->what = mq_arena_strdup(&source->arena, spec->kind == MQ_DATA_FRACTAL ? "fractal" : spec->path);

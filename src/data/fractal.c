@@ -12,18 +12,14 @@
 /* A class is accepted when its attractor touches this part of a 32 x 32 grid over its bounding box. */
 #define FILL_GRID 32
 #define FILL_POINTS 4096
-#ifndef FILL_LEAST
 #define FILL_LEAST 0.2
-#endif
 
 /* How instances of a class differ, set so that a network of 8 layers does well but not perfectly. */
-#ifndef VARY_MAPS
-#define VARY_MAPS 0.12      /* every entry of every map, absolute */
-#define VARY_ANGLE (PI / 4) /* rotation to either side */
-#define VARY_SCALE 0.4      /* side of the figure: 1 - this .. 1 of the image */
-#define NOISE 0.12          /* per pixel and channel, of the full range, to either side */
+#define VARY_MAPS 0.11 /* every entry of every map, absolute */
+#define VARY_ANGLE 0.7 /* rotation to either side, radians */
+#define VARY_SCALE 0.4 /* side of the figure: 1 - this .. 1 of the image */
+#define NOISE 0.12     /* per pixel and channel, of the full range, to either side */
 #define CONTRAST_LEAST 0.25
-#endif
 #define POINTS_PER_PIXEL 3
 
 /* Figures are drawn on a canvas of twice the side and averaged down. */

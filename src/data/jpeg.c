@@ -9,8 +9,8 @@
 #include "data/image.h"
 
 /* A block of 64 pixels costs at least one bit, so an image cannot hold more than 512 pixels per byte of its
- * file; eight times that is still far below what a lying header of a small file claims. */
-#define PIXELS_PER_BYTE 4096
+ * file; twice that is still far below what a lying header of a small file claims. */
+#define PIXELS_PER_BYTE 1024
 #define PIXELS_FREE ((int64_t)1 << 20)
 /* A progressive image has about 10 scans; each costs a pass over all coefficients. */
 #define MAX_SCANS 100

@@ -63,9 +63,10 @@ mq_status mq_list_parse(struct mq_list_line **lines, size_t *n, char *text, cons
     if (*n && has_label != ((*lines)[0].label >= 0)) {
       mq_free(*lines);
       *lines = NULL;
+      *n = 0;
       return mq_fail(err, MQ_BAD_INPUT,
                      "%s:%zu: '%s' %s, expected `name label` on every line or `name` on every line", path,
-                     number, entry->name, has_label ? "has a label" : "has no label");
+                     number, line, has_label ? "has a label" : "has no label");
     }
     entry->name += strncmp(entry->name, "./", 2) == 0 ? 2 : 0;
     ++*n;

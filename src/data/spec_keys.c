@@ -189,7 +189,7 @@ static mq_status set_classes(const struct mq_data_key_use *at) {
 }
 
 static mq_status set_images(const struct mq_data_key_use *at) {
-  return take_int(&at->spec->n_images, at, 1, 100000000);
+  return take_int(&at->spec->n_images, at, 1, 10000000);
 }
 
 static mq_status set_seed(const struct mq_data_key_use *at) {

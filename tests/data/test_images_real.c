@@ -87,7 +87,7 @@ static void test_photographs(void **state) {
   assert_true(info->has_labels && info->n_classes <= 1001);
   assert_int_equal(mq_dataset_label(dataset, 0), 3);
   assert_int_equal(info->image.dim[1], 160);
-  assert_pixels(dataset, "0a12837ec5bd17ad2cc2435eb2dfea3261bd89f8e385fb553351929a1da02fab");
+  assert_pixels(dataset, "80220e666c14ad9a37688e7d46d1f6d9b8c9cc43fde7857b348cd3f0ec4160a0");
   mq_dataset_close(dataset);
   mq_free(path);
 }
