@@ -32,9 +32,11 @@ static void finish_sums(struct mq_divergence *sums) {
   sums->entropy[MQ_DIVERGENCE_BINS] = entropy;
 }
 
-void mq_divergence_from_data(struct mq_divergence *sums, const float *data, int64_t n, float magnitude) {
+void mq_divergence_from_data(struct mq_divergence *sums, const float *data, int64_t n, float magnitude,
+                             bool has_zeros) {
   memset(sums->count, 0, sizeof sums->count);
   for (int64_t i = 0; i < n; i++) {
+    if (data[i] == 0 && !has_zeros) continue;
     int bin = (int)((double)fabsf(data[i]) * MQ_DIVERGENCE_BINS / (double)magnitude);
     sums->count[1 + (bin < MQ_DIVERGENCE_BINS ? bin : MQ_DIVERGENCE_BINS - 1)] += 1;
   }
@@ -53,11 +55,11 @@ static double end_of_bin(int64_t k, int64_t n_bins, double magnitude) {
 }
 
 void mq_divergence_from_histogram(struct mq_divergence *sums, const struct mq_histogram *histogram, float min,
-                                  float max) {
+                                  float max, bool has_zeros) {
   float most = fmaxf(-min, max);
   double magnitude = (double)most / ldexp(1.0, histogram->exponent); /* in bins */
   int64_t n_bins = mq_histogram_used(histogram, most), k = 0;
-  double below = 0; /* values under bin k */
+  double below = 0, n_zero = has_zeros ? (double)histogram->n_zero : 0; /* below: values under bin k */
   sums->count[0] = 0;
   for (int e = 1; e <= MQ_DIVERGENCE_BINS; e++) {
     double edge = magnitude * e / MQ_DIVERGENCE_BINS;
@@ -68,7 +70,7 @@ void mq_divergence_from_histogram(struct mq_divergence *sums, const struct mq_hi
     double width = end_of_bin(k, n_bins, magnitude) - (double)k;
     double part = e == MQ_DIVERGENCE_BINS || width <= 0 ? 1 : (edge - (double)k) / width;
     double in_bin = count_of(histogram, k);
-    sums->count[e] = nearbyint(below + part * in_bin) + (double)histogram->n_zero;
+    sums->count[e] = nearbyint(below + part * in_bin) + n_zero;
   }
   finish_sums(sums);
 }

@@ -15,11 +15,12 @@ struct mq_divergence {
 };
 
 /* Of raw data, all finite, |x| <= magnitude, magnitude > 0: bin floor(2048 |x| / magnitude), the last one
- * closed. */
-void mq_divergence_from_data(struct mq_divergence *sums, const float *data, int64_t n, float magnitude);
+ * closed. has_zeros: values that are exactly 0 count too. */
+void mq_divergence_from_data(struct mq_divergence *sums, const float *data, int64_t n, float magnitude,
+                             bool has_zeros);
 /* Of a histogram: its counts are interpolated at the edges of the 2048 bins and rounded to whole values. */
 void mq_divergence_from_histogram(struct mq_divergence *sums, const struct mq_histogram *histogram, float min,
-                                  float max);
+                                  float max, bool has_zeros);
 
 /* KL(P || Q) where the first `bins` bins are kept and quantized to n_levels (a power of two, at most `bins`):
  * P = first bins, the rest added to the last one; Q = first bins merged into n_levels groups (group j: bins

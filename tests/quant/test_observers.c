@@ -309,6 +309,43 @@ static void kld_clips_where_the_divergence_is_least(void **state) {
   mq_qparams_deinit(&got);
 }
 
+/* parameter 1: as if the data had no zeros, for weights and activations. */
+static void kld_may_leave_zeros_out(void **state) {
+  (void)state;
+  enum {
+    COUNT = 3000,
+    MANY = IMAGES * COUNT
+  };
+  static float many[MANY], others[MANY];
+  struct mq_err err;
+  struct mq_qparams got, literal;
+  assert_ok(mq_qparams_init(&got, 1, -1, &err));
+  assert_ok(mq_qparams_init(&literal, 1, -1, &err));
+  fill(many, MANY, HALF_GAUSSIAN, 47);
+  int64_t n_others = 0;
+  double min, max;
+  plain_extrema(&min, &max, many, MANY);
+  for (int i = 0; i < MANY; i++)
+    if (many[i] != 0) others[n_others++] = many[i];
+  const struct mq_observer_ops *kld = mq_observer_find("kld");
+  struct mq_scheme scheme = {.bits = 8, .is_signed = true, .is_symmetric = true};
+  double clip = plain_clip(others, n_others, 128);
+  struct plain_qparams want = plain_from_range(&scheme, min, clip, true, 0);
+  struct mq_observer_config config = weight_config(&scheme, 1);
+  config.parameter = 1;
+  assert_ok(mq_observe_weights(&got, kld, &config, many, MANY, NULL, &err));
+  check_close(&got, 0, &want, 1e-6);
+  config = activation_config(&scheme);
+  struct feed feed = {kld, config, many, IMAGES, COUNT, SLICE, BATCH};
+  assert_ok(feed_and_answer(&literal, &feed, &err));
+  feed.config.parameter = 1;
+  assert_ok(feed_and_answer(&got, &feed, &err));
+  check_close(&got, 0, &want, 0.05);
+  assert_true(literal.scale[0] < 0.6f * got.scale[0]);
+  mq_qparams_deinit(&got);
+  mq_qparams_deinit(&literal);
+}
+
 static void published_kld_stops_where_a_bin_is_empty(void **state) {
   (void)state;
   struct mq_scheme scheme = {.bits = 8};
@@ -609,6 +646,7 @@ int main(void) {
       cmocka_unit_test(mse_takes_the_widest_batch),
       cmocka_unit_test(mse_moves_both_ends),
       cmocka_unit_test(kld_clips_where_the_divergence_is_least),
+      cmocka_unit_test(kld_may_leave_zeros_out),
       cmocka_unit_test(published_kld_stops_where_a_bin_is_empty),
       cmocka_unit_test(vitis_scales_are_powers_of_two),
       cmocka_unit_test(vitis_covers_the_range_of_schemes_with_zero_points),

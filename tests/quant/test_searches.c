@@ -122,7 +122,7 @@ static void divergence_on_data_is_the_definition(void **state) {
     double min, max;
     plain_extrema(&min, &max, x, n);
     plain_histogram_2048(hist, x, n);
-    mq_divergence_from_data(&sums, x, n, (float)fmax(-min, max));
+    mq_divergence_from_data(&sums, x, n, (float)fmax(-min, max), true);
     for (size_t l = 0; l < 6; l++) {
       int levels = all_levels[l], bins = 0;
       for (int i = levels > 128 ? levels : 128; i <= 2048; i += 37)
@@ -146,8 +146,8 @@ static void divergence_on_the_histogram_is_nearly_the_least(void **state) {
     if (d == ZEROS) continue;
     prepare(d, 24);
     plain_histogram_2048(hist, x, N);
-    mq_divergence_from_data(&of_data, x, N, fmaxf(-min_x, max_x));
-    mq_divergence_from_histogram(&sums, &histogram, min_x, max_x);
+    mq_divergence_from_data(&of_data, x, N, fmaxf(-min_x, max_x), true);
+    mq_divergence_from_histogram(&sums, &histogram, min_x, max_x, true);
     assert_true(sums.count[2048] == N);
     for (size_t l = 0; l < 6; l++) {
       int best = mq_divergence_search(&of_data, all_levels[l]);

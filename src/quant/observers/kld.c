@@ -1,5 +1,7 @@
 /* The clip of the least Kullback-Leibler divergence (quant/divergence.h) over all data: range
- * [max(min, -clip), min(max, clip)]. `published`: see quant/published_kld.h. */
+ * [max(min, -clip), min(max, clip)]. parameter: 0, or 1 to leave the zeros out: after a ReLU they are a point
+ * mass in the first bin, which the definition spreads over its group, so that narrow groups, that is clips
+ * far below the maximum, look best. `published`: see quant/published_kld.h. */
 #include <math.h>
 
 #include "quant/divergence.h"
@@ -19,10 +21,12 @@ static void find_described(double *lo, double *hi, const struct mq_channel_input
   *hi = max;
   if (most <= 0) return;
   struct mq_divergence sums;
+  bool has_zeros = mq_observer_parameter(input->config->parameter, 0) == 0;
   if (input->data)
-    mq_divergence_from_data(&sums, input->data, input->n, most);
+    mq_divergence_from_data(&sums, input->data, input->n, most, has_zeros);
   else
-    mq_divergence_from_histogram(&sums, mq_state_histogram_const(input->stats, input->config), min, max);
+    mq_divergence_from_histogram(&sums, mq_state_histogram_const(input->stats, input->config), min, max,
+                                 has_zeros);
   double clip = (double)most * mq_divergence_search(&sums, levels_of(input)) / MQ_DIVERGENCE_BINS;
   *lo = fmax(min, -clip);
   *hi = fmin(max, clip);
