@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Trains models/resnet14_fractal.onnx, the network of the quick plan, on the embedded formula-driven data.
 
-    build/release/mqbench data make fractal -o /tmp/fractal --images 20000
+    build/release/mqbench data make fractal -o /tmp/fractal
     models/train_fractal.py /tmp/fractal models/resnet14_fractal.onnx
 
 Needs Debian's python3-torch and python3-pil. A ResNet-14 in He et al.'s small-image form (three stages of two
@@ -97,7 +97,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("data", help="folder with train.tar and test.tar")
     parser.add_argument("out", help="ONNX file to write")
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--lr", type=float, default=0.1)
     parser.add_argument("--weight-decay", type=float, default=5e-4)
