@@ -69,7 +69,7 @@ struct mq_engine_job {
 };
 mq_status mq_engine_run(struct mq_engine *engine, const struct mq_engine_job *job,
                         struct mq_err *err) MQ_MUST_CHECK;
-/* Seconds spent inside the engine's own steps, summed over workers, since creation (fill, take, tap
+/* Processor seconds spent inside the engine's own steps, summed over workers, since creation (fill, take, tap
  * excluded). */
 double mq_engine_busy_seconds(const struct mq_engine *engine);
 

@@ -43,15 +43,15 @@ mq_status mq_bn_calibrate(struct mq_prepared *prepared, struct mq_dataset *data,
 struct mq_evaluate_options {
   const struct mq_point *points; /* NULL: float */
   size_t n_points;
-  int64_t slice_images; /* 0: 8 */
-  unsigned loader_threads;
-  const char *label; /* of the progress bar */
+  int64_t slice_images;    /* 0: 8 */
+  unsigned loader_threads; /* that decode ahead; 0: workers decode what they take */
+  const char *label;       /* of the progress bar */
 };
 struct mq_evaluation {
   int64_t n_images, n_labelled;
   int64_t correct, correct5;      /* ties: the lower class index counts as larger */
   double loss;                    /* mean cross entropy, summed in tree order; NAN without labels */
-  double seconds, engine_seconds; /* wall; wall equivalent of the engine's busy time */
+  double seconds, engine_seconds; /* wall; the engine's processor time / workers */
   uint8_t *is_correct;            /* n_images bits, image i in bit i % 8 of byte i / 8; owned */
   int32_t *predicted;             /* n_images; owned */
   bool is_finite;                 /* every logit was */
