@@ -242,11 +242,11 @@ static mq_status run_pending(struct grid *grid, struct mq_err *err) {
     for (int64_t i = 0; i < grid->n_items; i++) {
       struct item *item = &grid->items[i];
       if (mq_cancelled()) {
-        return cancelled(grid, err);
+        return MQ_CANCELLED;
       }
       mq_status status = item->state == CELL_PENDING ? take_cell(grid, item, err) : MQ_OK;
       if (status != MQ_OK) {
-        return status == MQ_CANCELLED ? cancelled(grid, err) : status;
+        return status;
       }
     }
     if (grid->n_pending == before) {
@@ -275,7 +275,7 @@ static mq_status run_grid(struct grid *grid, struct mq_err *err) {
     status = open_store(grid, err);
   }
   for (int64_t i = 0; i < grid->n_items && status == MQ_OK; i++) {
-    status = mq_cancelled() ? cancelled(grid, err) : identify(grid, &grid->items[i], err);
+    status = mq_cancelled() ? MQ_CANCELLED : identify(grid, &grid->items[i], err);
   }
   if (status == MQ_OK && grid->result->skipped > 0) {
     mq_log_info("%lld of %lld cells are in the store", (long long)grid->result->skipped,
@@ -291,6 +291,9 @@ mq_status mq_bench_run(struct mq_bench_result *result, const struct mq_plan *pla
   mq_status status = select_cells(&grid, err);
   if (status == MQ_OK) {
     status = options->is_dry_run ? list_cells(&grid, err) : run_grid(&grid, err);
+  }
+  if (status == MQ_CANCELLED) { /* wherever it was noticed */
+    status = cancelled(&grid, err);
   }
   result->seconds = mq_now() - grid.start;
   mq_store_close(grid.store);
