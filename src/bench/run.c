@@ -231,8 +231,8 @@ static mq_status take_cell(struct grid *grid, struct item *item, struct mq_err *
 
 static mq_status cancelled(const struct grid *grid, struct mq_err *err) {
   return mq_fail(err, MQ_CANCELLED,
-                 "interrupted: %lld of %lld cells are in the store; the same command goes on",
-                 (long long)(grid->result->skipped + grid->result->done), (long long)grid->n_items);
+                 "interrupted: %lld cells finished by this run are kept; the same command goes on",
+                 (long long)grid->result->done);
 }
 
 /* Passes over the cells until none is left; what other processes hold is looked at again in a moment. */
