@@ -47,6 +47,7 @@ static void widen(struct mq_histogram *histogram, int32_t exponent) {
   int shift = exponent - histogram->exponent;
   if (shift > 13) shift = 13; /* everything lies in bin 0 */
   histogram->exponent = exponent;
+  if (!histogram->has_values) return;
   join_in_place(histogram->positive, shift);
   join_in_place(histogram->negative, shift);
 }
@@ -70,7 +71,8 @@ void mq_histogram_add(struct mq_histogram *histogram, const float *rows, int64_t
   float inverse_width = ldexpf(1.0f, -histogram->exponent);
   int64_t n_positive = max > 0 ? mq_histogram_used(histogram, max) : 0;
   int64_t n_negative = min < 0 ? mq_histogram_used(histogram, -min) : 0;
-  struct mq_tally tally;
+  histogram->has_values |= n_positive + n_negative > 0;
+  _Alignas(64) struct mq_tally tally;
   mq_tally_init(&tally, n_positive, n_negative);
   for (int64_t r = 0; r < n_rows; r++) {
     const float *x = rows + r * row_stride;
@@ -93,4 +95,5 @@ void mq_histogram_merge(struct mq_histogram *into, const struct mq_histogram *fr
   if (max > 0) add_joined(into->positive, from->positive, mq_histogram_used(from, max), shift);
   if (min < 0) add_joined(into->negative, from->negative, mq_histogram_used(from, -min), shift);
   into->n_zero += from->n_zero;
+  into->has_values |= from->has_values;
 }

@@ -12,8 +12,8 @@
 #define MQ_HISTOGRAM_BINS MQ_TALLY_BINS
 
 struct mq_histogram {
-  int32_t exponent; /* bins are 2^exponent wide */
-  int32_t pad;
+  int32_t exponent;   /* bins are 2^exponent wide */
+  int32_t has_values; /* beside zeros */
   uint64_t n_zero;
   /* positive[k]: x in [k w, (k+1) w), x > 0; negative[k]: -x in [k w, (k+1) w), x < 0 */
   uint32_t positive[MQ_HISTOGRAM_BINS], negative[MQ_HISTOGRAM_BINS];

@@ -41,6 +41,7 @@ static void count_plainly(struct mq_histogram *histogram, const float *x, int64_
     if (x[i] > 0) histogram->positive[bin]++;
     if (x[i] < 0) histogram->negative[bin]++;
     if (x[i] == 0) histogram->n_zero++;
+    if (x[i] != 0) histogram->has_values = 1;
   }
 }
 
@@ -122,6 +123,7 @@ static void counts_stop_at_their_largest(void **state) {
   assert_int_equal(direct.positive[bin], 1);
   reset(&other);
   mq_histogram_cover(&other, 1);
+  other.has_values = 1;
   other.positive[bin] = UINT32_MAX;
   other.negative[bin] = UINT32_MAX - 1;
   mq_histogram_merge(&other, &direct, -1, 1);
