@@ -260,21 +260,21 @@ static mq_status take_now(struct slot **slot, struct mq_loader *loader, int64_t 
 static mq_status take_ready(struct slot **slot, struct mq_loader *loader, int64_t slice, struct mq_err *err) {
   mq_status status = MQ_OK;
   pthread_mutex_lock(&loader->lock);
-  while (!(loader->slots[slice] && loader->slots[slice]->is_ready) &&
-         (loader->failed_slice < 0 || slice < loader->failed_slice)) {
+  while ((loader->failed_slice < 0 || slice < loader->failed_slice) &&
+         !(loader->slots[slice] && loader->slots[slice]->is_ready)) {
     pthread_cond_wait(&loader->is_changed, &loader->lock);
   }
-  *slot = loader->slots[slice];
-  if (*slot && (*slot)->is_ready) {
-    assert(!(*slot)->is_taken);
-    (*slot)->is_taken = true;
-    loader->n_waiting--;
-    pthread_cond_broadcast(&loader->is_changed);
-  } else {
+  if (loader->failed_slice >= 0 && slice >= loader->failed_slice) { /* later ones fail too, ready or not */
     status = loader->failure.status;
     if (err) {
       *err = loader->failure;
     }
+  } else {
+    *slot = loader->slots[slice];
+    assert(!(*slot)->is_taken);
+    (*slot)->is_taken = true;
+    loader->n_waiting--;
+    pthread_cond_broadcast(&loader->is_changed);
   }
   pthread_mutex_unlock(&loader->lock);
   return status;
