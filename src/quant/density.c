@@ -68,21 +68,22 @@ static double fine_error(const struct mq_density *density, double step, double l
  * the data remain: (end-top)^2 F(end) - 2 (end-top) G(end) + 2 H(end) - 2 step sum G(boundary). Levels past
  * the end of the data take no part, so nothing large cancels. */
 double mq_density_squared_error(const struct mq_density *density, float scale, int32_t zero_point,
-                                int32_t quant_min, int32_t quant_max) {
+                                int32_t quant_min, int32_t quant_max, double limit) {
   double step = (double)scale / density->width, zero_at = (double)density->zero_at, z = zero_point;
-  double end = (double)density->n_bins, sum;
-  double square_width = density->width * density->width;
-  if (step < 0.5) {
-    sum = fine_error(density, step, zero_at + step * (quant_min - z), zero_at + step * (quant_max - z));
-    return sum * square_width;
-  }
+  double end = (double)density->n_bins, square_width = density->width * density->width;
+  double lowest = zero_at + step * (quant_min - z), highest = zero_at + step * (quant_max - z);
+  if (step < 0.5) return fine_error(density, step, lowest, highest) * square_width;
+  double tails = tail_error(density, 0, lowest, lowest) + tail_error(density, highest, end, highest);
+  if (tails * square_width > limit * (1 + 1e-6))
+    return tails * square_width; /* the margin covers roundings */
   /* boundary k lies between the levels k and k + 1 */
   double first = clamp(floor(z - 0.5 - zero_at / step) + 1, quant_min, quant_max);
   double top = clamp(ceil(z - 0.5 + (end - zero_at) / step), first, quant_max);
   double beyond = end - (zero_at + step * (top - z));
   double areas = mq_observe_sum_area(density->count, density->area, density->n_bins,
                                      zero_at + step * (first + 0.5 - z), step, (int64_t)(top - first));
-  sum = beyond * beyond * density->count[density->n_bins] - 2 * beyond * density->area[density->n_bins] +
-        2 * density->volume[density->n_bins] - 2 * step * areas;
+  double sum = beyond * beyond * density->count[density->n_bins] -
+               2 * beyond * density->area[density->n_bins] + 2 * density->volume[density->n_bins] -
+               2 * step * areas;
   return fmax(sum, 0) * square_width;
 }

@@ -23,8 +23,9 @@ double mq_density_count(const struct mq_density *density, double t);
 
 /* Sum over all values of (x - x^)^2, x^ = s (clip(rne(x/s) + z, n, p) - z). Cells are integrated exactly, so
  * within a bin nothing is approximated but the place of its values: off by at most (s + 2 d) w / 2 for each
- * value, w the bin's width and d how far the bin lies outside the range. */
+ * value, w the bin's width and d how far the bin lies outside the range. Stops early, with a value above
+ * `limit`, when what lies beyond the lowest and highest levels is too much by itself. */
 double mq_density_squared_error(const struct mq_density *density, float scale, int32_t zero_point,
-                                int32_t quant_min, int32_t quant_max);
+                                int32_t quant_min, int32_t quant_max, double limit);
 
 #endif

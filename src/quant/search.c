@@ -21,7 +21,7 @@ static double data_error(const float *data, int64_t n, float scale, int32_t zero
 static double error_of(const struct mq_search *search, const struct mq_qparams *qparams, double limit) {
   float scale = qparams->scale[0];
   int32_t zero_point = qparams->zero_point[0], n = qparams->quant_min, p = qparams->quant_max;
-  if (search->density) return mq_density_squared_error(search->density, scale, zero_point, n, p);
+  if (search->density) return mq_density_squared_error(search->density, scale, zero_point, n, p, limit);
   return data_error(search->data, search->n, scale, zero_point, n, p, limit);
 }
 
