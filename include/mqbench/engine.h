@@ -54,9 +54,10 @@ struct mq_engine_job {
   /* Reads the graph's outputs (strided views, borrowed). May be NULL. */
   mq_status (*take)(void *context, size_t slice, unsigned worker, const struct mq_tensor *outputs,
                     struct mq_err *err);
-  /* Sees each tapped value after it was computed (before fake quantization of it). May be NULL. */
-  mq_status (*tap)(void *context, size_t slice, unsigned worker, size_t tap, const struct mq_tensor *value,
-                   struct mq_err *err);
+  /* Sees each tapped value after it was computed (before fake quantization of it). A slice may run as several
+   * chunks of images, one after the other: the value holds those from first_image on. May be NULL. */
+  mq_status (*tap)(void *context, size_t slice, unsigned worker, size_t tap, int64_t first_image,
+                   const struct mq_tensor *value, struct mq_err *err);
   /* With exchanges, a group of slices runs in segments. Between two of them this gets the statistics per
    * channel (dimension 1) of what the exchange's node normalises, over the images of the group that count,
    * reduced in tree order; it answers what every slice of the group then applies: y = x gain[c] + shift[c].

@@ -6,8 +6,7 @@
 #include "mqbench/engine.h"
 #include "mqbench/prepare.h"
 
-/* ---- Calibration ----------------------------------------------------------------------------------------
- */
+/* ---- Calibration -------------------------------------------------------------------------------- */
 struct mq_calibrate_options {
   const char *w_observer, *a_observer; /* names; NULL: minmax, minmax */
   double w_parameter, a_parameter;     /* NAN: the observer's default */
@@ -38,8 +37,7 @@ mq_status mq_bn_calibrate(struct mq_prepared *prepared, struct mq_dataset *data,
                           const struct mq_calibrate_options *options, struct mq_pool *pool,
                           struct mq_err *err) MQ_MUST_CHECK;
 
-/* ---- Evaluation -------------------------------------------------------------------------------------------
- */
+/* ---- Evaluation --------------------------------------------------------------------------------- */
 struct mq_evaluate_options {
   const struct mq_point *points; /* NULL: float */
   size_t n_points;

@@ -35,7 +35,7 @@ mq_status engine_fail_unsupported(const struct mq_node *node, struct mq_err *err
                  mq_op_get(node->op)->name, text);
 }
 
-/* ---- Steps --------------------------------------------------------------------------------------------- */
+/* ---- Steps -------------------------------------------------------------------------------------- */
 static void touch(struct mq_engine *engine, int place, int step) {
   int buffer = engine->places[place].buffer;
   if (buffer >= 0) {
@@ -94,7 +94,7 @@ mq_status engine_emit_simple(struct engine_compiler *c, engine_forward_fn forwar
   return engine_emit(c, &step, err);
 }
 
-/* ---- The walk ------------------------------------------------------------------------------------------ */
+/* ---- The walk ----------------------------------------------------------------------------------- */
 static mq_status add_taps(struct engine_compiler *c, const struct mq_value *value, struct mq_err *err) {
   struct mq_engine *engine = c->engine;
   int place;
@@ -253,6 +253,15 @@ static mq_status compile_outputs(struct engine_compiler *c, struct mq_err *err) 
   return status;
 }
 
+static int batch_dim(const struct mq_value *value) {
+  for (int i = 0; i < value->shape.rank; i++) {
+    if (value->shape.dim[i] == MQ_DIM_BATCH) {
+      return i;
+    }
+  }
+  return -1;
+}
+
 static mq_status prepare_compiler(struct engine_compiler *c, struct mq_err *err) {
   const struct mq_graph *graph = c->graph;
   struct mq_engine *engine = c->engine;
@@ -262,8 +271,8 @@ static mq_status prepare_compiler(struct engine_compiler *c, struct mq_err *err)
   c->is_done = mq_arena_alloc(&c->arena, graph->n_nodes, sizeof *c->is_done);
   c->exchange_of = mq_arena_alloc(&c->arena, graph->n_nodes, sizeof *c->exchange_of);
   c->chains = mq_arena_alloc(&c->arena, graph->n_nodes, sizeof *c->chains);
-  engine->inputs = mq_arena_alloc(&engine->arena, graph->n_inputs, sizeof(int));
-  engine->outputs = mq_arena_alloc(&engine->arena, graph->n_outputs, sizeof(int));
+  engine->inputs = mq_arena_alloc(&engine->arena, graph->n_inputs, 2 * sizeof(int));
+  engine->outputs = mq_arena_alloc(&engine->arena, graph->n_outputs, 2 * sizeof(int));
   if (!c->place_of || !c->is_tapped || !c->is_constant || !c->is_done || !c->exchange_of || !c->chains ||
       !engine->inputs || !engine->outputs) {
     return mq_fail_memory(err, "engine compiler");
@@ -277,6 +286,14 @@ static mq_status prepare_compiler(struct engine_compiler *c, struct mq_err *err)
   }
   engine->n_inputs = graph->n_inputs;
   engine->n_outputs = graph->n_outputs;
+  engine->input_batch_dims = engine->inputs + graph->n_inputs;
+  engine->output_batch_dims = engine->outputs + graph->n_outputs;
+  for (size_t i = 0; i < graph->n_inputs; i++) {
+    engine->input_batch_dims[i] = batch_dim(graph->inputs[i]);
+  }
+  for (size_t i = 0; i < graph->n_outputs; i++) {
+    engine->output_batch_dims[i] = batch_dim(graph->outputs[i]);
+  }
   for (size_t i = 0; i < graph->n_values; i++) {
     c->place_of[i] = -1;
   }
@@ -287,14 +304,53 @@ static mq_status prepare_compiler(struct engine_compiler *c, struct mq_err *err)
   return MQ_OK;
 }
 
+/* ---- Chunks ------------------------------------------------------------------------------------- */
+#define CHUNK_BYTES \
+  (12 << 20) /* read and written by one step of a chunk: a small share of it is out of cache */
+#define LEAST_CHUNK 2
+
+static double node_bytes(const struct mq_value *const *values, int n) {
+  double bytes = 0;
+  for (int i = 0; i < n; i++) {
+    if (values[i] && !values[i]->constant && mq_shape_has_batch(&values[i]->shape)) {
+      struct mq_shape shape = mq_shape_at_batch(&values[i]->shape, 1);
+      bytes += (double)mq_shape_count(&shape) * mq_dtype_get(values[i]->dtype)->bytes;
+    }
+  }
+  return bytes;
+}
+
+/* What the hungriest node reads and writes for one image decides how many images run together. Depends on the
+ * graph and the slice only, as bits must. */
+static int64_t choose_chunk(const struct mq_graph *graph, const struct mq_engine_options *options,
+                            int64_t slice_images) {
+  double largest = 1;
+  bool has_batch = false;
+  for (size_t i = 0; i < graph->n_nodes; i++) {
+    const struct mq_node *node = graph->nodes[i];
+    double bytes = node_bytes((const struct mq_value *const *)node->inputs, node->n_inputs) +
+                   node_bytes((const struct mq_value *const *)node->outputs, node->n_outputs);
+    largest = bytes > largest ? bytes : largest;
+    has_batch = has_batch || bytes > 0;
+  }
+  int64_t chunk = slice_images;
+  if (!has_batch || options->n_exchanges > 0 || options->memory != MQ_MEMORY_FORWARD) {
+    return chunk;
+  }
+  while (chunk > LEAST_CHUNK && (double)chunk * largest > CHUNK_BYTES) {
+    for (chunk--; slice_images % chunk != 0;) {
+      chunk--;
+    }
+  }
+  return chunk;
+}
+
 mq_status engine_compile(struct mq_engine *engine, const struct mq_graph *graph,
                          const struct mq_engine_options *options, struct mq_err *err) {
+  engine->slice_images = options->slice_images > 0 ? options->slice_images : 8;
+  engine->chunk_images = choose_chunk(graph, options, engine->slice_images);
   struct engine_compiler c = {
-      .engine = engine,
-      .graph = graph,
-      .options = options,
-      .images = options->slice_images > 0 ? options->slice_images : 8,
-  };
+      .engine = engine, .graph = graph, .options = options, .images = engine->chunk_images};
   mq_arena_init(&c.arena, 0);
   mq_status status = prepare_compiler(&c, err);
   if (status == MQ_OK) {

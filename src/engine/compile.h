@@ -40,7 +40,7 @@ struct engine_op {
 };
 const struct engine_op *engine_op_get(mq_op op);
 
-/* ---- compile.c --------------------------------------------------------------------------------------- */
+/* ---- compile.c ---------------------------------------------------------------------------------- */
 mq_status engine_compile(struct mq_engine *engine, const struct mq_graph *graph,
                          const struct mq_engine_options *options, struct mq_err *err) MQ_MUST_CHECK;
 /* Takes the step's lists by copy; releases the state on failure. Keeps the buffers' lifetimes. */
@@ -55,21 +55,19 @@ mq_status engine_alloc(void **block, struct engine_compiler *c, size_t count, si
 mq_status engine_fail_unsupported(const struct mq_node *node, struct mq_err *err, const char *format, ...)
     MQ_PRINTF(3, 4);
 
-/* ---- constant.c: nodes without any computed input are executed at compile time ----------------------------
- */
+/* ---- constant.c: nodes without any computed input are executed at compile time ------------------ */
 void engine_find_constants(struct engine_compiler *c);
 /* Turns what the steps from `first_step` on (of one such node) make into constants and drops the steps;
  * places and buffers made since are those from first_place and first_buffer on. */
 mq_status engine_fold_steps(struct engine_compiler *c, size_t first_step, size_t first_place,
                             size_t first_buffer, struct mq_err *err) MQ_MUST_CHECK;
 
-/* ---- exchange.c -----------------------------------------------------------------------------------------
- */
+/* ---- exchange.c --------------------------------------------------------------------------------- */
 /* The exchange of a node whose output (or, for a BatchNormalization, whose input) lies at `x`; y may be x. */
 mq_status engine_emit_exchange(struct engine_compiler *c, const struct mq_node *node, int x, int y,
                                struct mq_err *err) MQ_MUST_CHECK;
 
-/* ---- fuse.c ------------------------------------------------------------------------------------------- */
+/* ---- fuse.c ------------------------------------------------------------------------------------- */
 mq_status engine_find_chains(struct engine_compiler *c, struct mq_err *err) MQ_MUST_CHECK;
 /* The chain of a head; made up (nothing fused) when the fuser left the node alone. */
 struct engine_chain engine_chain_get(const struct engine_compiler *c, const struct mq_node *head);
@@ -133,7 +131,7 @@ mq_status engine_like(int *result, struct engine_compiler *c, int place, struct 
 bool engine_is_dense(const struct mq_tensor *tensor);
 struct mq_shape engine_shape(const struct engine_compiler *c, const struct mq_value *value);
 
-/* ---- copy.c ------------------------------------------------------------------------------------------- */
+/* ---- copy.c ------------------------------------------------------------------------------------- */
 /* mq_tensor_copy after dropping and joining dimensions, so that runs are as long as possible. */
 void engine_copy(struct mq_tensor *to, const struct mq_tensor *from);
 mq_status engine_forward_copy(const struct engine_step *step, struct engine_frame *frame, struct mq_err *err);

@@ -1,20 +1,51 @@
-/* Creation and the run: a pool task per slice, fill -> steps -> take. */
+/* Creation: compilation, memory plan, a frame for every worker. */
 #include "mqbench/engine.h"
-
-#include <string.h>
-#include <time.h>
 
 #include "engine/compile.h"
 
-/* Processor time of this thread: decoding threads and other programs that take turns on the core do not
- * count. */
-static int64_t clock_ns(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+/* ---- Creation ----------------------------------------------------------------------------------- */
+/* A graph input or output for a whole slice: the place itself where it holds one, else memory of its own. */
+static mq_status create_end(struct mq_tensor *end, const struct mq_engine *engine,
+                            const struct mq_tensor *place, int batch_dim, struct mq_err *err) {
+  *end = *place;
+  if (engine->chunk_images == engine->slice_images || batch_dim < 0) {
+    return MQ_OK;
+  }
+  struct mq_shape shape = place->shape;
+  shape.dim[batch_dim] = engine->slice_images;
+  mq_status status = mq_tensor_init(end, place->dtype, &shape, err);
+  if (status == MQ_OK && !mq_tensor_is_row_major(place) && mq_tensor_is_channels_last(place)) {
+    mq_stride_channels_last(end->stride, &shape);
+  }
+  return status;
 }
 
-/* ---- Creation ------------------------------------------------------------------------------------------ */
+static mq_status create_ends(struct engine_frame *frame, const struct mq_engine *engine, struct mq_err *err) {
+  mq_status status = MQ_OK;
+  for (size_t i = 0; i < engine->n_inputs && status == MQ_OK; i++) {
+    status = create_end(&frame->inputs[i], engine, &frame->places[engine->inputs[i]],
+                        engine->input_batch_dims[i], err);
+  }
+  for (size_t i = 0; i < engine->n_outputs && status == MQ_OK; i++) {
+    status = create_end(&frame->outputs[i], engine, &frame->places[engine->outputs[i]],
+                        engine->output_batch_dims[i], err);
+  }
+  return status;
+}
+
+static void destroy_frame(struct engine_frame *frame, const struct mq_engine *engine) {
+  for (size_t i = 0; frame->inputs && i < engine->n_inputs; i++) {
+    mq_free(frame->inputs[i].owned);
+  }
+  for (size_t i = 0; frame->outputs && i < engine->n_outputs; i++) {
+    mq_free(frame->outputs[i].owned);
+  }
+  mq_free(frame->block);
+  mq_free(frame->places);
+  mq_free(frame->inputs);
+  mq_free(frame->outputs);
+}
+
 static mq_status create_frame(struct engine_frame *frame, const struct mq_engine *engine,
                               struct mq_err *err) {
   frame->block = mq_alloc(engine->block_bytes, 1);
@@ -33,13 +64,7 @@ static mq_status create_frame(struct engine_frame *frame, const struct mq_engine
       frame->places[i].data = (char *)frame->block + offset + place->offset_bytes;
     }
   }
-  for (size_t i = 0; i < engine->n_inputs; i++) {
-    frame->inputs[i] = frame->places[engine->inputs[i]];
-  }
-  for (size_t i = 0; i < engine->n_outputs; i++) {
-    frame->outputs[i] = frame->places[engine->outputs[i]];
-  }
-  return MQ_OK;
+  return create_ends(frame, engine, err);
 }
 
 static mq_status create_frames(struct mq_engine *engine, struct mq_err *err) {
@@ -98,10 +123,7 @@ void mq_engine_destroy(struct mq_engine *engine) {
     return;
   }
   for (unsigned i = 0; i < engine->n_frames; i++) {
-    mq_free(engine->frames[i].block);
-    mq_free(engine->frames[i].places);
-    mq_free(engine->frames[i].inputs);
-    mq_free(engine->frames[i].outputs);
+    destroy_frame(&engine->frames[i], engine);
   }
   for (size_t i = 0; i < engine->n_steps; i++) {
     if (engine->steps[i].release) {
@@ -127,53 +149,4 @@ double mq_engine_busy_seconds(const struct mq_engine *engine) {
     ns += engine->frames[i].busy_ns;
   }
   return (double)ns * 1e-9;
-}
-
-/* ---- The run ------------------------------------------------------------------------------------------- */
-struct engine_run {
-  struct mq_engine *engine;
-  const struct mq_engine_job *job;
-};
-
-mq_status engine_run_steps(struct engine_frame *frame, const struct mq_engine *engine, int first, int end,
-                           struct mq_err *err) {
-  int64_t start = clock_ns();
-  mq_status status = MQ_OK;
-  for (int i = first; i < end && status == MQ_OK; i++) {
-    status = engine->steps[i].forward(&engine->steps[i], frame, err);
-  }
-  frame->busy_ns += clock_ns() - start;
-  return status;
-}
-
-static mq_status run_slice(void *context, size_t slice, unsigned worker, struct mq_err *err) {
-  const struct engine_run *run = context;
-  const struct mq_engine *engine = run->engine;
-  const struct mq_engine_job *job = run->job;
-  struct engine_frame *frame = &engine->frames[worker];
-  mq_status status = job->fill(job->context, slice, worker, frame->inputs, err);
-  int done = 0;
-  for (size_t i = 0; job->tap && i < engine->n_taps && status == MQ_OK; i++) {
-    const struct engine_tap *tap = &engine->taps[i];
-    status = engine_run_steps(frame, engine, done, tap->after_step + 1, err);
-    done = tap->after_step + 1;
-    if (status == MQ_OK) {
-      status = job->tap(job->context, slice, worker, tap->tap, &frame->places[tap->place], err);
-    }
-  }
-  if (status == MQ_OK) {
-    status = engine_run_steps(frame, engine, done, (int)engine->n_steps, err);
-  }
-  if (status == MQ_OK && job->take) {
-    status = job->take(job->context, slice, worker, frame->outputs, err);
-  }
-  return status;
-}
-
-mq_status mq_engine_run(struct mq_engine *engine, const struct mq_engine_job *job, struct mq_err *err) {
-  struct engine_run run = {.engine = engine, .job = job};
-  if (engine->n_exchanges > 0) {
-    return engine_run_groups(engine, job, err);
-  }
-  return mq_pool_run(engine->pool, job->n_slices, run_slice, &run, err);
 }

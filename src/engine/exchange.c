@@ -5,8 +5,7 @@
 
 #include "engine/compile.h"
 
-/* ---- Compilation ------------------------------------------------------------------------------------------
- */
+/* ---- Compilation -------------------------------------------------------------------------------- */
 static mq_status forward_exchange(const struct engine_step *step, struct engine_frame *frame,
                                   struct mq_err *err) {
   (void)err;
@@ -40,8 +39,7 @@ mq_status engine_emit_exchange(struct engine_compiler *c, const struct mq_node *
   return engine_emit_simple(c, forward_exchange, e, &x, 1, y, err);
 }
 
-/* ---- Statistics
- * --------------------------------------------------------------------------------------------- */
+/* ---- Statistics --------------------------------------------------------------------------------- */
 struct group_run {
   struct mq_engine *engine;
   const struct mq_engine_job *job;
@@ -123,8 +121,7 @@ static mq_status exchange(struct group_run *run, double *mean_and_variance, stru
   return status;
 }
 
-/* ---- Segments
- * ----------------------------------------------------------------------------------------------- */
+/* ---- Segments ----------------------------------------------------------------------------------- */
 static mq_status run_segment(void *context, size_t task, unsigned worker, struct mq_err *err) {
   const struct group_run *run = context;
   const struct mq_engine *engine = run->engine;

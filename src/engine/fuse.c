@@ -28,7 +28,7 @@ mq_status engine_fake_quantize_point(const struct mq_point **point_or_null, cons
   return MQ_OK;
 }
 
-/* ---- Batch normalisation ------------------------------------------------------------------------------- */
+/* ---- Batch normalisation ------------------------------------------------------------------------ */
 static mq_status channel_constant(const struct mq_tensor **tensor, const struct mq_node *node, int input,
                                   int64_t n, struct mq_err *err) {
   static const char *const roles[] = {"input", "scale", "bias", "mean", "variance"};
@@ -76,7 +76,7 @@ mq_status engine_batch_norm(double **gain, double **shift, int64_t *n, struct mq
   return MQ_OK;
 }
 
-/* ---- Growing a chain ----------------------------------------------------------------------------------- */
+/* ---- Growing a chain ---------------------------------------------------------------------------- */
 static bool is_constant(const struct engine_compiler *c, const struct mq_value *value) {
   return c->is_constant[value->index];
 }

@@ -7,8 +7,7 @@ static void *element_at(const struct mq_tensor *tensor, int64_t offset) {
   return (char *)tensor->data + offset * (int64_t)mq_dtype_get(tensor->dtype)->bytes;
 }
 
-/* ---- Concat ----------------------------------------------------------------------------------------------
- */
+/* ---- Concat ------------------------------------------------------------------------------------- */
 struct axis_state {
   int axis;
 };
@@ -55,8 +54,7 @@ static mq_status compile_concat(struct engine_compiler *c, const struct mq_node 
 
 const struct engine_op engine_op_Concat = {compile_concat, forward_concat};
 
-/* ---- Gather
- * ------------------------------------------------------------------------------------------------ */
+/* ---- Gather ------------------------------------------------------------------------------------- */
 /* Copies plane `index` of x along the axis to plane j of y, where y's index dimensions count as one. */
 static void copy_plane(const struct mq_tensor *y, int64_t j, int index_rank, const struct mq_tensor *x,
                        int64_t index, int axis) {

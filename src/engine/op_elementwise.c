@@ -17,8 +17,7 @@ static mq_status compile_in_place(struct engine_compiler *c, const struct mq_nod
   return engine_emit_simple(c, engine_op_get(node->op)->forward, state, &x, 1, y, err);
 }
 
-/* ---- Relu, Clip ------------------------------------------------------------------------------------------
- */
+/* ---- Relu, Clip --------------------------------------------------------------------------------- */
 struct clip_state {
   float lo, hi;
 };
@@ -45,8 +44,7 @@ static mq_status compile_clip(struct engine_compiler *c, const struct mq_node *n
 const struct engine_op engine_op_Relu = {compile_clip, forward_clip};
 const struct engine_op engine_op_Clip = {compile_clip, forward_clip};
 
-/* ---- Sigmoid and its kind
- * ---------------------------------------------------------------------------------- */
+/* ---- Sigmoid and its kind ----------------------------------------------------------------------- */
 struct unary_state {
   mq_unary unary;
   float alpha, beta;
@@ -95,8 +93,7 @@ const struct engine_op engine_op_HardSigmoid = {compile_unary, forward_unary};
 const struct engine_op engine_op_HardSwish = {compile_unary, forward_unary};
 const struct engine_op engine_op_LeakyRelu = {compile_unary, forward_unary};
 
-/* ---- Two tensors, broadcast
- * --------------------------------------------------------------------------------- */
+/* ---- Two tensors, broadcast --------------------------------------------------------------------- */
 struct binary_state {
   mq_binary binary;
 };

@@ -70,8 +70,7 @@ static mq_status take_chain(struct product *p, struct engine_compiler *c, const 
   return status;
 }
 
-/* ---- Gemm: Y = alpha A' B' + beta C ----------------------------------------------------------------------
- */
+/* ---- Gemm: Y = alpha A' B' + beta C ------------------------------------------------------------- */
 struct gemm_attributes {
   float alpha, beta;
   int64_t is_a_transposed, is_b_transposed;
@@ -253,8 +252,7 @@ static mq_status compile_gemm(struct engine_compiler *c, const struct mq_node *n
   return status == MQ_OK && !is_bias_row ? add_general_bias(c, node, p.y, a.beta, err) : status;
 }
 
-/* ---- MatMul: NumPy's rules -------------------------------------------------------------------------------
- */
+/* ---- MatMul: NumPy's rules ---------------------------------------------------------------------- */
 static mq_status compile_plain_product(struct engine_compiler *c, const struct mq_node *node,
                                        struct mq_err *err) {
   struct engine_chain chain = engine_chain_get(c, node);

@@ -79,8 +79,7 @@ static mq_status compile_average_pool(struct engine_compiler *c, const struct mq
 
 const struct engine_op engine_op_AveragePool = {compile_average_pool, forward_pool};
 
-/* ---- MaxPool with its second output: where each maximum was, as an index into the flattened input
- * ---------- */
+/* ---- MaxPool with its second output: where each maximum was, as an index into the flattened input ---- */
 struct argmax_state {
   struct mq_window window;
   bool is_column_major; /* storage_order 1: H runs faster than W in the index */
@@ -167,8 +166,7 @@ static mq_status compile_max_pool(struct engine_compiler *c, const struct mq_nod
 
 const struct engine_op engine_op_MaxPool = {compile_max_pool, forward_pool};
 
-/* ---- Global pools
- * -------------------------------------------------------------------------------------------- */
+/* ---- Global pools ------------------------------------------------------------------------------- */
 static int64_t pixels_of(const struct mq_tensor *x) {
   int64_t pixels = 1;
   for (int i = 2; i < x->shape.rank; i++) {

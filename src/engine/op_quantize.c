@@ -4,8 +4,7 @@
 
 #include "engine/compile.h"
 
-/* ---- FakeQuantize ----------------------------------------------------------------------------------------
- */
+/* ---- FakeQuantize ------------------------------------------------------------------------------- */
 static mq_status forward_fake_quantize(const struct engine_step *step, struct engine_frame *frame,
                                        struct mq_err *err) {
   (void)err;
@@ -101,8 +100,7 @@ static mq_status compile_fake_quantize(struct engine_compiler *c, const struct m
 
 const struct engine_op engine_op_FakeQuantize = {compile_fake_quantize, forward_fake_quantize};
 
-/* ---- QuantizeLinear, DequantizeLinear
- * ----------------------------------------------------------------------- */
+/* ---- QuantizeLinear, DequantizeLinear ----------------------------------------------------------- */
 /* inputs: x, scale, zero point (maybe). Scale and zero point: one element, or one per index of the axis. */
 struct linear_state {
   int axis;
@@ -241,8 +239,7 @@ static mq_status compile_linear(struct engine_compiler *c, const struct mq_node 
 const struct engine_op engine_op_QuantizeLinear = {compile_linear, forward_quantize};
 const struct engine_op engine_op_DequantizeLinear = {compile_linear, forward_dequantize};
 
-/* ---- Cast: toward zero from floats to integers, x != 0 to bool
- * ------------------------------------------------- */
+/* ---- Cast: toward zero from floats to integers, x != 0 to bool ---------------------------------- */
 static mq_status forward_cast(const struct engine_step *step, struct engine_frame *frame,
                               struct mq_err *err) {
   (void)err;

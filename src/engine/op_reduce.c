@@ -3,8 +3,7 @@
 
 #include "engine/compile.h"
 
-/* ---- Softmax: the normalised axes are viewed last
- * -------------------------------------------------------------- */
+/* ---- Softmax: the normalised axes are viewed last ----------------------------------------------- */
 struct softmax_state {
   int64_t n_rows, row_count;
   bool is_log;
@@ -96,8 +95,7 @@ static mq_status compile_softmax(struct engine_compiler *c, const struct mq_node
 const struct engine_op engine_op_Softmax = {compile_softmax, forward_softmax};
 const struct engine_op engine_op_LogSoftmax = {compile_softmax, forward_softmax};
 
-/* ---- ReduceMean
- * -------------------------------------------------------------------------------------------------- */
+/* ---- ReduceMean --------------------------------------------------------------------------------- */
 struct reduce_state {
   int n_axes;
   int64_t axes[MQ_MAX_RANK];

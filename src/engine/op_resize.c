@@ -12,8 +12,7 @@ struct resample_state {
   const float *fixed;   /* n_out: the value of planes outside (tf_crop_and_resize), NAN: computed; or NULL */
 };
 
-/* ---- Coordinates and weights, as ONNX defines them
- * --------------------------------------------------------- */
+/* ---- Coordinates and weights, as ONNX defines them ---------------------------------------------- */
 static double original_coordinate(const struct mq_resize *r, int axis, int64_t o, int64_t n_in) {
   double scale = r->scale[axis], x = (double)o, in = (double)n_in, out = scale * in;
   double start = r->roi_start[axis], end = r->roi_end[axis];
@@ -134,8 +133,7 @@ static mq_status create_state(const struct resample_state **state_out, struct en
   return MQ_OK;
 }
 
-/* ---- One pass
- * ------------------------------------------------------------------------------------------------ */
+/* ---- One pass ----------------------------------------------------------------------------------- */
 struct run {
   int64_t n, x_step, y_step;
 };

@@ -3,8 +3,7 @@
 
 #include "engine/compile.h"
 
-/* ---- The same elements in the same order: Reshape, Flatten, Squeeze, Unsqueeze, Identity, Dropout
- * ------------ */
+/* ---- The same elements in the same order: Reshape, Flatten, Squeeze, Unsqueeze, Identity, Dropout ---- */
 static mq_status compile_reshape(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
   int x, y;
   struct mq_tensor view;
@@ -90,8 +89,7 @@ static mq_status compile_dropout(struct engine_compiler *c, const struct mq_node
 
 const struct engine_op engine_op_Dropout = {compile_dropout, NULL};
 
-/* ---- Other strides over the same memory: Transpose, Expand, Slice, Split
- * -------------------------------------- */
+/* ---- Other strides over the same memory: Transpose, Expand, Slice, Split ------------------------ */
 static mq_status bind_view(struct engine_compiler *c, const struct mq_value *value, int place,
                            const struct mq_tensor *view, int64_t offset, struct mq_err *err) {
   int y;

@@ -7,8 +7,9 @@
 
 /* One worker's memory: the places of the plan with their addresses filled in. */
 struct engine_frame {
-  struct mq_tensor *places, *inputs, *outputs;
-  void *block; /* planned buffers, then scratch */
+  struct mq_tensor *places;           /* of a chunk */
+  struct mq_tensor *inputs, *outputs; /* of a slice: what fill and take see */
+  void *block;                        /* planned buffers, then scratch */
   void *scratch;
   int64_t busy_ns; /* in steps */
   char pad[64];    /* two workers never write one cache line */
@@ -62,9 +63,11 @@ struct mq_engine {
   struct engine_tap *taps;
   size_t n_places, n_buffers, n_steps, n_taps;
   size_t capacity_places, capacity_buffers, capacity_steps, capacity_taps;
-  int *inputs, *outputs; /* places */
+  int *inputs, *outputs;                     /* places */
+  int *input_batch_dims, *output_batch_dims; /* the dimension that counts images; -1: none */
   size_t n_inputs, n_outputs;
-  struct engine_exchange *exchanges; /* in the order of their steps */
+  int64_t slice_images, chunk_images; /* a slice runs as chunks that the caches hold */
+  struct engine_exchange *exchanges;  /* in the order of their steps */
   size_t n_exchanges, group_slices;
   size_t scratch_offset, block_bytes;
   struct engine_frame *frames; /* one per worker, or per slice of a group */
@@ -74,7 +77,7 @@ struct mq_engine {
 /* plan.c: gives every buffer its offset by first fit over the lifetimes, scratch behind them. */
 mq_status engine_plan_memory(struct mq_engine *engine, struct mq_err *err) MQ_MUST_CHECK;
 
-/* engine.c */
+/* run.c */
 mq_status engine_run_steps(struct engine_frame *frame, const struct mq_engine *engine, int first, int end,
                            struct mq_err *err) MQ_MUST_CHECK;
 /* exchange.c: a job whose slices run in groups. */

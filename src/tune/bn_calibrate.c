@@ -30,8 +30,7 @@ struct bn_run {
   struct mq_arena arena;
 };
 
-/* ---- Where
- * -------------------------------------------------------------------------------------------------- */
+/* ---- Where -------------------------------------------------------------------------------------- */
 static bool is_kept_bn(const struct mq_node *node) {
   bool is_constant = node->op == MQ_OP_BatchNormalization;
   for (int i = 1; i < 5 && is_constant; i++) {
@@ -122,8 +121,7 @@ static mq_status find_sites(struct bn_run *run, struct mq_err *err) {
   return status;
 }
 
-/* ---- Statistics
- * ---------------------------------------------------------------------------------------------- */
+/* ---- Statistics --------------------------------------------------------------------------------- */
 static double unbiased(double variance, int64_t count) {
   return count > 1 ? variance * (double)count / (double)(count - 1) : variance;
 }
@@ -234,8 +232,7 @@ static mq_status estimate(struct bn_run *run, struct mq_dataset *data,
   return status;
 }
 
-/* ---- New constants
- * --------------------------------------------------------------------------------------------- */
+/* ---- New constants ------------------------------------------------------------------------------ */
 /* The node's input becomes `values`: in place where only this node reads it, else a constant of its own. */
 static mq_status set_vector(struct mq_graph *graph, struct mq_node *node, int input, const float *values,
                             int64_t n, struct mq_err *err) {
@@ -319,8 +316,7 @@ static mq_status write_sites(const struct bn_run *run, struct mq_err *err) {
   return status;
 }
 
-/* ---- All of it
- * -------------------------------------------------------------------------------------------------- */
+/* ---- All of it ---------------------------------------------------------------------------------- */
 static bool has_folded(const struct bn_run *run) {
   for (size_t i = 0; i < run->n_sites; i++) {
     if (run->sites[i].node->op != MQ_OP_BatchNormalization) {

@@ -15,8 +15,7 @@ static mq_status name_tensor(mq_status status, const struct mq_point *point, str
   return mq_fail(err, status, "tensor %s: %.800s", point->tensor, inner.message);
 }
 
-/* ---- Activations ------------------------------------------------------------------------------------------
- */
+/* ---- Activations -------------------------------------------------------------------------------- */
 static mq_status answer_unit(void *context, size_t task, unsigned worker, struct mq_err *err) {
   (void)worker;
   const struct tune_observation *o = context;
@@ -44,8 +43,7 @@ static mq_status share_answers(const struct tune_observation *o, struct mq_err *
   return status;
 }
 
-/* ---- Weights (and constants that are activations of their consumers)
- * --------------------------------------- */
+/* ---- Weights (and constants that are activations of their consumers) ---------------------------- */
 struct weights_run {
   struct mq_prepared *prepared;
   const struct mq_node *const *nodes;
@@ -126,8 +124,7 @@ static mq_status answer_constant(void *context, size_t index, unsigned worker, s
   return status;
 }
 
-/* ---- All of it
- * ------------------------------------------------------------------------------------------------ */
+/* ---- All of it ---------------------------------------------------------------------------------- */
 static mq_status check_options(const struct mq_calibrate_options *options, struct mq_err *err) {
   if (options->n_indices < 1) {
     return mq_fail(err, MQ_BAD_USAGE, "calibration needs at least one image, found %lld",

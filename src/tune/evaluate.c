@@ -15,8 +15,7 @@ struct evaluate_run {
   struct mq_progress progress;
 };
 
-/* ---- One image --------------------------------------------------------------------------------------------
- */
+/* ---- One image ---------------------------------------------------------------------------------- */
 struct row {
   const float *x;
   int64_t n, stride;
@@ -85,8 +84,7 @@ static void judge(struct evaluate_run *run, const struct row *row, int64_t image
   run->losses[image] = is_finite ? cross_entropy(row, label) : NAN;
 }
 
-/* ---- The job
- * ------------------------------------------------------------------------------------------------ */
+/* ---- The job ------------------------------------------------------------------------------------ */
 static mq_status fill(void *context, size_t slice, unsigned worker, struct mq_tensor *inputs,
                       struct mq_err *err) {
   (void)worker;
@@ -143,8 +141,7 @@ static mq_status execute(struct evaluate_run *run, double *engine_seconds, const
   return status;
 }
 
-/* ---- Evaluation
- * ----------------------------------------------------------------------------------------------- */
+/* ---- Evaluation --------------------------------------------------------------------------------- */
 static void sum_up(struct mq_evaluation *e, const struct evaluate_run *run, const struct mq_dataset *data) {
   size_t n_losses = 0;
   e->is_finite = true;

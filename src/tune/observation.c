@@ -34,8 +34,7 @@ mq_status tune_choose_observer(const struct mq_observer_ops **observer, struct m
   return MQ_OK;
 }
 
-/* ---- Setting up -------------------------------------------------------------------------------------------
- */
+/* ---- Setting up --------------------------------------------------------------------------------- */
 static size_t find_share(const struct tune_observation *o, size_t point) {
   const struct mq_point *points = o->prepared->points;
   for (size_t i = 0; i < point && points[point].share >= 0; i++) {
@@ -161,8 +160,7 @@ void tune_observation_deinit(struct tune_observation *o) {
   *o = (struct tune_observation){0};
 }
 
-/* ---- A slice
- * ------------------------------------------------------------------------------------------------ */
+/* ---- A slice ------------------------------------------------------------------------------------ */
 static char *state_of(const struct tune_observation *o, size_t slice, const struct tune_unit *unit) {
   return o->states + slice * o->slice_bytes + unit->offset;
 }
@@ -217,28 +215,31 @@ static mq_status make_dense(struct mq_tensor *dense, struct tune_observation *o,
   return MQ_OK;
 }
 
-static mq_status tap(void *context, size_t slice, unsigned worker, size_t index,
+static mq_status tap(void *context, size_t slice, unsigned worker, size_t index, int64_t first_image,
                      const struct mq_tensor *value, struct mq_err *err) {
   struct tune_observation *o = context;
   const struct tune_unit *unit = &o->units[o->unit_of[o->tap_point[index]]];
-  int64_t n = mq_shape_count(&value->shape), n_rows = tune_feed_valid(&o->feed, slice);
-  bool has_images = value->shape.rank > 0 && mq_shape_has_batch(&o->taps[index]->shape) &&
-                    value->shape.dim[0] == o->feed.slice_images;
+  const struct mq_shape *shape = &o->taps[index]->shape;
+  int64_t n = mq_shape_count(&value->shape), n_rows = tune_feed_valid(&o->feed, slice) - first_image;
+  bool has_images = shape->rank > 0 && shape->dim[0] == MQ_DIM_BATCH;
   struct mq_tensor rows = *value;
+  if (n == 0 || (has_images ? n_rows <= 0 : first_image > 0)) {
+    return MQ_OK;
+  }
   int64_t row_count = has_images ? n / value->shape.dim[0] : n;
+  n_rows = has_images && n_rows < value->shape.dim[0] ? n_rows : has_images ? value->shape.dim[0] : 1;
   mq_status status = MQ_OK;
-  if (n > 0 && (!has_images || !is_rows(value, row_count))) {
+  if (!has_images || !is_rows(value, row_count)) {
     status = make_dense(&rows, o, worker, value, err);
   }
-  if (status == MQ_OK && n > 0) {
-    unit->observer->observe(state_of(o, slice, unit), &unit->config, rows.data, has_images ? n_rows : 1,
-                            row_count, has_images ? rows.stride[0] : row_count);
+  if (status == MQ_OK) {
+    unit->observer->observe(state_of(o, slice, unit), &unit->config, rows.data, n_rows, row_count,
+                            has_images ? rows.stride[0] : row_count);
   }
   return status;
 }
 
-/* ---- Batches
- * ------------------------------------------------------------------------------------------------ */
+/* ---- Batches ------------------------------------------------------------------------------------ */
 struct fold {
   struct tune_observation *o;
   size_t first_batch, n_slices; /* of the chunk */

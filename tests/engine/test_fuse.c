@@ -71,12 +71,12 @@ static size_t quantize_everything(struct net *net) {
 }
 
 /* Runs as compiled for speed and as kept step by step; all outputs must agree. */
-static void compare_plans(struct net *net, size_t n_points, double tolerance) {
+static void compare_plans_sliced(struct net *net, size_t n_points, double tolerance, int64_t slice_images) {
   struct mq_err err = {0};
   struct mq_tensor input = {0}, fast[4] = {{0}}, plain[4] = {{0}};
   struct mq_point *points = n_points ? fine_points(n_points) : NULL;
   struct run_options options = {
-      .slice_images = 2, .simulates = n_points > 0, .points = points, .n_points = n_points};
+      .slice_images = slice_images, .simulates = n_points > 0, .points = points, .n_points = n_points};
   assert_ok(mq_graph_sort(net->graph, &err));
   make_input(&input, net->graph);
   assert_ok(run_graph(fast, net->graph, &input, &options, &err));
@@ -92,6 +92,10 @@ static void compare_plans(struct net *net, size_t n_points, double tolerance) {
   }
   mq_tensor_deinit(&input);
   free_points(points, n_points);
+}
+
+static void compare_plans(struct net *net, size_t n_points, double tolerance) {
+  compare_plans_sliced(net, n_points, tolerance, 2);
 }
 
 static void build_block(struct net *net, int which) {
@@ -202,8 +206,19 @@ static void test_two_points_on_a_value(void **state) {
   mq_graph_destroy(net.graph);
 }
 
-/* ---- Taps
- * --------------------------------------------------------------------------------------------------- */
+/* Images so large that a slice runs as several chunks. */
+static void test_chunks(void **state) {
+  (void)state;
+  struct net net;
+  net_begin(&net, "chunks");
+  struct mq_value *x = net_conv(&net, net_input(&net, "input", net_shape(3, 256, 256)), "conv", 16, 3, 1, 1);
+  x = net_conv(&net, net_unary(&net, MQ_OP_Relu, "relu", x), "next", 4, 1, 1, 1);
+  net_output(&net, net_window(&net, MQ_OP_MaxPool, x, "pool", 8));
+  compare_plans_sliced(&net, 0, 2e-5, 8);
+  mq_graph_destroy(net.graph);
+}
+
+/* ---- Taps --------------------------------------------------------------------------------------- */
 struct tapped {
   const struct mq_tensor *input;
   int n_calls;
@@ -220,13 +235,14 @@ static mq_status tap_fill(void *context, size_t slice, unsigned worker, struct m
 }
 
 /* relu(input), before its point rounds it to halves. */
-static mq_status tap_value(void *context, size_t slice, unsigned worker, size_t tap,
+static mq_status tap_value(void *context, size_t slice, unsigned worker, size_t tap, int64_t first_image,
                            const struct mq_tensor *value, struct mq_err *err) {
   (void)slice;
   (void)worker;
   (void)err;
   struct tapped *tapped = context;
   assert_int_equal(tap, 0);
+  assert_int_equal(first_image, 0);
   int64_t n = mq_shape_count(&value->shape);
   for (int64_t i = 0; i < n; i++) {
     double x = mq_tensor_get_double(tapped->input, i);
@@ -266,8 +282,7 @@ static void test_tap_sees_the_float_value(void **state) {
   mq_graph_destroy(net.graph);
 }
 
-/* ---- Refusals
- * ------------------------------------------------------------------------------------------------ */
+/* ---- Refusals ----------------------------------------------------------------------------------- */
 static void test_refusals(void **state) {
   (void)state;
   struct net net;
@@ -293,6 +308,7 @@ int main(void) {
       cmocka_unit_test(test_values_that_are_needed),
       cmocka_unit_test(test_constants_per_channel),
       cmocka_unit_test(test_two_points_on_a_value),
+      cmocka_unit_test(test_chunks),
       cmocka_unit_test(test_tap_sees_the_float_value),
       cmocka_unit_test(test_refusals),
   };

@@ -20,8 +20,7 @@ struct tally {
   int passed, failed, skipped, unlisted;
 };
 
-/* ---- Classes of skips
- * --------------------------------------------------------------------------------------- */
+/* ---- Classes of skips --------------------------------------------------------------------------- */
 static bool has_attribute(const struct vector_case *test, const char *text) {
   return strstr(test->attributes, text) != NULL;
 }
@@ -64,8 +63,7 @@ static const char *skip_class(const struct vector_case *test) {
   return first != MQ_F32 ? "data type" : NULL;
 }
 
-/* ---- One vector
- * ---------------------------------------------------------------------------------------------- */
+/* ---- One vector --------------------------------------------------------------------------------- */
 /* Operators whose further inputs may be computed; elsewhere those are weights or parameters and are frozen.
  */
 static bool has_computed_inputs(const char *op) {

@@ -42,8 +42,7 @@ static const struct mq_point *find_point(const struct mq_prepared *prepared, con
   return NULL;
 }
 
-/* ---- The same bits
- * ------------------------------------------------------------------------------------------- */
+/* ---- The same bits ------------------------------------------------------------------------------ */
 static void test_workers(void **state) {
   (void)state;
   static const char *const observers[] = {"minmax", "ema_minmax", "mse", "kld"};
@@ -72,8 +71,7 @@ static void test_workers(void **state) {
   }
 }
 
-/* ---- Ranges
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- Ranges ------------------------------------------------------------------------------------- */
 /* 8 bit symmetric narrow: s = max|x| / 127. The images beyond the calibrated ones must not matter. */
 static void test_network_input(void **state) {
   (void)state;
@@ -132,6 +130,40 @@ static void test_weights_per_channel(void **state) {
     n_checked++;
   }
   assert_true(n_checked >= 3);
+  mq_prepared_deinit(&prepared);
+  fixture_deinit(&f);
+  mq_graph_destroy(net.graph);
+}
+
+/* Images so large that the engine runs a slice in chunks: all are observed, once, and only those that count.
+ */
+static void test_large_images(void **state) {
+  (void)state;
+  enum {
+    n = 11,
+    side = 224
+  };
+  struct fixture f;
+  struct net net;
+  struct mq_prepared prepared;
+  struct mq_err err = {0};
+  struct mq_calibrate_options options = fixture_calibration(fixture_indices, n);
+  static float pixels[side * side * 3];
+  float largest = 0;
+  net_begin(&net, "large");
+  struct mq_value *x =
+      net_conv(&net, net_input(&net, "input", net_shape(3, side, side)), "conv", 16, 3, 1, 1);
+  net_classify(&net, net_unary(&net, MQ_OP_Relu, "relu", x));
+  fixture_init_random(&f, n, 3, side, 2);
+  fixture_prepare(&prepared, &net, "tensorrt", 0);
+  calibrate(&prepared, &f, &options);
+  for (int64_t i = 0; i < n; i++) {
+    assert_ok(mq_dataset_read(pixels, f.data, i, &err));
+    for (int k = 0; k < side * side * 3; k++) {
+      largest = fmaxf(largest, fabsf(pixels[k]));
+    }
+  }
+  assert_true(find_point(&prepared, "input")->qparams.scale[0] == largest / 127.0f);
   mq_prepared_deinit(&prepared);
   fixture_deinit(&f);
   mq_graph_destroy(net.graph);
@@ -209,8 +241,7 @@ static void test_refusals(void **state) {
   mq_graph_destroy(net.graph);
 }
 
-/* ---- BN calibration
- * ---------------------------------------------------------------------------------------------- */
+/* ---- BN calibration ----------------------------------------------------------------------------- */
 /* Mean of the batches' means and unbiased variances of input channel c, batches of `batch` whole images. */
 static void plain_statistics(double *mean, double *variance, struct fixture *f, int64_t n, int64_t batch,
                              int c) {
@@ -339,6 +370,7 @@ int main(void) {
       cmocka_unit_test(test_workers),
       cmocka_unit_test(test_network_input),
       cmocka_unit_test(test_weights_per_channel),
+      cmocka_unit_test(test_large_images),
       cmocka_unit_test(test_shared_points),
       cmocka_unit_test(test_int32_bias),
       cmocka_unit_test(test_refusals),

@@ -156,8 +156,7 @@ static void test_predict(void **state) {
   mq_graph_destroy(net.graph);
 }
 
-/* ---- Model and data that do not fit
- * ------------------------------------------------------------------------- */
+/* ---- Model and data that do not fit ------------------------------------------------------------- */
 static void check_misfit(const char *part, struct mq_shape input, const int64_t *labels) {
   struct fixture f;
   struct net net;
