@@ -24,7 +24,7 @@ struct mq_preprocess {
   int64_t resize;        /* short side; 0: none */
   int64_t crop;          /* centre crop, square; 0: none */
   int64_t size[2];       /* exact height, width (aspect not kept); 0: none */
-  float mean[3], std[3]; /* in units of pixel / 255 */
+  float mean[3], std[3]; /* R G B (whatever is_bgr says), in units of pixel / 255 */
   bool is_bgr;
   bool is_nhwc; /* logical layout handed to the model: N H W C instead of N C H W */
   bool ignores_exif;
@@ -100,7 +100,8 @@ mq_status mq_loader_create(struct mq_loader **loader, struct mq_dataset *dataset
                            const struct mq_loader_options *options, struct mq_err *err) MQ_MUST_CHECK;
 void mq_loader_destroy(struct mq_loader *loader);
 int64_t mq_loader_slices(const struct mq_loader *loader);
-/* Slice i; waits for it. Slices must be taken roughly in order (within `ahead`); thread safe. */
+/* Slice i; waits for it. With threads every slice must be taken once, roughly in order (within `ahead`);
+ * thread safe. An image that fails fails its slice and every later one with its message. */
 mq_status mq_loader_take(struct mq_slice *slice, struct mq_loader *loader, int64_t i,
                          struct mq_err *err) MQ_MUST_CHECK;
 void mq_loader_give_back(struct mq_loader *loader, int64_t i);
