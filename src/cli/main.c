@@ -82,5 +82,5 @@ int main(int argc, char **argv) {
     fprintf(stderr, "mqbench: cannot write to standard output: %s\n", strerror(errno));
     status = MQ_FAILED;
   }
-  return status;
+  return (int)status;
 }

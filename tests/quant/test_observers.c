@@ -297,6 +297,7 @@ static void kld_clips_where_the_divergence_is_least(void **state) {
     plain_extrema(&min, &max, many, MANY);
     for (int i = 0; i < 4; i++) {
       struct mq_observer_config config = activation_config(&schemes[i]);
+      config.parameter = 0;
       struct feed feed = {mq_observer_find("kld"), config, many, IMAGES, COUNT, SLICE, BATCH};
       assert_ok(feed_and_answer(&got, &feed, &err));
       bool is_unsigned = !schemes[i].is_signed || (schemes[i].is_sign_adaptive && min >= 0);
@@ -309,8 +310,8 @@ static void kld_clips_where_the_divergence_is_least(void **state) {
   mq_qparams_deinit(&got);
 }
 
-/* parameter 1: as if the data had no zeros, for weights and activations. */
-static void kld_may_leave_zeros_out(void **state) {
+/* As if the data had no zeros, for weights and activations; parameter 0 counts them. */
+static void kld_leaves_zeros_out(void **state) {
   (void)state;
   enum {
     COUNT = 3000,
@@ -332,13 +333,13 @@ static void kld_may_leave_zeros_out(void **state) {
   double clip = plain_clip(others, n_others, 128);
   struct plain_qparams want = plain_from_range(&scheme, min, clip, true, 0);
   struct mq_observer_config config = weight_config(&scheme, 1);
-  config.parameter = 1;
   assert_ok(mq_observe_weights(&got, kld, &config, many, MANY, NULL, &err));
   check_close(&got, 0, &want, 1e-6);
   config = activation_config(&scheme);
   struct feed feed = {kld, config, many, IMAGES, COUNT, SLICE, BATCH};
+  feed.config.parameter = 0;
   assert_ok(feed_and_answer(&literal, &feed, &err));
-  feed.config.parameter = 1;
+  feed.config.parameter = NAN;
   assert_ok(feed_and_answer(&got, &feed, &err));
   check_close(&got, 0, &want, 0.05);
   assert_true(literal.scale[0] < 0.6f * got.scale[0]);
@@ -508,6 +509,7 @@ static void weights_of_every_observer_per_channel(void **state) {
       assert_true((double)got.scale[c] ==
                   exp2(-plain_floor_k(&schemes[i], w + c * COUNT, COUNT, 5, min >= 0)));
     if (i % 6) continue;
+    config.parameter = 0;
     assert_ok(mq_observe_weights(&got, mq_observer_find("kld"), &config, w, COUNT, NULL, &err));
     for (int c = 0; c < CHANNELS; c++) {
       plain_extrema(&lo, &hi, w + c * COUNT, COUNT);
@@ -646,7 +648,7 @@ int main(void) {
       cmocka_unit_test(mse_takes_the_widest_batch),
       cmocka_unit_test(mse_moves_both_ends),
       cmocka_unit_test(kld_clips_where_the_divergence_is_least),
-      cmocka_unit_test(kld_may_leave_zeros_out),
+      cmocka_unit_test(kld_leaves_zeros_out),
       cmocka_unit_test(published_kld_stops_where_a_bin_is_empty),
       cmocka_unit_test(vitis_scales_are_powers_of_two),
       cmocka_unit_test(vitis_covers_the_range_of_schemes_with_zero_points),

@@ -1,7 +1,8 @@
 /* The clip of the least Kullback-Leibler divergence (quant/divergence.h) over all data: range
- * [max(min, -clip), min(max, clip)]. parameter: 0, or 1 to leave the zeros out: after a ReLU they are a point
- * mass in the first bin, which the definition spreads over its group, so that narrow groups, that is clips
- * far below the maximum, look best. `published`: see quant/published_kld.h. */
+ * [max(min, -clip), min(max, clip)]. Exact zeros are left out: every scheme represents them exactly, and
+ * after a ReLU they are a point mass in the first bin, which the definition would spread over its group, so
+ * that narrow groups, that is clips far below the maximum, look best (docs/numerics.md has figures).
+ * parameter 0 counts them like other values. `published`: see quant/published_kld.h. */
 #include <math.h>
 
 #include "quant/divergence.h"
@@ -21,7 +22,7 @@ static void find_described(double *lo, double *hi, const struct mq_channel_input
   *hi = max;
   if (most <= 0) return;
   struct mq_divergence sums;
-  bool has_zeros = mq_observer_parameter(input->config->parameter, 0) == 0;
+  bool has_zeros = mq_observer_parameter(input->config->parameter, 1) == 0;
   if (input->data)
     mq_divergence_from_data(&sums, input->data, input->n, most, has_zeros);
   else
@@ -58,7 +59,7 @@ static mq_status answer(struct mq_qparams *out, const void *running, const struc
 const struct mq_observer_ops mq_observer_kld = {
     .name = "kld",
     .describes = "the clip of the least Kullback-Leibler divergence",
-    .revision = 1,
+    .revision = 2,
     .is_for_weights = true,
     .is_for_activations = true,
     .state_bytes = mq_state_histogram_bytes,
