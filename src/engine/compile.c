@@ -187,6 +187,15 @@ static void mark_chain_done(struct engine_compiler *c, const struct engine_chain
   }
 }
 
+/* Kernels and attribute getters know no graph. */
+static mq_status name_node(mq_status status, const struct mq_node *node, struct mq_err *err) {
+  if (status != MQ_BAD_INPUT || !err || strstr(err->message, node->name)) {
+    return status;
+  }
+  struct mq_err inner = *err;
+  return engine_fail_unsupported(node, err, "%.400s", inner.message);
+}
+
 static mq_status compile_nodes(struct engine_compiler *c, struct mq_err *err) {
   mq_status status = MQ_OK;
   for (size_t i = 0; i < c->graph->n_nodes && status == MQ_OK; i++) {
@@ -202,6 +211,7 @@ static mq_status compile_nodes(struct engine_compiler *c, struct mq_err *err) {
     if (status == MQ_OK) {
       status = finish_outputs(c, node, err);
     }
+    status = name_node(status, chain ? chain->head : node, err);
   }
   return status;
 }

@@ -88,9 +88,9 @@ mq_status engine_chain_output(int *y, struct engine_compiler *c, const struct en
 mq_status engine_compile_mean_of_pixels(struct engine_compiler *c, const struct mq_node *node,
                                         struct mq_err *err) MQ_MUST_CHECK;
 
-/* ---- place.c: where tensors lie --------------------------------------------------------------------------
- * Layouts: rank 3 and up of float activations channels last, everything else row-major; a view keeps the
- * strides it gets, an elementwise result the strides of its operand. */
+/* ---- place.c: where tensors lie ------------------------------------------------------------- */
+/* Rank 4 lies channels last, everything else row-major, unless an operator says otherwise; a view keeps the
+ * strides it gets, an elementwise result those of its operand. */
 typedef enum engine_layout {
   ENGINE_ANY,   /* as it is, strided */
   ENGINE_DENSE, /* some permutation of the dimensions without gaps */

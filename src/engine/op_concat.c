@@ -70,16 +70,21 @@ static void copy_plane(const struct mq_tensor *y, int64_t j, int index_rank, con
   engine_copy(&to, &from);
 }
 
+struct gather_state {
+  int axis;
+  const char *node;
+};
+
 static mq_status forward_gather(const struct engine_step *step, struct engine_frame *frame,
                                 struct mq_err *err) {
-  const struct axis_state *state = step->state;
+  const struct gather_state *state = step->state;
   const struct mq_tensor *x = engine_input(step, frame, 0), *indices = engine_input(step, frame, 1);
   int64_t n = mq_shape_count(&indices->shape), size = x->shape.dim[state->axis];
   for (int64_t j = 0; j < n; j++) {
     int64_t index = mq_tensor_get_int(indices, j);
     if (index < -size || index >= size) {
-      return mq_fail(err, MQ_BAD_INPUT, "Gather: index %lld, expected %lld to %lld", (long long)index,
-                     (long long)-size, (long long)size - 1);
+      return mq_fail(err, MQ_BAD_INPUT, "node %s (Gather): index %lld, expected %lld to %lld", state->node,
+                     (long long)index, (long long)-size, (long long)size - 1);
     }
     copy_plane(engine_output(step, frame, 0), j, indices->shape.rank, x, index < 0 ? index + size : index,
                state->axis);
@@ -93,11 +98,15 @@ static mq_status compile_gather(struct engine_compiler *c, const struct mq_node 
   int64_t stride[MQ_MAX_RANK];
   struct mq_shape shape = engine_shape(c, node->outputs[0]);
   mq_stride_row_major(stride, &shape);
-  mq_status status = engine_alloc(&block, c, 1, sizeof(struct axis_state), err);
+  mq_status status = engine_alloc(&block, c, 1, sizeof(struct gather_state), err);
   if (status != MQ_OK) {
     return status;
   }
-  struct axis_state *state = block;
+  struct gather_state *state = block;
+  state->node = mq_arena_strdup(&c->engine->arena, node->name);
+  if (!state->node) {
+    return mq_fail_memory(err, "engine plan");
+  }
   status = mq_node_get_axis(&state->axis, node, 0, node->inputs[0]->shape.rank, err);
   for (int i = 0; i < 2 && status == MQ_OK; i++) {
     status = engine_read(&inputs[i], c, node->inputs[i], ENGINE_ANY, err);

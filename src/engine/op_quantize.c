@@ -150,25 +150,48 @@ static void dequantize_element(void *y, mq_dtype y_dtype, const void *x, mq_dtyp
   *(float *)y = (float)(q - zero_point) * scale;
 }
 
-static void for_each_element(const struct engine_step *step, struct engine_frame *frame, linear_fn function) {
-  const struct linear_state *s = step->state;
-  const struct mq_tensor *x = engine_input(step, frame, 0), *y = engine_output(step, frame, 0);
-  const struct mq_tensor *scale = engine_input(step, frame, 1);
-  const struct mq_tensor *zero = step->n_inputs > 2 ? engine_input(step, frame, 2) : NULL;
-  bool is_per_channel = mq_shape_count(&scale->shape) > 1;
+/* What an element needs, by index of the axis (or 0). */
+static float scale_at(const struct engine_step *step, struct engine_frame *frame, int64_t channel) {
+  return (float)mq_tensor_get_double(engine_input(step, frame, 1), channel);
+}
+
+static int32_t zero_point_at(const struct engine_step *step, struct engine_frame *frame, int64_t channel) {
+  return step->n_inputs > 2 ? (int32_t)mq_tensor_get_int(engine_input(step, frame, 2), channel) : 0;
+}
+
+/* The elements of one index along the axis (or all of them); x and y lie alike. */
+static void convert_part(const struct mq_tensor *y, const struct mq_tensor *x, linear_fn function,
+                         float scale, int32_t zero_point, const struct linear_state *s) {
   int64_t n = mq_shape_count(&x->shape), position[MQ_MAX_RANK] = {0};
   int64_t x_bytes = mq_dtype_get(x->dtype)->bytes, y_bytes = mq_dtype_get(y->dtype)->bytes;
+  bool is_dense = engine_is_dense(x);
   for (int64_t i = 0; i < n; i++) {
-    int64_t offset = 0, channel = is_per_channel ? position[s->axis] : 0;
-    for (int d = 0; d < x->shape.rank; d++) {
+    int64_t offset = is_dense ? i : 0;
+    for (int d = 0; d < x->shape.rank && !is_dense; d++) {
       offset += position[d] * x->stride[d];
     }
     function((char *)y->data + offset * y_bytes, y->dtype, (const char *)x->data + offset * x_bytes, x->dtype,
-             (float)mq_tensor_get_double(scale, channel),
-             zero ? (int32_t)mq_tensor_get_int(zero, channel) : 0, s);
-    for (int d = x->shape.rank - 1; d >= 0 && ++position[d] == x->shape.dim[d]; d--) {
+             scale, zero_point, s);
+    for (int d = x->shape.rank - 1; d >= 0 && !is_dense && ++position[d] == x->shape.dim[d]; d--) {
       position[d] = 0;
     }
+  }
+}
+
+static void for_each_element(const struct engine_step *step, struct engine_frame *frame, linear_fn function) {
+  const struct linear_state *s = step->state;
+  const struct mq_tensor *x = engine_input(step, frame, 0), *y = engine_output(step, frame, 0);
+  int64_t n = mq_shape_count(&engine_input(step, frame, 1)->shape);
+  if (n == 1) {
+    convert_part(y, x, function, scale_at(step, frame, 0), zero_point_at(step, frame, 0), s);
+    return;
+  }
+  for (int64_t c = 0; c < n && mq_shape_count(&x->shape) > 0; c++) {
+    struct mq_tensor part_x = *x, part_y = *y;
+    part_x.shape.dim[s->axis] = part_y.shape.dim[s->axis] = 1;
+    part_x.data = (char *)x->data + c * x->stride[s->axis] * mq_dtype_get(x->dtype)->bytes;
+    part_y.data = (char *)y->data + c * y->stride[s->axis] * mq_dtype_get(y->dtype)->bytes;
+    convert_part(&part_y, &part_x, function, scale_at(step, frame, c), zero_point_at(step, frame, c), s);
   }
 }
 
@@ -208,6 +231,21 @@ static mq_status set_bounds(struct linear_state *state, const struct mq_node *no
   }
 }
 
+/* One scale and zero point, or one for every index of the axis (-1: one). */
+static mq_status check_counts(const struct engine_compiler *c, const struct mq_node *node, int axis,
+                              struct mq_err *err) {
+  struct mq_shape shape = engine_shape(c, node->inputs[0]);
+  int64_t expected = axis < 0 ? 1 : shape.dim[axis];
+  for (int i = 1; i < node->n_inputs; i++) {
+    int64_t found = node->inputs[i] ? mq_shape_count(&node->inputs[i]->shape) : expected;
+    if (found != expected) {
+      return engine_fail_unsupported(node, err, "%s has %lld elements, expected %lld",
+                                     i == 1 ? "scale" : "zero point", (long long)found, (long long)expected);
+    }
+  }
+  return MQ_OK;
+}
+
 static mq_status compile_linear(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
   void *block;
   int inputs[3], n_inputs = node->n_inputs > 2 && node->inputs[2] ? 3 : 2, y;
@@ -220,6 +258,9 @@ static mq_status compile_linear(struct engine_compiler *c, const struct mq_node 
   bool is_per_channel = mq_shape_count(&node->inputs[1]->shape) > 1;
   if (is_per_channel) {
     status = mq_node_get_axis(&state->axis, node, 1, rank, err);
+  }
+  if (status == MQ_OK) {
+    status = check_counts(c, node, is_per_channel ? state->axis : -1, err);
   }
   if (status == MQ_OK && node->op == MQ_OP_QuantizeLinear) {
     status = set_bounds(state, node, err);
