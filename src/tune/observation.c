@@ -3,7 +3,8 @@
 #include <math.h>
 #include <string.h>
 
-#define CHUNK_BYTES ((size_t)64 << 20) /* states held at a time */
+#define CHUNK_BYTES ((size_t)64 << 20) /* states held at a time, at most */
+#define CHUNK_SLICES_PER_WORKER 2      /* few: states that stay in cache, no pages touched for nothing */
 #define LINE 64
 
 mq_status tune_choose_observer(const struct mq_observer_ops **observer, struct mq_observer_config *config,
@@ -108,7 +109,10 @@ static mq_status init_feed(struct tune_observation *o, struct mq_dataset *data, 
   o->batch_slices = o->batch_slices ? o->batch_slices : 1;
   o->n_batches = (o->feed.n_slices + o->batch_slices - 1) / o->batch_slices;
   size_t batch_bytes = o->batch_slices * (o->slice_bytes + 1);
-  o->chunk_batches = CHUNK_BYTES / batch_bytes;
+  o->chunk_batches = (CHUNK_SLICES_PER_WORKER * o->n_workers + o->batch_slices - 1) / o->batch_slices;
+  if (o->chunk_batches > CHUNK_BYTES / batch_bytes) {
+    o->chunk_batches = CHUNK_BYTES / batch_bytes;
+  }
   o->chunk_batches = o->chunk_batches > o->n_batches ? o->n_batches : o->chunk_batches;
   o->chunk_batches = o->chunk_batches ? o->chunk_batches : 1;
   return MQ_OK;
