@@ -43,6 +43,24 @@ static mq_status load_plan(struct bench_run *run, struct mq_err *err) {
   return status;
 }
 
+/* --strict and --seed hold for every cell; a plan with seeds of its own keeps them. */
+static mq_status apply_options(struct bench_run *run, struct mq_err *err) {
+  bool has_seeds = false;
+  for (size_t i = 0; i < run->plan->n_cells; i++) {
+    has_seeds = has_seeds || run->plan->cells[i].seed != 0;
+  }
+  if (run->common.seed && has_seeds) {
+    return mq_fail(err, MQ_BAD_USAGE, "--seed %lld: the plan %s has seeds of its own",
+                   (long long)run->common.seed, run->plan->name);
+  }
+  for (size_t i = 0; i < run->plan->n_cells; i++) {
+    struct mq_cell *cell = &run->plan->cells[i];
+    cell->is_strict = cell->is_strict || run->common.is_strict;
+    cell->seed = run->common.seed ? (uint64_t)run->common.seed : cell->seed;
+  }
+  return MQ_OK;
+}
+
 static mq_status write_report(struct bench_run *run, struct mq_err *err) {
   const char *dbs[] = {run->db};
   struct mq_report_result written = {0};
@@ -80,6 +98,9 @@ static mq_status run_bench(struct bench_run *run, struct mq_err *err) {
   mq_status status = parse_shard(run, err);
   if (status == MQ_OK) {
     status = load_plan(run, err);
+  }
+  if (status == MQ_OK) {
+    status = apply_options(run, err);
   }
   if (status == MQ_OK) {
     /* --isa wins over the plan's own cap. */

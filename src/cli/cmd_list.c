@@ -92,7 +92,7 @@ static mq_status add_files(struct list *list, const char *folder, const char *su
     return mq_fail_memory(err, folder);
   }
   DIR *directory = opendir(path);
-  char *names[MAX_ITEMS];
+  char *names[MAX_ITEMS] = {0};
   size_t n = 0;
   for (struct dirent *entry; directory && (entry = readdir(directory)) && n < MAX_ITEMS;) {
     size_t length = strlen(entry->d_name), suffix_length = strlen(suffix);

@@ -243,7 +243,7 @@ mq_status mq_node_get_resize(struct mq_resize *resize, const struct mq_node *nod
   }
   /* X, scales in opset 10; X, roi, scales, sizes since. */
   bool is_opset_10 = node->n_inputs == 2;
-  struct axes axes;
+  struct axes axes = {0};
   mq_status status = read_modes(resize, node, is_opset_10, err);
   if (status == MQ_OK) {
     status = read_numbers(resize, node, err);
