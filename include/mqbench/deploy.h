@@ -5,7 +5,8 @@
  *   float.onnx       the same network in floats
  *   preprocess.json  what the data went through
  *   quant.json       every point: tensor, scale(s), zero point(s), range, bits, and who reads it
- *   manifest.json    cell, versions, hashes, calibration images, renamed tensors, accuracy, times
+ *   manifest.json    cell, versions, hashes, calibration images, renamed tensors, accuracy, times; `files`:
+ *                    the SHA-256 of each file above, against which a bundle is checked when it is read
  * Everything but manifest.json is a function of model, data, plan and seed. */
 #ifndef MQBENCH_DEPLOY_H
 #define MQBENCH_DEPLOY_H
@@ -35,8 +36,9 @@ struct mq_bundle_contents {
   const struct mq_preprocess *preprocess; /* NULL: the data was taken as it is */
   struct mq_bundle_record record;
 };
-/* Creates `directory` when missing; each file is written to a temporary name and renamed, quant.json last but
- * for the manifest, so that a bundle with a manifest is complete. */
+/* Creates `directory` when missing. The files are written to a temporary directory <directory>/<pid>.partial
+ * and put in place when all are there, the manifest last, so that a bundle with a manifest is complete. On
+ * failure an older bundle stays as it was, and nothing half-made is left behind. */
 mq_status mq_bundle_write(const char *directory, const struct mq_bundle_contents *contents,
                           struct mq_err *err) MQ_MUST_CHECK;
 
@@ -49,6 +51,8 @@ struct mq_bundle {
 };
 /* Whether `path` is a directory that holds a quant.json. */
 bool mq_bundle_is(const char *path);
+/* Refused with MQ_BAD_INPUT when model.onnx, preprocess.json or quant.json is not the file whose hash the
+ * manifest holds. */
 mq_status mq_bundle_read(struct mq_bundle *bundle, const char *directory, struct mq_err *err) MQ_MUST_CHECK;
 void mq_bundle_deinit(struct mq_bundle *bundle);
 

@@ -188,31 +188,7 @@ static mq_status read_points(const struct reader *r, const json_t *quant) {
   return status == MQ_OK ? mq_graph_verify(r->graph, r->err) : status;
 }
 
-static void read_floats(float out[3], const json_t *array) {
-  for (size_t i = 0; i < 3; i++) {
-    const json_t *item = json_array_get(array, i);
-    out[i] = json_is_number(item) ? (float)json_number_value(item) : out[i];
-  }
-}
-
-static mq_status read_preprocess(const struct reader *r, const json_t *object) {
-  struct mq_preprocess *p = &r->bundle->preprocess;
-  const char *layout = json_string_value(json_object_get(object, "layout"));
-  if (!layout) {
-    return MQ_OK; /* the data was taken as it is */
-  }
-  const char *channels = json_string_value(json_object_get(object, "channels"));
-  const json_t *size = json_object_get(object, "size"), *exif = json_object_get(object, "apply_exif");
-  *p = (struct mq_preprocess){
-      .resize = get_int(object, "resize", 0),
-      .crop = get_int(object, "crop", 0),
-      .size = {json_integer_value(json_array_get(size, 0)), json_integer_value(json_array_get(size, 1))},
-      .std = {1, 1, 1},
-      .is_nhwc = !strcmp(layout, "nhwc"),
-      .is_bgr = channels && !strcmp(channels, "bgr"),
-      .ignores_exif = json_is_false(exif)};
-  read_floats(p->mean, json_object_get(object, "mean"));
-  read_floats(p->std, json_object_get(object, "std"));
+static mq_status check_preprocess(const struct reader *r, const struct mq_preprocess *p) {
   const int64_t most = 65536, sizes[] = {p->resize, p->crop, p->size[0], p->size[1]};
   for (int i = 0; i < 4; i++) {
     if (sizes[i] < 0 || sizes[i] > most) {
@@ -225,8 +201,44 @@ static mq_status read_preprocess(const struct reader *r, const json_t *object) {
       return mq_fail(r->err, MQ_BAD_INPUT, "%s/preprocess.json: mean or std is not usable", r->directory);
     }
   }
-  r->bundle->has_preprocess = true;
   return MQ_OK;
+}
+
+static mq_status read_preprocess(const struct reader *r, json_t *object) {
+  if (!json_object_get(object, "layout")) {
+    return MQ_OK; /* the data was taken as it is */
+  }
+  const char *layout = NULL, *channels = "rgb";
+  json_int_t resize = 0, crop = 0, size[2] = {0};
+  double mean[3] = {0}, std[3] = {1, 1, 1};
+  int applies_exif = 1;
+  json_error_t where;
+  if (json_unpack_ex(object, &where, 0, "{s:s, s?s, s?I, s?I, s?[I,I!], s?[F,F,F!], s?[F,F,F!], s?b}",
+                     "layout", &layout, "channels", &channels, "resize", &resize, "crop", &crop, "size",
+                     &size[0], &size[1], "mean", &mean[0], &mean[1], &mean[2], "std", &std[0], &std[1],
+                     &std[2], "apply_exif", &applies_exif) != 0) {
+    return mq_fail(r->err, MQ_BAD_INPUT, "%s/preprocess.json: %s", r->directory, where.text);
+  }
+  if (strcmp(layout, "nhwc") != 0 && strcmp(layout, "nchw") != 0) {
+    return mq_fail(r->err, MQ_BAD_INPUT, "%s/preprocess.json: layout '%.40s', expected nhwc or nchw",
+                   r->directory, layout);
+  }
+  if (strcmp(channels, "rgb") != 0 && strcmp(channels, "bgr") != 0) {
+    return mq_fail(r->err, MQ_BAD_INPUT, "%s/preprocess.json: channels '%.40s', expected rgb or bgr",
+                   r->directory, channels);
+  }
+  struct mq_preprocess *p = &r->bundle->preprocess;
+  *p = (struct mq_preprocess){.resize = resize,
+                              .crop = crop,
+                              .size = {size[0], size[1]},
+                              .mean = {(float)mean[0], (float)mean[1], (float)mean[2]},
+                              .std = {(float)std[0], (float)std[1], (float)std[2]},
+                              .is_nhwc = !strcmp(layout, "nhwc"),
+                              .is_bgr = !strcmp(channels, "bgr"),
+                              .ignores_exif = !applies_exif};
+  mq_status status = check_preprocess(r, p);
+  r->bundle->has_preprocess = status == MQ_OK;
+  return status;
 }
 
 static double get_real(const json_t *object, const char *key) {
@@ -234,13 +246,56 @@ static double get_real(const json_t *object, const char *key) {
   return json_is_number(item) ? json_number_value(item) : NAN;
 }
 
-static mq_status read_files(struct reader *r) {
-  json_t *quant = NULL, *preprocess = NULL, *manifest = NULL;
+static mq_status verify_file(const struct reader *r, const json_t *hashes, const char *name) {
+  const char *expected = json_string_value(json_object_get(hashes, name));
+  char hex[65], *path = mq_path_join(r->directory, name);
+  mq_status status = path ? mq_sha256_file(hex, path, r->err) : mq_fail_memory(r->err, name);
+  if (status == MQ_OK && !expected) {
+    status = mq_fail(r->err, MQ_BAD_INPUT, "%s/manifest.json: no hash of %s in files", r->directory, name);
+  } else if (status == MQ_OK && strcmp(expected, hex) != 0) {
+    status = mq_fail(r->err, MQ_BAD_INPUT,
+                     "%s: differs from the manifest's hash: the bundle is mixed or damaged", path);
+  }
+  mq_free(path);
+  return status;
+}
+
+/* The files are those the manifest was written for: a model with another bundle's scales would run and be
+ * wrong. */
+static mq_status read_manifest(const struct reader *r) {
+  static const char *const names[] = {"model.onnx", "preprocess.json", "quant.json"};
+  json_t *manifest = NULL;
+  mq_status status = deploy_json_read(&manifest, r->directory, "manifest.json", r->err);
+  const json_t *hashes = json_object_get(manifest, "files");
+  if (status == MQ_OK && !json_is_object(hashes)) {
+    status = mq_fail(r->err, MQ_BAD_INPUT, "%s/manifest.json: files (the hashes) is missing", r->directory);
+  }
+  for (size_t i = 0; status == MQ_OK && i < sizeof names / sizeof names[0]; i++) {
+    status = verify_file(r, hashes, names[i]);
+  }
+  if (status == MQ_OK) {
+    r->bundle->float_top1 = get_real(manifest, "float_top1");
+    r->bundle->top1 = get_real(manifest, "top1");
+  }
+  json_decref(manifest);
+  return status;
+}
+
+static mq_status read_model(struct reader *r) {
   char *path = mq_path_join(r->directory, "model.onnx");
   mq_status status =
       path ? mq_onnx_read(&r->graph, path, NULL, r->err) : mq_fail_memory(r->err, r->directory);
   r->bundle->prepared.graph = r->graph;
   mq_free(path);
+  return status;
+}
+
+static mq_status read_files(struct reader *r) {
+  json_t *quant = NULL, *preprocess = NULL;
+  mq_status status = read_manifest(r);
+  if (status == MQ_OK) {
+    status = read_model(r);
+  }
   if (status == MQ_OK) {
     status = deploy_json_read(&quant, r->directory, "quant.json", r->err);
   }
@@ -253,16 +308,8 @@ static mq_status read_files(struct reader *r) {
   if (status == MQ_OK) {
     status = read_preprocess(r, preprocess);
   }
-  if (status == MQ_OK) {
-    status = deploy_json_read(&manifest, r->directory, "manifest.json", r->err);
-  }
-  if (status == MQ_OK) {
-    r->bundle->float_top1 = get_real(manifest, "float_top1");
-    r->bundle->top1 = get_real(manifest, "top1");
-  }
   json_decref(quant);
   json_decref(preprocess);
-  json_decref(manifest);
   return status;
 }
 

@@ -1,6 +1,9 @@
 /* Writes the bundle directory. */
+#include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "deploy/json.h"
@@ -174,13 +177,46 @@ static mq_status write_onnx(const char *directory, const char *name, const struc
   return status;
 }
 
-mq_status mq_bundle_write(const char *directory, const struct mq_bundle_contents *contents,
-                          struct mq_err *err) {
-  struct mq_graph *handover = NULL;
-  mq_status status = mq_file_make_directories(directory, err);
-  if (status == MQ_OK) {
-    status = mq_prepare_handover(&handover, contents->prepared, err);
+/* ---- All or nothing ------------------------------------------------------------------------------ */
+/* In the order in which they are put in place: the manifest last. */
+static const char *const file_names[] = {"model.onnx", "float.onnx", "preprocess.json", "quant.json",
+                                         "manifest.json"};
+enum {
+  N_FILES = sizeof file_names / sizeof file_names[0],
+  N_HASHED = N_FILES - 1 /* the manifest holds the hashes of the others */
+};
+
+static mq_status hashes_json(json_t **hashes, const char *directory, struct mq_err *err) {
+  *hashes = json_object();
+  mq_status status = *hashes ? MQ_OK : mq_fail_memory(err, directory);
+  for (size_t i = 0; status == MQ_OK && i < N_HASHED; i++) {
+    char hex[65], *path = mq_path_join(directory, file_names[i]);
+    status = path ? mq_sha256_file(hex, path, err) : mq_fail_memory(err, directory);
+    if (status == MQ_OK) {
+      json_object_set_new(*hashes, file_names[i], json_string(hex));
+    }
+    mq_free(path);
   }
+  return status;
+}
+
+static mq_status write_manifest(const char *directory, const struct mq_bundle_contents *contents,
+                                struct mq_err *err) {
+  json_t *hashes = NULL;
+  mq_status status = hashes_json(&hashes, directory, err);
+  if (status != MQ_OK) {
+    json_decref(hashes);
+    return status;
+  }
+  json_t *manifest = manifest_json(contents);
+  json_object_set_new(manifest, "files", hashes);
+  return deploy_json_write(directory, "manifest.json", manifest, err);
+}
+
+static mq_status write_files(const char *directory, const struct mq_bundle_contents *contents,
+                             struct mq_err *err) {
+  struct mq_graph *handover = NULL;
+  mq_status status = mq_prepare_handover(&handover, contents->prepared, err);
   if (status == MQ_OK) {
     status = write_onnx(directory, "model.onnx", handover, err);
   }
@@ -194,8 +230,77 @@ mq_status mq_bundle_write(const char *directory, const struct mq_bundle_contents
     status = write_quant(directory, contents, err);
   }
   if (status == MQ_OK) {
-    status = deploy_json_write(directory, "manifest.json", manifest_json(contents), err);
+    status = write_manifest(directory, contents, err);
   }
   mq_graph_destroy(handover);
+  return status;
+}
+
+static mq_status remove_file(const char *directory, const char *name, struct mq_err *err) {
+  char *path = mq_path_join(directory, name);
+  mq_status status = path ? MQ_OK : mq_fail_memory(err, name);
+  if (path && unlink(path) != 0 && errno != ENOENT) {
+    status = mq_fail(err, MQ_FAILED, "%s: cannot remove: %s", path, strerror(errno));
+  }
+  mq_free(path);
+  return status;
+}
+
+static mq_status move_file(const char *to_directory, const char *from_directory, const char *name,
+                           struct mq_err *err) {
+  char *to = mq_path_join(to_directory, name), *from = mq_path_join(from_directory, name);
+  mq_status status = to && from ? MQ_OK : mq_fail_memory(err, name);
+  if (status == MQ_OK && rename(from, to) != 0) {
+    status = mq_fail(err, MQ_FAILED, "%s: cannot write: %s", to, strerror(errno));
+  }
+  mq_free(to);
+  mq_free(from);
+  return status;
+}
+
+/* The old manifest goes first: whatever happens in between, there is no manifest beside files it is not of.
+ */
+static mq_status put_in_place(const char *directory, const char *partial, struct mq_err *err) {
+  mq_status status = remove_file(directory, "manifest.json", err);
+  for (size_t i = 0; status == MQ_OK && i < N_FILES; i++) {
+    status = move_file(directory, partial, file_names[i], err);
+  }
+  return status;
+}
+
+static void remove_partial(const char *partial) {
+  for (size_t i = 0; i < N_FILES; i++) {
+    mq_status ignored = remove_file(partial, file_names[i], NULL); /* there is an older failure to tell */
+    (void)ignored;
+  }
+  rmdir(partial);
+}
+
+/* The files are made in a directory within the final one: there it is the same file system, and no right to
+ * write beside it is needed. */
+mq_status mq_bundle_write(const char *directory, const struct mq_bundle_contents *contents,
+                          struct mq_err *err) {
+  char name[48], *partial = NULL;
+  bool is_new = !mq_file_is_directory(directory);
+  mq_status status = mq_file_make_directories(directory, err);
+  if (status != MQ_OK) {
+    return status;
+  }
+  snprintf(name, sizeof name, "%ld.partial", (long)getpid());
+  partial = mq_path_join(directory, name);
+  status = partial ? mq_file_make_directories(partial, err) : mq_fail_memory(err, directory);
+  if (status == MQ_OK) {
+    status = write_files(partial, contents, err);
+  }
+  if (status == MQ_OK) {
+    status = put_in_place(directory, partial, err);
+  }
+  if (partial) {
+    remove_partial(partial);
+  }
+  if (status != MQ_OK && is_new) {
+    rmdir(directory); /* stays if anything is in it */
+  }
+  mq_free(partial);
   return status;
 }

@@ -1,4 +1,5 @@
 /* quantize, eval and diff through the program: the bundle is complete, reproducible and reads back. */
+#include "base/file.h"
 #include "help_program.h"
 
 #define DATA "npy:x.npy,labels=y.npy,mean=0.5/0.5/0.5,std=0.25/0.25/0.25"
@@ -173,9 +174,38 @@ static void without_labels_agreement_is_reported(void **state) {
   json_decref(read);
 }
 
+static int MQ_PRINTF(1, 2) shell(const char *format, ...) {
+  char line[1200], command[2000];
+  va_list list;
+  va_start(list, format);
+  vsnprintf(line, sizeof line, format, list);
+  va_end(list);
+  snprintf(command, sizeof command, "cd '%s' && { %s; } 2>/dev/null", scratch, line);
+  return system(command);
+}
+
+/* Makes the manifest agree with the files again, so that what is wrong in a file itself is found. */
+static void reseal(const char *bundle) {
+  static const char *const names[] = {"model.onnx", "preprocess.json", "quant.json"};
+  char path[700], hex[65];
+  struct mq_err err = {0};
+  snprintf(path, sizeof path, "%s/%s/manifest.json", scratch, bundle);
+  json_t *manifest = json_load_file(path, 0, NULL);
+  assert_non_null(manifest);
+  for (size_t i = 0; i < 3; i++) {
+    char file[700];
+    snprintf(file, sizeof file, "%s/%s/%s", scratch, bundle, names[i]);
+    assert_ok(mq_sha256_file(hex, file, &err));
+    json_object_set_new(json_object_get(manifest, "files"), names[i], json_string(hex));
+  }
+  assert_int_equal(json_dump_file(manifest, path, 0), 0);
+  json_decref(manifest);
+}
+
 static void damaged_bundles_are_refused(void **state) {
   (void)state;
-  run(&o, "quantize " MODEL " --target snpe --data " DATA " -o hurt -q");
+  run(&o, "quantize " MODEL " --target snpe --data " DATA " -o whole -q");
+  assert_int_equal(o.status, 0);
   const char *const harms[] = {
       "echo '{' > hurt/quant.json",
       "echo '[]' > hurt/quant.json",
@@ -185,16 +215,62 @@ static void damaged_bundles_are_refused(void **state) {
       "8, "
       "\"quant_min\": 0, \"quant_max\": 255, \"scale\": [-1], \"zero_point\": [0]}]}' > hurt/quant.json",
       "echo x > hurt/model.onnx",
-      "rm hurt/quant.json"};
+      "echo '{\"layout\": 5}' > hurt/preprocess.json",
+      "echo '{\"layout\": \"nchw\", \"size\": [3]}' > hurt/preprocess.json",
+      "echo '{\"layout\": \"nchw\", \"mean\": [0, 0, \"x\"]}' > hurt/preprocess.json"};
   for (size_t i = 0; i < sizeof harms / sizeof harms[0]; i++) {
-    char command[1200];
-    snprintf(command, sizeof command, "cd '%s' && %s", scratch, harms[i]);
-    assert_int_equal(system(command), 0);
+    assert_int_equal(shell("rm -rf hurt && cp -r whole hurt && %s", harms[i]), 0);
     run(&o, "eval hurt --data " DATA);
-    if (o.status != 3) {
+    if (o.status != 3 || !strstr(o.err, "differs from the manifest's hash")) {
       fail_msg("after '%s': status %d, %s", harms[i], o.status, o.err);
     }
+    reseal("hurt");
+    run(&o, "eval hurt --data " DATA);
+    if (o.status != 3 || strstr(o.err, "manifest")) {
+      fail_msg("after '%s', resealed: status %d, %s", harms[i], o.status, o.err);
+    }
   }
+  assert_int_equal(shell("rm -rf hurt && cp -r whole hurt && rm hurt/quant.json"), 0);
+  run(&o, "eval hurt --data " DATA);
+  assert_int_equal(o.status, 3);
+  assert_int_equal(shell("rm -rf hurt && cp -r whole hurt && echo '{}' > hurt/preprocess.json"), 0);
+  reseal("hurt");
+  run(&o, "eval hurt --data " DATA); /* no preprocessing in the bundle: the data's own counts */
+  assert_int_equal(o.status, 0);
+}
+
+static void mixed_bundles_are_refused(void **state) {
+  (void)state;
+  run(&o, "quantize " MODEL " --target snpe --data " DATA " -o one -q");
+  run(&o, "quantize " MODEL " --target snpe --data " DATA " -o two -q --w-bits 4");
+  assert_int_equal(shell("cp one/quant.json two/"), 0);
+  run(&o, "eval two --data " DATA);
+  assert_int_equal(o.status, 3);
+  assert_non_null(strstr(o.err, "two/quant.json: differs from the manifest's hash: the bundle is mixed"));
+  assert_int_equal(shell("sed -i 's/\"files\"/\"other\"/' one/manifest.json"), 0);
+  run(&o, "eval one --data " DATA);
+  assert_int_equal(o.status, 3);
+  assert_non_null(strstr(o.err, "one/manifest.json: files"));
+  assert_int_equal(shell("rm one/manifest.json"), 0);
+  run(&o, "eval one --data " DATA);
+  assert_int_equal(o.status, 3);
+}
+
+/* A limit on the size of a file stands for a full disk: model.onnx is larger than 4 blocks of 512 bytes. */
+static void a_bundle_that_cannot_be_written_leaves_nothing(void **state) {
+  (void)state;
+  const char *const command =
+      "trap '' XFSZ; ulimit -f 4; '" MQ_PROGRAM "' quantize " MODEL " --target snpe --data " DATA " -q -o";
+  assert_int_not_equal(shell("%s full/ >/dev/null", command), 0);
+  assert_int_equal(shell("test ! -e full"), 0);
+  run(&o, "quantize " MODEL " --target snpe --data " DATA " -o full -q");
+  assert_int_equal(o.status, 0);
+  assert_int_equal(shell("ls full | tr '\\n' ' ' | "
+                         "grep -qx 'float.onnx manifest.json model.onnx preprocess.json quant.json '"),
+                   0);
+  assert_int_equal(shell("cp -r full kept"), 0);
+  assert_int_not_equal(shell("%s full --w-bits 4 >/dev/null", command), 0);
+  assert_int_equal(shell("diff -r full kept"), 0);
 }
 
 static void data_and_model_that_disagree_say_what_to_set(void **state) {
@@ -214,6 +290,8 @@ int main(void) {
       cmocka_unit_test(layers_can_be_treated_differently),
       cmocka_unit_test(without_labels_agreement_is_reported),
       cmocka_unit_test(damaged_bundles_are_refused),
+      cmocka_unit_test(mixed_bundles_are_refused),
+      cmocka_unit_test(a_bundle_that_cannot_be_written_leaves_nothing),
       cmocka_unit_test(data_and_model_that_disagree_say_what_to_set),
   };
   return cmocka_run_group_tests(tests, set_up, drop_scratch);
