@@ -112,10 +112,19 @@ struct mq_observer_config {
   double parameter2;  /* second one where there is (quantile's EMA keep); NAN: default */
 };
 
+/* What an observer's parameter may be. */
+struct mq_observer_limits {
+  bool exists;
+  bool excludes_min, excludes_max; /* the ends themselves */
+  bool is_whole;
+  double min, max;
+};
+
 struct mq_observer_ops {
   const char *name, *describes;
   uint32_t revision; /* part of a run's identity; raise when results change */
   bool is_for_weights, is_for_activations;
+  struct mq_observer_limits parameter;
   size_t (*state_bytes)(const struct mq_observer_config *config);
   void (*init)(void *state, const struct mq_observer_config *config);
   /* rows[r * row_stride .. + row_count): n_rows rows. */
@@ -134,6 +143,9 @@ size_t mq_observer_count(void);
 const struct mq_observer_ops *mq_observer_at(size_t i);
 /* NULL if there is none of that name. */
 const struct mq_observer_ops *mq_observer_find(const char *name);
+
+/* Whether a given parameter is one the observer takes: false for all where it has none, and for NAN. */
+bool mq_observer_takes(const struct mq_observer_ops *observer, double parameter);
 
 /* Weights in one call: rows of a constant (n_channels rows of row_count), all data at once. */
 mq_status mq_observe_weights(struct mq_qparams *out, const struct mq_observer_ops *observer,

@@ -128,6 +128,22 @@ mq_status mq_axis_read_bits(struct mq_axis_value *value, const struct mq_yaml_no
   return read_halves(value, node, read_bit_count, err);
 }
 
+static mq_status check_parameter(const struct mq_observer_ops *observer, double parameter,
+                                 const struct mq_yaml_node *node, struct mq_err *err) {
+  const struct mq_observer_limits *limits = &observer->parameter;
+  if (mq_observer_takes(observer, parameter)) {
+    return MQ_OK;
+  }
+  if (!limits->exists) {
+    return mq_yaml_fail(err, node, "found parameter %g, expected none: observer '%s' has no parameter",
+                        parameter, observer->name);
+  }
+  return mq_yaml_fail(err, node, "found parameter %g of observer '%s', expected a %s %s %g and %s %g",
+                      parameter, observer->name, limits->is_whole ? "whole number" : "number",
+                      limits->excludes_min ? "above" : "from", limits->min,
+                      limits->excludes_max ? "below" : "up to", limits->max);
+}
+
 /* "mse" or {name: quantile, parameter: 0.999}. */
 static mq_status read_observer_half(struct mq_axis_value *value, int half, const struct mq_yaml_node *node,
                                     struct mq_err *err) {
@@ -159,7 +175,7 @@ static mq_status read_observer_half(struct mq_axis_value *value, int half, const
     return mq_yaml_fail(err, name, "observer '%s' is not for %s", observer->name,
                         half == 0 ? "weights" : "activations");
   }
-  return MQ_OK;
+  return parameter ? check_parameter(observer, value->parameter[half], parameter, err) : MQ_OK;
 }
 
 static mq_status read_observer(struct mq_axis_value *value, const struct mq_yaml_node *node,

@@ -1,4 +1,5 @@
 #include <assert.h>
+#include <math.h>
 #include <string.h>
 
 #include "quant/observers/observers.h"
@@ -23,6 +24,13 @@ const struct mq_observer_ops *mq_observer_find(const char *name) {
   for (size_t i = 0; i < mq_observer_count(); i++)
     if (strcmp(observers[i]->name, name) == 0) return observers[i];
   return NULL;
+}
+
+bool mq_observer_takes(const struct mq_observer_ops *observer, double parameter) {
+  const struct mq_observer_limits *limits = &observer->parameter;
+  bool is_above = limits->excludes_min ? parameter > limits->min : parameter >= limits->min;
+  bool is_below = limits->excludes_max ? parameter < limits->max : parameter <= limits->max;
+  return limits->exists && is_above && is_below && (!limits->is_whole || parameter == floor(parameter));
 }
 
 mq_status mq_observe_weights(struct mq_qparams *out, const struct mq_observer_ops *observer,

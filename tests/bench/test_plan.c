@@ -175,6 +175,30 @@ static void test_mistakes(void **state) {
       {HEAD "grid: {target: snpe, method: ptq, bits: []}\n", "p.yaml:3: bits: found 0 values"},
       {HEAD "grid: {target: snpe, method: ptq, bits: [8, {w: 8, a: 8}]}\n",
        "p.yaml:3: bits: this value is listed twice"},
+      {HEAD
+       "grid: {target: snpe, method: ptq,\n  observer: {w: minmax, a: {name: quantile, parameter: 7}}}\n",
+       "p.yaml:4: found parameter 7 of observer 'quantile', expected a number above 0.5 and below 1"},
+      {HEAD
+       "grid: {target: snpe, method: ptq,\n  observer: {w: minmax, a: {name: quantile, parameter: 0.5}}}\n",
+       "p.yaml:4: found parameter 0.5 of"},
+      {HEAD
+       "grid: {target: snpe, method: ptq,\n  observer: {w: minmax, a: {name: quantile, parameter: 1}}}\n",
+       "p.yaml:4: found parameter 1 of"},
+      {HEAD
+       "grid: {target: snpe, method: ptq,\n  observer: {w: minmax, a: {name: ema_minmax, parameter: 1}}}\n",
+       "p.yaml:4: found parameter 1 of observer 'ema_minmax', expected a number from 0 and below 1"},
+      {HEAD "grid: {target: snpe, method: ptq,\n  observer: {w: minmax, a: {name: mse, parameter: -0.1}}}\n",
+       "p.yaml:4: found parameter -0.1 of"},
+      {HEAD "grid: {target: snpe, method: ptq,\n  observer: {w: minmax, a: {name: meanstd, parameter: 0}}}\n",
+       "p.yaml:4: found parameter 0 of observer 'meanstd', expected a number above 0 and up to 1e+06"},
+      {HEAD "grid: {target: snpe, method: ptq,\n  observer: {w: minmax, a: {name: kld, parameter: 0.5}}}\n",
+       "p.yaml:4: found parameter 0.5 of observer 'kld', expected a whole number from 0 and up to 1"},
+      {HEAD
+       "grid: {target: snpe, method: ptq,\n  observer: {w: minmax, a: {name: minmax, parameter: 0.5}}}\n",
+       "p.yaml:4: found parameter 0.5, expected none: observer 'minmax' has no parameter"},
+      {HEAD
+       "grid: {target: snpe, method: ptq,\n  observer: {w: minmax, a: {name: quantile, parameter: .nan}}}\n",
+       "p.yaml:4: found "},
       {HEAD "grid: {target: snpe, method: ptq, observer: best}\n", "p.yaml:3: unknown observer 'best'"},
       {HEAD "grid: {target: snpe, method: ptq, seed: -1}\n", "p.yaml:3: found '-1'"},
       {HEAD "grid: {target: snpe, method: ptq, graph: 4}\n", "p.yaml:3: "},

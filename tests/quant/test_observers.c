@@ -634,6 +634,32 @@ static void registry_finds_by_name(void **state) {
   assert_null(mq_observer_find("maxmin"));
 }
 
+static void parameters_have_limits(void **state) {
+  (void)state;
+  const struct {
+    const char *name;
+    double taken[2], refused[4];
+  } cases[] = {{"quantile", {0.50001, 0.99999}, {0.5, 1, 7, NAN}},
+               {"ema_minmax", {0, 0.999}, {-0.1, 1, INFINITY, NAN}},
+               {"batch_mean_minmax", {0, 0.999}, {-0.1, 1, INFINITY, NAN}},
+               {"mse", {0, 0.999}, {-0.1, 1, INFINITY, NAN}},
+               {"meanstd", {1e-9, 1e6}, {0, -1, 1.1e6, NAN}},
+               {"kld", {0, 1}, {-1, 0.5, 2, NAN}}};
+  size_t n_with_parameter = 0;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    const struct mq_observer_ops *observer = mq_observer_find(cases[i].name);
+    for (int k = 0; k < 2; k++)
+      assert_true(mq_observer_takes(observer, cases[i].taken[k]));
+    for (int k = 0; k < 4; k++)
+      assert_false(mq_observer_takes(observer, cases[i].refused[k]));
+  }
+  for (size_t i = 0; i < mq_observer_count(); i++) {
+    n_with_parameter += mq_observer_at(i)->parameter.exists;
+    assert_true(mq_observer_at(i)->parameter.exists || !mq_observer_takes(mq_observer_at(i), 0));
+  }
+  assert_int_equal(n_with_parameter, sizeof cases / sizeof *cases);
+}
+
 int main(void) {
   struct mq_err err;
   if (mq_kernel_start(MQ_ISA_NATIVE, &err) != MQ_OK) return 1;
@@ -658,6 +684,7 @@ int main(void) {
       cmocka_unit_test(signness_is_decided_once_over_all_data),
       cmocka_unit_test(slices_do_not_change_answers),
       cmocka_unit_test(registry_finds_by_name),
+      cmocka_unit_test(parameters_have_limits),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,6 +25,7 @@ const struct mq_observer_ops mq_observer_meanstd = {
     .revision = 1,
     .is_for_weights = true,
     .is_for_activations = true,
+    .parameter = {.exists = true, .min = 0, .max = 1e6, .excludes_min = true},
     .state_bytes = mq_state_stats_bytes,
     .init = mq_state_init_stats,
     .observe = mq_state_observe_moments,
