@@ -10,12 +10,13 @@
 #include "base/file.h"
 #include "mqbench/data.h"
 
+#define MAX_NAMED_OVERRIDES 8 /* in the text for people */
+
 static const char *const bn_fold_names[] = {
     [MQ_BN_FOLD_TARGET] = "target", [MQ_BN_FOLD_NONE] = "none", [MQ_BN_FOLD_0] = "0"};
 
 /* Names come from files: a control character or backslash is written \xHH, so that a line stays a line. */
-static void put_text(FILE *out, const char *key, const char *value) {
-  fprintf(out, "%s=", key);
+static void put_escaped(FILE *out, const char *value) {
   for (const unsigned char *c = (const unsigned char *)(value ? value : ""); *c; c++) {
     if (*c < 0x20 || *c == 0x7f || *c == '\\') {
       fprintf(out, "\\x%02x", *c);
@@ -23,6 +24,11 @@ static void put_text(FILE *out, const char *key, const char *value) {
       fputc(*c, out);
     }
   }
+}
+
+static void put_text(FILE *out, const char *key, const char *value) {
+  fprintf(out, "%s=", key);
+  put_escaped(out, value);
   fputc('\n', out);
 }
 
@@ -202,17 +208,49 @@ static void put_option(FILE *out, const char *format_text, ...) {
   va_end(arguments);
 }
 
+/* The shortest decimal number that reads back as the same. */
+static void put_parameter(FILE *out, const char *of, double value) {
+  char text[40];
+  int digits = 6;
+  do {
+    snprintf(text, sizeof text, "%.*g", digits, value);
+  } while (strtod(text, NULL) != value && digits++ < 17);
+  put_option(out, "%s parameter %s", of, text);
+}
+
+/* "c3=w8a8", "c1 float" */
+static void put_override(FILE *out, const struct mq_layer_override *override) {
+  put_option(out, "%s", "");
+  put_escaped(out, override->layer);
+  if (override->keep_float) {
+    fputs(" float", out);
+    return;
+  }
+  fputs(override->w_bits || override->a_bits ? "=" : " quantized", out);
+  if (override->w_bits) fprintf(out, "w%d", override->w_bits);
+  if (override->a_bits) fprintf(out, "a%d", override->a_bits);
+}
+
+static void put_overrides(FILE *out, const struct mq_cell *cell) {
+  for (size_t i = 0; i < cell->n_overrides && i < MAX_NAMED_OVERRIDES; i++) {
+    put_override(out, &cell->overrides[i]);
+  }
+  if (cell->n_overrides > MAX_NAMED_OVERRIDES) {
+    put_option(out, "%zu more overrides", cell->n_overrides - MAX_NAMED_OVERRIDES);
+  }
+}
+
 static void put_quantizing_options(FILE *out, const struct mq_cell *cell) {
   if (cell->graph) put_option(out, "graph %d", cell->graph);
   if (cell->bn_fold != MQ_BN_FOLD_TARGET) put_option(out, "bn fold %s", bn_fold_names[cell->bn_fold]);
   if (cell->calibrates_bn) put_option(out, "bn calibrated");
-  if (!isnan(cell->w_parameter)) put_option(out, "weights' parameter %g", cell->w_parameter);
-  if (!isnan(cell->a_parameter)) put_option(out, "activations' parameter %g", cell->a_parameter);
+  if (!isnan(cell->w_parameter)) put_parameter(out, "weights'", cell->w_parameter);
+  if (!isnan(cell->a_parameter)) put_parameter(out, "activations'", cell->a_parameter);
   if (cell->calib_images != MQ_CALIB_IMAGES) put_option(out, "%" PRId64 " images", cell->calib_images);
   if (cell->calib_batch != MQ_CALIB_BATCH) put_option(out, "batch %" PRId64, cell->calib_batch);
   if (cell->is_calib_first) put_option(out, "first images");
-  if (cell->n_overrides == 1) put_option(out, "1 override");
-  if (cell->n_overrides > 1) put_option(out, "%zu overrides", cell->n_overrides);
+  put_overrides(out, cell);
+  if (cell->is_strict) put_option(out, "strict");
 }
 
 mq_status mq_cell_options(const char **options, const struct mq_cell *cell, struct mq_arena *arena,

@@ -34,11 +34,29 @@ bool mq_table_same_group(const struct mq_table_row *a, const struct mq_table_row
 }
 
 /* Runs that failed before their inputs could be read have no hashes: they belong where the names fit. */
+static bool is_unread(const struct mq_run *a, const struct mq_run *b) {
+  return !a->model_sha256 || !b->model_sha256;
+}
+
+static bool is_same_model(const struct mq_run *a, const struct mq_run *b) {
+  return is_unread(a, b) ? !strcmp(a->model, b->model) : mq_table_same_model(a, b);
+}
+
+static bool is_same_target(const struct mq_run *a, const struct mq_run *b) {
+  return !mq_report_same_text(a->target, b->target) ||
+         mq_report_same_text(a->target_sha256, b->target_sha256);
+}
+
+/* What else tells experiments apart is in the options (labels.h). */
 static bool is_same_row(const struct mq_run *a, const struct mq_run *b) {
-  bool is_unread = !a->model_sha256 || !b->model_sha256;
-  bool is_same_model = is_unread ? !strcmp(a->model, b->model) : mq_table_same_model(a, b);
-  return is_same_model && mq_table_same_algorithm(a, b) &&
-         (is_unread || mq_report_same_text(a->data_sha256, b->data_sha256));
+  return is_same_model(a, b) && mq_table_same_algorithm(a, b) &&
+         (is_unread(a, b) || (mq_report_same_text(a->data_sha256, b->data_sha256) && is_same_target(a, b)));
+}
+
+/* Whether a float run measured what the row's runs are compared with. */
+static bool is_baseline(const struct mq_run *run, const struct mq_run *key) {
+  return mq_table_same_model(run, key) &&
+         (!run->float_identity || !key->float_identity || !strcmp(run->float_identity, key->float_identity));
 }
 
 char *mq_table_bits(char text[32], const struct mq_run *run) {
@@ -133,7 +151,7 @@ static bool needs_row(const struct mq_report_rows *rows, const struct mq_run *ru
   }
   for (size_t i = 0; i < rows->n_runs; i++) {
     const struct mq_run *other = &rows->runs[i].run;
-    if (!mq_report_is_float(other) && !strcmp(other->model, run->model)) {
+    if (!mq_report_is_float(other) && is_same_model(other, run)) {
       return false;
     }
   }
@@ -220,7 +238,7 @@ static mq_status fill_row(struct mq_table *table, struct mq_table_row *row, stru
     for (size_t i = 0; i < rows->n_runs; i++) {
       const struct mq_run *run = &rows->runs[i].run;
       bool is_float = mq_report_is_float(run);
-      if (is_float ? mq_table_same_model(run, row->key) : is_same_row(row->key, run)) {
+      if (is_float ? is_baseline(run, row->key) : is_same_row(row->key, run)) {
         row->float_top1 = isnan(row->float_top1) ? run->float_top1 : row->float_top1;
       }
       if (is_float || !run->target || !is_same_row(row->key, run)) continue;

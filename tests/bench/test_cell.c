@@ -149,6 +149,17 @@ static void test_labels(void **state) {
   cell.calib_images = 64;
   assert_int_equal(mq_cell_options(&text, &cell, &arena, NULL), MQ_OK);
   assert_string_equal(text, "graph 2, 64 images");
+  const struct mq_layer_override overrides[] = {{.layer = "c3", .w_bits = 8, .a_bits = 8},
+                                                {.layer = "c1", .keep_float = true},
+                                                {.layer = "c\n2", .w_bits = 4}};
+  cell.overrides = overrides;
+  cell.n_overrides = 3;
+  cell.is_strict = true;
+  cell.a_parameter = 0.99999991;
+  assert_int_equal(mq_cell_options(&text, &cell, &arena, NULL), MQ_OK);
+  assert_string_equal(text,
+                      "graph 2, activations' parameter 0.99999991, 64 images, c3=w8a8, c1 float, c\\x0a2=w4, "
+                      "strict");
   assert_int_equal(mq_cell_label(&text, &plain, &arena, NULL), MQ_OK);
   assert_string_equal(text, "net float");
   mq_arena_deinit(&arena);

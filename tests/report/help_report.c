@@ -26,11 +26,14 @@ struct mq_run help_report_run(struct help_report *help, const struct help_cell *
   const char *status = cell->status ? cell->status : "done";
   bool is_done = !strcmp(status, "done");
   return (struct mq_run){
-      .identity = mq_arena_printf(&help->arena, "id-%s-%s-%s-%d-%s-%s-%lld", cell->model,
-                                  cell->target ? cell->target : "", cell->method, cell->bits,
-                                  cell->w_observer ? cell->w_observer : "",
-                                  cell->options ? cell->options : "", (long long)cell->seed),
-      .cell = "model_name=net\n",
+      .identity =
+          mq_arena_printf(&help->arena, "id-%s-%s-%s-%d-%s-%s-%s-%s-%s-%s-%lld", cell->model,
+                          cell->target ? cell->target : "", cell->method, cell->bits,
+                          cell->w_observer ? cell->w_observer : "", cell->options ? cell->options : "",
+                          cell->eval ? cell->eval : "", cell->data ? cell->data : "",
+                          cell->target_sha256 ? cell->target_sha256 : "", cell->cell ? cell->cell : "",
+                          (long long)cell->seed),
+      .cell = cell->cell ? cell->cell : "model_name=net\n",
       .plan = "made up",
       .model = cell->model,
       .target = cell->target,
@@ -39,8 +42,11 @@ struct mq_run help_report_run(struct help_report *help, const struct help_cell *
       .a_observer = cell->a_observer,
       .options = cell->options,
       .model_sha256 = cell->model,
-      .data_sha256 = is_float ? NULL : "data",
-      .eval_sha256 = "eval",
+      .data_sha256 = is_float     ? NULL
+                     : cell->data ? cell->data
+                                  : "data",
+      .eval_sha256 = cell->eval ? cell->eval : "eval",
+      .target_sha256 = cell->target_sha256,
       .w_bits = is_float ? -1 : cell->bits,
       .a_bits = is_float ? -1 : cell->bits,
       .seed = cell->seed,

@@ -27,6 +27,7 @@ int help_report_teardown(void **state);
 /* What distinguishes a made-up run; all else follows. */
 struct help_cell {
   const char *model, *target, *method, *w_observer, *a_observer, *status, *message, *options;
+  const char *eval, *data, *target_sha256, *cell; /* NULL: the same for all */
   int bits;
   int64_t seed;
   double top1; /* fraction of 1000 images */

@@ -216,6 +216,53 @@ static void test_rows_are_ordered_and_kept_apart(void **state) {
       "| 2      | W8A8 | ptq    | minmax / minmax   |         | 75.00 |\n");
 }
 
+/* Other content or settings under the same names is another experiment, not another seed. */
+static void test_only_seeds_are_averaged(void **state) {
+  struct help_report *help = *state;
+  const struct help_cell base = {.model = "net",
+                                 .target = "snpe",
+                                 .method = "ptq",
+                                 .w_observer = "minmax",
+                                 .a_observer = "minmax",
+                                 .bits = 8,
+                                 .eval = "e1e1e1e1",
+                                 .data = "d1d1d1d1",
+                                 .target_sha256 = "a1a1a1a1",
+                                 .cell = "model=/a\ncalib_data=tar:/a,preset=cifar\nseed=0\n"};
+  const struct {
+    const char *eval, *data, *target, *cell, *first, *second;
+  } cases[] = {
+      {"e2e2e2e2", NULL, NULL, NULL, "eval data e1e1e1", "eval data e2e2e2"},
+      {NULL, "d1d1d1d2", NULL, NULL, "data d1d1d1d1", "data d1d1d1d2"},
+      {NULL, NULL, "a2a2a2a2", NULL, "target a1a1a1", "target a2a2a2"},
+      {NULL, NULL, NULL, "model=/b\ncalib_data=tar:/b,preset=cifar\nseed=1\nstrict=1\n", "settings ",
+       "settings "},
+      {NULL, NULL, NULL, "model=/b\ncalib_data=tar:/b,preset=other\nseed=1\n", "settings ", "settings "},
+      {NULL, NULL, NULL, "model=/b\ncalib_data=tar:/b,preset=cifar\nseed=1\n", NULL, NULL},
+  };
+  for (size_t i = 0; i < COUNT(cases); i++) {
+    struct help_cell cells[] = {base, base};
+    char name[16], *text = NULL;
+    cells[0].top1 = 0.6;
+    cells[1].top1 = 0.8;
+    cells[1].seed = 1;
+    cells[1].eval = cases[i].eval ? cases[i].eval : base.eval;
+    cells[1].data = cases[i].data ? cases[i].data : base.data;
+    cells[1].target_sha256 = cases[i].target ? cases[i].target : base.target_sha256;
+    cells[1].cell = cases[i].cell ? cases[i].cell : base.cell;
+    snprintf(name, sizeof name, "%zu.db", i);
+    const char *path = help_report_put(help, name, cells, 2);
+    assert_int_equal(mq_report_table(&text, &path, 1, NULL), MQ_OK);
+    assert_true((strstr(text, "70.00 ±") != NULL) == (cases[i].first == NULL));
+    if (cases[i].first) {
+      assert_non_null(strstr(text, cases[i].first));
+      assert_non_null(strstr(text, cases[i].second));
+      assert_true(strstr(text, " 60.00 |") && strstr(text, " 80.00 |"));
+    }
+    mq_free(text);
+  }
+}
+
 static void test_float_alone(void **state) {
   struct help_report *help = *state;
   const struct help_cell cell = {.model = "net", .method = "float", .top1 = 0.9};
@@ -283,6 +330,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_seeds_nc_and_failed, help_report_setup, help_report_teardown),
       cmocka_unit_test_setup_teardown(test_rows_are_ordered_and_kept_apart, help_report_setup,
                                       help_report_teardown),
+      cmocka_unit_test_setup_teardown(test_only_seeds_are_averaged, help_report_setup, help_report_teardown),
       cmocka_unit_test_setup_teardown(test_float_alone, help_report_setup, help_report_teardown),
       cmocka_unit_test_setup_teardown(test_empty, help_report_setup, help_report_teardown),
       cmocka_unit_test_setup_teardown(test_published_measures, help_report_setup, help_report_teardown),
