@@ -197,13 +197,17 @@ def calibrate(network, images, observer):
     for batch in images.split(32):
         network.forward(batch)
     network.observe, network.prepared = None, {}
-    for name, parts in seen.items():
-        x = torch.cat(parts).view(1, -1)
-        lo, hi = x.min(1)[0], x.max(1)[0]
-        bits = network.point_bits(name)
-        if observer == "mse":
-            lo, hi = search_mse(x, lo, hi, network.setting["a"], bits, 95)
-        network.points[name] = qparams(lo, hi, network.setting["a"], bits)
+    for name, batches in seen.items():
+        scheme, bits = network.setting["a"], network.point_bits(name)
+        if scheme[2] == "adaptive":  # the sign is decided once, over all data
+            scheme = scheme[:2] + (any(bool((x < 0).any()) for x in batches),) + scheme[3:]
+        ranges = []
+        for x in batches:  # ranges of the batches are joined: least low, largest high
+            x = x.view(1, -1)
+            lo, hi = x.min(1)[0], x.max(1)[0]
+            ranges.append(search_mse(x, lo, hi, scheme, bits, 95) if observer == "mse" else (lo, hi))
+        lo, hi = torch.stack([r[0] for r in ranges]).min(0)[0], torch.stack([r[1] for r in ranges]).max(0)[0]
+        network.points[name] = qparams(lo, hi, scheme, bits)
 
 
 def main():
