@@ -52,7 +52,7 @@ struct mq_evaluation {
   double seconds, engine_seconds; /* wall; the engine's processor time / workers */
   uint8_t *is_correct;            /* n_images bits, image i in bit i % 8 of byte i / 8; owned */
   int32_t *predicted;             /* n_images; owned */
-  bool is_finite;                 /* every logit was */
+  bool is_finite;                 /* every pixel, weight and logit was */
 };
 mq_status mq_evaluate(struct mq_evaluation *evaluation, const struct mq_graph *graph, struct mq_dataset *data,
                       const struct mq_evaluate_options *options, struct mq_pool *pool,

@@ -137,7 +137,7 @@ static mq_status record_evaluation(struct trial *t, struct mq_err *err) {
   run->eval_seconds = e->seconds;
   run->status = e->is_finite ? "done" : "nc";
   if (!e->is_finite) {
-    run->message = "a logit is not finite";
+    run->message = "a pixel, weight or logit is not finite";
   }
   if (e->n_labelled == 0) {
     return MQ_OK;
@@ -275,6 +275,42 @@ static mq_status prepare(struct trial *t, struct mq_err *err) {
   return status;
 }
 
+/* How many of the first `n` images' labels differ: of `indices`, or all images where it is NULL. -1: no
+ * memory. */
+static int64_t count_classes(const struct mq_dataset *dataset, const int64_t *indices, int64_t n) {
+  int64_t n_classes = mq_dataset_get_info(dataset)->n_classes, n_seen = 0;
+  uint8_t *seen = mq_alloc((size_t)n_classes + 1, 1);
+  if (!seen) {
+    return -1;
+  }
+  for (int64_t i = 0; i < n; i++) {
+    int64_t label = mq_dataset_label(dataset, indices ? indices[i] : i);
+    if (label >= 0 && label < n_classes && !seen[label]) {
+      seen[label] = 1;
+      n_seen++;
+    }
+  }
+  mq_free(seen);
+  return n_seen;
+}
+
+/* The first images of a file sorted by class stand for a part of the classes only. Once per data set. */
+static void warn_of_sorted(struct trial *t) {
+  const struct mq_dataset *dataset = t->calib->dataset;
+  const struct mq_dataset_info *info = mq_dataset_get_info(dataset);
+  int64_t n = t->n_indices;
+  if (!t->cell->is_calib_first || !info->has_labels || n < 2 || t->calib->is_warned_of) {
+    return;
+  }
+  int64_t held = count_classes(dataset, t->indices, n), all = count_classes(dataset, NULL, info->n_images);
+  if (held < 1 || !((held == 1 && all > 1) || (n >= 2 * all && 2 * held < all))) {
+    return;
+  }
+  t->calib->is_warned_of = true;
+  mq_log_warn("the first %lld images hold %lld of %lld classes: a class-sorted file; use calib_order=sampled",
+              (long long)n, (long long)held, (long long)all);
+}
+
 static mq_status sample(struct trial *t, struct mq_err *err) {
   int64_t n_images = mq_dataset_get_info(t->calib->dataset)->n_images;
   t->n_indices = t->cell->calib_images;
@@ -283,8 +319,12 @@ static mq_status sample(struct trial *t, struct mq_err *err) {
                 (long long)n_images, (long long)t->n_indices);
     t->n_indices = n_images;
   }
-  return mq_dataset_sample(&t->indices, t->calib->dataset, t->n_indices, t->cell->is_calib_first,
-                           t->cell->seed, err);
+  mq_status status = mq_dataset_sample(&t->indices, t->calib->dataset, t->n_indices, t->cell->is_calib_first,
+                                       t->cell->seed, err);
+  if (status == MQ_OK) {
+    warn_of_sorted(t);
+  }
+  return status;
 }
 
 static mq_status calibrate(struct trial *t, struct mq_err *err) {

@@ -138,9 +138,14 @@ static mq_status report(const struct eval_run *run, struct mq_err *err) {
     }
     agreement = share(n_equal, r->n_images);
   }
+  bool is_finite = r->is_finite && (!run->has_agreement || run->reference.is_finite);
+  if (!is_finite) {
+    mq_log_warn("inputs, weights or outputs contain NaN or infinite values: the figures mean nothing");
+  }
   if (run->common.is_json) {
     json_t *object = json_object();
     json_object_set_new(object, "mode", json_string(mode));
+    json_object_set_new(object, "finite", json_boolean(is_finite));
     json_object_set_new(object, "top1", cli_json_real(top1));
     json_object_set_new(object, "top5", cli_json_real(top5));
     json_object_set_new(object, "correct", is_labelled ? json_integer(r->correct) : json_null());

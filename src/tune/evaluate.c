@@ -9,7 +9,7 @@ struct evaluate_run {
   struct tune_feed feed;
   struct mq_evaluation *evaluation; /* NULL: predict */
   double *losses;                   /* by image */
-  uint8_t *hits;                    /* by image: 1 top-1, 2 top-5, 4 not finite */
+  uint8_t *hits;                    /* by image: 1 top-1, 2 top-5, 4 pixels or logits not finite */
   float *logits;                    /* predict: n_images x n_classes */
   int64_t n_classes;
   struct mq_progress progress;
@@ -73,23 +73,43 @@ static double cross_entropy(const struct row *row, int64_t label) {
 
 static void judge(struct evaluate_run *run, const struct row *row, int64_t image) {
   int64_t label = mq_dataset_label(run->feed.data, image);
-  bool is_finite = is_finite_row(row);
   run->evaluation->predicted[image] = argmax(row);
-  run->hits[image] = is_finite ? 0 : 4;
+  run->hits[image] |= is_finite_row(row) ? 0 : 4;
   if (label < 0 || label >= row->n) {
     return;
   }
   int64_t rank = rank_of(row, label);
   run->hits[image] |= (uint8_t)((rank < 1 ? 1 : 0) | (rank < 5 ? 2 : 0));
-  run->losses[image] = is_finite ? cross_entropy(row, label) : NAN;
+  run->losses[image] = run->hits[image] & 4 ? NAN : cross_entropy(row, label);
 }
 
 /* ---- The job ------------------------------------------------------------------------------------ */
+static bool is_finite_block(const float *x, int64_t n) {
+  float min, max;
+  mq_loop_min_max(&min, &max, x, n);
+  return n == 0 || (isfinite(min) && isfinite(max));
+}
+
+/* A NaN need not reach the logits (a ReLU may make 0 of it), so it is looked for where it comes in. */
+static void mark_pixels(struct evaluate_run *run, size_t slice, const struct mq_tensor *input) {
+  int64_t first = (int64_t)slice * run->feed.slice_images, n = tune_feed_valid(&run->feed, slice);
+  int64_t pixels = mq_shape_count(&run->feed.image);
+  for (int64_t i = 0; i < n; i++) {
+    if (!is_finite_block((const float *)input->data + i * input->stride[0], pixels)) {
+      run->hits[first + i] = 4;
+    }
+  }
+}
+
 static mq_status fill(void *context, size_t slice, unsigned worker, struct mq_tensor *inputs,
                       struct mq_err *err) {
   (void)worker;
   struct evaluate_run *run = context;
-  return tune_feed_fill(&run->feed, slice, inputs, err);
+  mq_status status = tune_feed_fill(&run->feed, slice, inputs, err);
+  if (status == MQ_OK && run->evaluation) {
+    mark_pixels(run, slice, &inputs[0]);
+  }
+  return status;
 }
 
 static mq_status take(void *context, size_t slice, unsigned worker, const struct mq_tensor *outputs,
@@ -142,9 +162,32 @@ static mq_status execute(struct evaluate_run *run, double *engine_seconds, const
 }
 
 /* ---- Evaluation --------------------------------------------------------------------------------- */
-static void sum_up(struct mq_evaluation *e, const struct evaluate_run *run, const struct mq_dataset *data) {
+/* Operators in whose constants infinity has a meaning: no limit, or nothing for a maximum to take. */
+static bool may_be_infinite(const struct mq_node *node) {
+  return node->op == MQ_OP_Clip || node->op == MQ_OP_Pad || node->op == MQ_OP_Min || node->op == MQ_OP_Max ||
+         node->op == MQ_OP_Where;
+}
+
+static bool has_finite_weights(const struct mq_graph *graph) {
+  for (size_t i = 0; i < graph->n_values; i++) {
+    const struct mq_value *value = graph->values[i];
+    const struct mq_tensor *constant = value->constant;
+    bool is_weight = false;
+    for (size_t u = 0; constant && u < value->n_uses; u++) {
+      is_weight = is_weight || !may_be_infinite(value->uses[u].node);
+    }
+    if (is_weight && constant->dtype == MQ_F32 &&
+        !is_finite_block(constant->data, mq_shape_count(&constant->shape))) {
+      return false;
+    }
+  }
+  return true;
+}
+
+static void sum_up(struct mq_evaluation *e, const struct evaluate_run *run, const struct mq_graph *graph,
+                   const struct mq_dataset *data) {
   size_t n_losses = 0;
-  e->is_finite = true;
+  e->is_finite = has_finite_weights(graph);
   for (int64_t i = 0; i < e->n_images; i++) {
     uint8_t hits = run->hits[i];
     bool is_labelled = mq_dataset_label(data, i) >= 0;
@@ -180,7 +223,7 @@ mq_status mq_evaluate(struct mq_evaluation *evaluation, const struct mq_graph *g
   }
   status = execute(&run, &evaluation->engine_seconds, graph, data, n, options, pool, err);
   if (status == MQ_OK) {
-    sum_up(evaluation, &run, data);
+    sum_up(evaluation, &run, graph, data);
     evaluation->seconds = mq_now() - start;
   }
 done:

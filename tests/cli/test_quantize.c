@@ -1,6 +1,10 @@
 /* quantize, eval and diff through the program: the bundle is complete, reproducible and reads back. */
+#include <math.h>
+
 #include "base/file.h"
 #include "help_program.h"
+#include "mqbench/load.h"
+#include "mqbench/tensor.h"
 
 #define DATA "npy:x.npy,labels=y.npy,mean=0.5/0.5/0.5,std=0.25/0.25/0.25"
 #define MODEL MODELS "/tiny_resnet_cifar.onnx"
@@ -280,6 +284,87 @@ static void data_and_model_that_disagree_say_what_to_set(void **state) {
   assert_non_null(strstr(o.err, "size=16x16"));
 }
 
+static void write_tensor(const char *name, const struct mq_tensor *tensor) {
+  char path[600];
+  struct mq_err err = {0};
+  snprintf(path, sizeof path, "%s/%s", scratch, name);
+  assert_ok(mq_npy_write(path, tensor, &err));
+}
+
+static void assert_finite(const char *command, bool is_finite) {
+  run(&o, "%s", command);
+  assert_int_equal(o.status, 0);
+  json_t *object = parse_json(&o);
+  assert_true(json_is_boolean(json_object_get(object, "finite")));
+  assert_true(json_is_true(json_object_get(object, "finite")) == is_finite);
+  assert_true((strstr(o.err, "outputs contain NaN or infinite values") != NULL) == !is_finite);
+  json_decref(object);
+}
+
+static void nan_and_infinity_are_told(void **state) {
+  (void)state;
+  struct mq_err err = {0};
+  struct mq_shape shape = {.rank = 4, .dim = {9, 16, 16, 3}};
+  struct mq_tensor images = {0};
+  assert_ok(mq_tensor_init(&images, MQ_F32, &shape, &err));
+  const char *const command = "eval " MODEL " --data npy:f.npy --json";
+  write_tensor("f.npy", &images);
+  assert_finite(command, true);
+  ((float *)images.data)[8 * 16 * 16 * 3 + 5] = NAN;
+  write_tensor("f.npy", &images);
+  assert_finite(command, false);
+  ((float *)images.data)[8 * 16 * 16 * 3 + 5] = -INFINITY;
+  write_tensor("f.npy", &images);
+  assert_finite(command, false);
+  mq_tensor_deinit(&images);
+}
+
+static void a_model_with_a_nan_weight_is_told(void **state) {
+  (void)state;
+  char path[600];
+  struct mq_err err = {0};
+  struct mq_graph *graph = NULL;
+  assert_ok(mq_onnx_read(&graph, MODEL, NULL, &err));
+  for (size_t i = 0; i < graph->n_values; i++) {
+    struct mq_tensor *constant = graph->values[i]->constant;
+    if (constant && constant->shape.rank == 4) {
+      ((float *)constant->data)[0] = NAN;
+      break;
+    }
+  }
+  snprintf(path, sizeof path, "%s/nan.onnx", scratch);
+  assert_ok(mq_onnx_write(path, graph, &err));
+  mq_graph_destroy(graph);
+  assert_finite("eval nan.onnx --data " DATA " --json", false);
+  assert_finite("eval " MODEL " --data " DATA " --json", true);
+}
+
+static void a_file_sorted_by_class_is_told(void **state) {
+  (void)state;
+  struct mq_err err = {0};
+  struct mq_shape shape = {.rank = 1, .dim = {40}};
+  struct mq_tensor labels = {0};
+  assert_ok(mq_tensor_init(&labels, MQ_I64, &shape, &err));
+  for (int i = 0; i < 40; i++) {
+    ((int64_t *)labels.data)[i] = i / 8;
+  }
+  write_tensor("sorted.npy", &labels);
+  mq_tensor_deinit(&labels);
+  const char *const quantize = "quantize " MODEL " --target snpe -o sorted --data npy:x.npy,labels=";
+  run(&o, "%ssorted.npy,calib_order=first --calib 16", quantize);
+  assert_int_equal(o.status, 0);
+  assert_non_null(strstr(o.err, "warning: the first 16 images hold 2 of 5 classes: a class-sorted file"));
+  run(&o, "%ssorted.npy,calib_order=first --calib 8", quantize);
+  assert_non_null(strstr(o.err, "the first 8 images hold 1 of 5 classes"));
+  const char *const fine[] = {"sorted.npy,calib_order=first --calib 40", "sorted.npy --calib 16",
+                              "y.npy,calib_order=first --calib 16"};
+  for (size_t i = 0; i < 3; i++) {
+    run(&o, "%s%s", quantize, fine[i]);
+    assert_int_equal(o.status, 0);
+    assert_null(strstr(o.err, "class-sorted"));
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(quantize_writes_a_bundle_that_evaluates_to_the_same),
@@ -293,6 +378,9 @@ int main(void) {
       cmocka_unit_test(mixed_bundles_are_refused),
       cmocka_unit_test(a_bundle_that_cannot_be_written_leaves_nothing),
       cmocka_unit_test(data_and_model_that_disagree_say_what_to_set),
+      cmocka_unit_test(nan_and_infinity_are_told),
+      cmocka_unit_test(a_model_with_a_nan_weight_is_told),
+      cmocka_unit_test(a_file_sorted_by_class_is_told),
   };
   return cmocka_run_group_tests(tests, set_up, drop_scratch);
 }
