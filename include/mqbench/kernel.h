@@ -156,6 +156,142 @@ void mq_loop_min_max(float *min, float *max, const float *x, int64_t n); /* NaN 
 /* Sums in a fixed number of lanes, in double. */
 void mq_loop_moments(double *sum, double *sum_abs, double *sum_square, const float *x, int64_t n);
 
+/* ---- Training: convolution with weights that change -------------------------------------------------------
+ * Once per step the weights are packed (both directions), then slices run. Gradients of weights come in the
+ * library's layout, are added over slices as plain floats, and are unpacked once. A Gemm is a convolution of
+ * a 1 x 1 image. */
+typedef enum mq_precision {
+  MQ_PRECISION_F32,
+  MQ_PRECISION_BF16 /* operands of the backward products rounded half to even to bfloat16, sums in float32 */
+} mq_precision;
+
+struct mq_conv_train;
+struct mq_conv_train_desc {
+  struct mq_shape input,
+      weights; /* N C H W (N: a slice); O x I/groups x KH x KW, transposed: I x O/groups.. */
+  int64_t stride[2], dilation[2], pad_begin[2], pad_end[2], output_pad[2], groups;
+  bool is_transposed;
+  mq_precision backward; /* bfloat16 where the CPU has it (mq_kernel_isa), else MQ_BAD_INPUT */
+};
+mq_status mq_conv_train_create(struct mq_conv_train **conv, const struct mq_conv_train_desc *desc,
+                               struct mq_err *err) MQ_MUST_CHECK;
+void mq_conv_train_destroy(struct mq_conv_train *conv);
+struct mq_shape mq_conv_train_output_shape(const struct mq_conv_train *conv);
+struct mq_conv_train_sizes {
+  size_t packed_forward_bytes, packed_backward_bytes; /* of the weights */
+  size_t gradient_count;                              /* floats of the packed gradient */
+  size_t pack_scratch_bytes, run_scratch_bytes;
+};
+struct mq_conv_train_sizes mq_conv_train_get_sizes(const struct mq_conv_train *conv);
+/* weights: row-major float32 as described. Either packed buffer may be NULL. */
+mq_status mq_conv_train_pack(const struct mq_conv_train *conv, void *packed_forward, void *packed_backward,
+                             const float *weights, void *scratch, struct mq_err *err) MQ_MUST_CHECK;
+/* y = conv(x) + bias (NULL: none); channels last. */
+mq_status mq_conv_train_forward(const struct mq_conv_train *conv, float *y, const float *x,
+                                const void *packed_forward, const float *bias, void *scratch,
+                                struct mq_err *err) MQ_MUST_CHECK;
+/* dx is written (adds: added to). */
+mq_status mq_conv_train_backward_data(const struct mq_conv_train *conv, float *dx, bool adds, const float *dy,
+                                      const void *packed_backward, void *scratch,
+                                      struct mq_err *err) MQ_MUST_CHECK;
+/* packed_gradient is written. */
+mq_status mq_conv_train_backward_weights(const struct mq_conv_train *conv, float *packed_gradient,
+                                         const float *x, const float *dy, void *scratch,
+                                         struct mq_err *err) MQ_MUST_CHECK;
+/* dw (row-major, as the weights) is written (adds: added to). */
+mq_status mq_conv_train_unpack_gradient(const struct mq_conv_train *conv, float *dw, bool adds,
+                                        const float *packed_gradient, void *scratch,
+                                        struct mq_err *err) MQ_MUST_CHECK;
+
+/* ---- Convolution on integers: u8 or s8 times s8 (u8) to s32, exact on every CPU
+ * ------------------------------ y[o] = float(sum (x - zx)(w - zw[o])) * multiplier[o] + bias[o] The sum is
+ * exact in int32 (at least |sum| < 2^31 is the caller's care), its conversion rounds half to even,
+ * multiplication and addition are rounded once each. Padding counts as zx. Where the library would saturate
+ * (no VNNI) weights are split so that it cannot; zero points of weights are corrected by box sums of x. */
+struct mq_conv_int;
+struct mq_conv_int_desc {
+  struct mq_shape input, weights; /* as mq_conv_train_desc */
+  int64_t stride[2], dilation[2], pad_begin[2], pad_end[2], groups;
+  bool is_input_signed;    /* codes of x are int8, else uint8 */
+  int x_bits, w_bits;      /* largest magnitudes, to know whether sums can saturate */
+  bool are_weights_signed; /* codes of w are int8, else uint8 */
+  bool has_weight_zero_point, has_input_zero_point;
+};
+mq_status mq_conv_int_create(struct mq_conv_int **conv, const struct mq_conv_int_desc *desc,
+                             struct mq_err *err) MQ_MUST_CHECK;
+void mq_conv_int_destroy(struct mq_conv_int *conv);
+struct mq_shape mq_conv_int_output_shape(const struct mq_conv_int *conv);
+size_t mq_conv_int_packed_bytes(const struct mq_conv_int *conv);
+size_t mq_conv_int_scratch_bytes(const struct mq_conv_int *conv); /* of pack and of forward */
+/* codes: row-major as the weights; zero_point: per output channel, NULL where the desc says there is none. */
+mq_status mq_conv_int_pack(const struct mq_conv_int *conv, void *packed, const void *codes,
+                           const int32_t *zero_point, void *scratch, struct mq_err *err) MQ_MUST_CHECK;
+/* multiplier: one per output channel; bias NULL: none. */
+mq_status mq_conv_int_forward(const struct mq_conv_int *conv, float *y, const void *x, int32_t zero_point,
+                              const void *packed, const float *multiplier, const float *bias, void *scratch,
+                              struct mq_err *err) MQ_MUST_CHECK;
+/* The sums themselves (int32, channels last): what `exact` and the integer program are made of. */
+mq_status mq_conv_int_sums(const struct mq_conv_int *conv, int32_t *y, const void *x, int32_t zero_point,
+                           const void *packed, void *scratch, struct mq_err *err) MQ_MUST_CHECK;
+/* Plain loops in int64. */
+void mq_conv_int_reference(const struct mq_conv_int_desc *desc, int32_t *y, const void *x, int32_t zero_point,
+                           const void *codes, const int32_t *w_zero_point);
+
+/* ---- Training: loops, channels last; rows of n_channels; the same bits for every instruction set. `adds`:
+ * +=, otherwise =.
+ * -------------------------------------------------------------------------------------------- */
+/* sum[c] = sum of x, square[c] = sum of x^2 over the rows, in double, row after row. */
+void mq_loop_channel_moments(double *sum, double *square, const float *x, int64_t n_rows, int64_t n_channels);
+/* sum[c] = sum of g, product[c] = sum of g x (x NULL: not computed). */
+void mq_loop_channel_products(double *sum, double *product, const float *g, const float *x, int64_t n_rows,
+                              int64_t n_channels);
+/* dx = a[c] g + b[c] x + d[c]: batch normalisation backward. */
+void mq_loop_normalize_backward(float *dx, bool adds, const float *g, const float *x, int64_t n_rows,
+                                int64_t n_channels, const float *a, const float *b, const float *d);
+/* dx = g where lo < y < hi strictly (y: the result of the clip), else 0. */
+void mq_loop_clip_backward(float *dx, bool adds, const float *g, const float *y, int64_t n, float lo,
+                           float hi);
+void mq_loop_unary_backward(float *dx, bool adds, const float *g, const float *x, int64_t n, mq_unary unary,
+                            float alpha, float beta);
+/* y += a x; y = a x + b y. */
+void mq_loop_axpy(float *y, float a, const float *x, int64_t n);
+void mq_loop_axpby(float *y, float a, const float *x, float b, int64_t n);
+/* The gradient at one operand of mq_binary_forward (which: 0 a, 1 b), summed in double over broadcast
+ * dimensions; strided; always added to d. */
+void mq_binary_backward(struct mq_tensor *d, const struct mq_tensor *g, const struct mq_tensor *a,
+                        const struct mq_tensor *b, mq_binary binary, int which);
+/* dx of softmax (y: its result) or of log-softmax over rows; in double. */
+void mq_softmax_rows_backward(float *dx, bool adds, const float *g, const float *y, int64_t n_rows,
+                              int64_t row_count, bool is_log);
+/* Cross entropy with label smoothing e: target[k] = (1 - e) [k = label] + e / n_classes. Per row: loss[r] (in
+ * double), and dx = weight (softmax(x) - target), 0 where label < 0 (loss 0 too); is_correct[r]: the label's
+ * logit is the first largest. Any of the outputs may be NULL. */
+void mq_cross_entropy_rows(double *loss, float *dx, bool *is_correct, const float *x, const int64_t *labels,
+                           int64_t n_rows, int64_t n_classes, double smoothing, double weight);
+/* Pools: dx is written (adds: added to). Maximum: the first largest of a window in row-major order takes all.
+ */
+mq_status mq_pooling_backward(const struct mq_pooling *pooling, float *dx, bool adds, const float *dy,
+                              const float *x, void *scratch, struct mq_err *err) MQ_MUST_CHECK;
+size_t mq_pooling_backward_scratch_bytes(const struct mq_pooling *pooling);
+void mq_global_average_backward(float *dx, bool adds, const float *dy, int64_t n, int64_t pixels,
+                                int64_t channels);
+void mq_global_max_backward(float *dx, bool adds, const float *dy, const float *x, int64_t n, int64_t pixels,
+                            int64_t channels);
+/* Optimisers, per element in float32, in the order written (t: the step, from 1).
+ *   SGD:  d = g + decay w; v = momentum v + d; w -= rate (nesterov ? d + momentum v : v)
+ *   Adam: d = g + decay w; m = b1 m + (1-b1) d; u = b2 u + (1-b2) d d;
+ *         w -= rate (m / (1-b1^t)) / (sqrt(u / (1-b2^t)) + eps) */
+struct mq_sgd {
+  float rate, momentum, decay;
+  bool is_nesterov;
+};
+void mq_loop_sgd(float *w, float *v, const float *g, int64_t n, const struct mq_sgd *sgd);
+struct mq_adam {
+  float rate, beta1, beta2, epsilon, decay;
+  double correction1, correction2; /* 1 - b1^t, 1 - b2^t */
+};
+void mq_loop_adam(float *w, float *m, float *u, const float *g, int64_t n, const struct mq_adam *adam);
+
 /* ---- Mathematics with a fixed sequence of operations: the same bits on every CPU
  * -------------------------------- */
 /* Floats: computed in double, correctly rounded but for about one argument in 10^6. */

@@ -1,5 +1,4 @@
-/* Quantization: schemes, scales and zero points, points, observers. (QAT quantizers will join: one const
- * table per algorithm, as observers have.)
+/* Quantization: schemes, scales and zero points, points, observers, quantizers.
  *
  * Notation as in the literature: real x, scale s > 0, zero point z, integers q in [n, p].
  *   q = clip(rne(x / s) + z, n, p),   x^ = s (q - z)
@@ -77,26 +76,6 @@ void mq_fake_quantize(struct mq_tensor *y, const struct mq_tensor *x, const stru
 /* q (int32, row-major, same shape) of x. */
 void mq_quantize(struct mq_tensor *q, const struct mq_tensor *x, const struct mq_qparams *qparams);
 
-/* ---- Points ---------------------------------------------------------------------------------------------
- * A quantization point: a tensor fake-quantized once and shared by its consumers. */
-typedef enum mq_point_kind {
-  MQ_POINT_WEIGHT,
-  MQ_POINT_ACTIVATION,
-  MQ_POINT_BIAS
-} mq_point_kind;
-
-struct mq_point {
-  const char *tensor; /* the user's name of the tensor */
-  const char *reason; /* why it is here, for people: "output of Conv conv1 after Relu relu1 (graph 2)" */
-  mq_point_kind kind;
-  struct mq_scheme scheme;
-  int64_t n_channels;   /* of the scheme: 1, or the weight's output channels */
-  int channel_axis;     /* -1: per tensor */
-  int share;            /* points with the same share >= 0 have one scale and zero point (concat); -1: own */
-  const char *observer; /* override of the run's observer, or NULL */
-  struct mq_qparams qparams; /* n_channels 0 until calibrated */
-};
-
 /* ---- Observers -------------------------------------------------------------------------------------------
  * An observer sees data and answers a range, or a scale and zero point. One file and one const table each.
  * observe(slice) -> merge in tree order -> batch_end(running, batch) -> answer. States are flat plain data of
@@ -151,5 +130,139 @@ bool mq_observer_takes(const struct mq_observer_ops *observer, double parameter)
 mq_status mq_observe_weights(struct mq_qparams *out, const struct mq_observer_ops *observer,
                              const struct mq_observer_config *config, const float *rows, int64_t row_count,
                              const float *least_scale, struct mq_err *err) MQ_MUST_CHECK;
+
+/* ---- Quantizers ------------------------------------------------------------------------------------------
+ * The algorithms of quantization-aware training: one file and one const table each, or a plug-in's. A
+ * training step passes a point through
+ *
+ *   observe (statistics of this batch, merged in tree order)         - only where a method looks at its data
+ *   derive  (parameters, statistics -> form: the numbers that forward and backward need)
+ *   forward (rows -> rows on the grid)
+ *   backward (gradients of rows; sums for the parameters, added in tree order)
+ *   finish  (sums -> gradients of the parameters), then the optimiser, then project (allowed range)
+ *   update  (what no gradient learns: moving averages, LQ-Net's basis)
+ *
+ * Rows are contiguous. A weight comes whole: n_rows output channels, row r with the scale of channel r (or of
+ * channel 0 where n_channels is 1). An activation comes slice by slice, one row per image. All functions may
+ * run in several workers at once. `form`, `statistics` and `sums` are flat arrays of doubles that the caller
+ * owns, zeroed before their first use; parameters are flat too, one parameter's values after the other's. */
+#define MQ_QUANTIZER_VERSION 1
+
+struct mq_quantizer_config {
+  struct mq_scheme scheme; /* after sign adaptation: is_signed says which range it is */
+  bool is_weight;
+  bool is_non_negative; /* activations: the calibration data were all >= 0 */
+  bool is_published;    /* the variant `published` of the paper's released code */
+  int64_t n_channels;   /* scales: 1, or a weight's output channels */
+  int64_t n_rows;       /* weights: output channels; activations: not used */
+  double n_elements;    /* LSQ's N: of one scale's share of the tensor */
+  double option;        /* the method's own (its `option` says what); NAN: default */
+};
+
+struct mq_quantizer_parameter {
+  const char *name;
+  bool is_state;    /* changed by `update` only: no gradient, no decay */
+  bool has_decay;   /* weight decay acts on it unless the plan says otherwise */
+  bool is_scale;    /* what a plan's decay of the scale alone means */
+  double adam_rate; /* > 0: learned by Adam (0.9, 0.999) at this rate without decay; 0: like the weights */
+};
+
+struct mq_quantizer_ops {
+  uint32_t version; /* MQ_QUANTIZER_VERSION */
+  uint32_t bytes;   /* sizeof (struct mq_quantizer_ops): a plug-in of an older size is refused */
+  const char *name, *describes;
+  uint32_t revision; /* part of a run's identity; raise when results change */
+  bool is_for_weights, is_for_activations;
+  const char *w_quantizer;             /* what takes the weights in a run of this method; NULL: itself */
+  const char *w_observer, *a_observer; /* calibrate its initial values unless the run says otherwise */
+  bool is_academic;                    /* only per-tensor symmetric float scales: no hardware */
+  bool is_uniform_at_ends_w, is_uniform_at_ends_a; /* academic: 8-bit first and last layer by `minmax` */
+  struct mq_observer_limits option;                /* of config.option */
+  int n_parameters;
+  const struct mq_quantizer_parameter *parameters;
+
+  /* MQ_BAD_INPUT says why the method is not defined for the scheme; `what` names the tensor. */
+  mq_status (*check)(const struct mq_quantizer_config *config, const char *what, struct mq_err *err);
+  size_t (*parameter_count)(const struct mq_quantizer_config *config, int parameter); /* NULL: n_channels */
+  size_t (*statistics_count)(const struct mq_quantizer_config *config);               /* NULL: none */
+  size_t (*form_count)(const struct mq_quantizer_config *config);
+  size_t (*sum_count)(const struct mq_quantizer_config *config); /* NULL: none */
+
+  /* Initial values from what the observer answered, and (weights) from the rows; rows NULL for activations.
+   */
+  mq_status (*init)(float *parameters, const struct mq_quantizer_config *config,
+                    const struct mq_qparams *observed, const float *rows, int64_t n_rows, int64_t row_count,
+                    struct mq_err *err);
+  /* Adds rows to the statistics of a batch; NULL without statistics. `statistics` begins zeroed: a minimum is
+   * kept as the maximum of -x beside a count. */
+  void (*observe)(double *statistics, const struct mq_quantizer_config *config, const float *x,
+                  int64_t n_rows, int64_t row_count);
+  void (*merge)(double *into, const double *from, const struct mq_quantizer_config *config);
+  /* statistics: of the batch in training, NULL in evaluation (parameters and states as they stand). Scales
+   * are made safe and at least least_scale[c] (NULL: none), through quant/qparams. */
+  void (*derive)(double *form, const struct mq_quantizer_config *config, const float *parameters,
+                 const double *statistics, const float *least_scale);
+  /* y: real values on the grid; codes: the same as integers (uint8 where the grid's quant_min >= 0, else
+   * int8); either may be NULL, codes only where `grid` says true. y may be x. */
+  void (*forward)(float *y, void *codes, const struct mq_quantizer_config *config, const double *form,
+                  const float *x, int64_t n_rows, int64_t row_count);
+  /* dx = (adds: +=) the gradient at x for the gradient g at y; `sums` added to. dx may be g. */
+  void (*backward)(float *dx, bool adds, double *sums, const struct mq_quantizer_config *config,
+                   const double *form, const float *g, const float *x, int64_t n_rows, int64_t row_count);
+  /* The parameters' gradients (states: left alone) from the sums over the whole batch. NULL: none learned. */
+  void (*finish)(float *gradients, const struct mq_quantizer_config *config, const float *parameters,
+                 const double *form, const double *sums);
+  void (*project)(float *parameters, const struct mq_quantizer_config *config); /* NULL: any value will do */
+  /* After backward and before the optimiser: new states, and what the method itself corrects in its
+   * parameters (QIL). NULL: nothing. */
+  void (*update)(float *parameters, const struct mq_quantizer_config *config, const double *form,
+                 const double *statistics, const double *sums);
+  /* True: outputs are s (q - z) on this grid (out is inited with n_channels and filled); its bounds are those
+   * of the codes, which need not be the scheme's (APoT). False: on no integer grid of 8 bits. */
+  bool (*grid)(struct mq_qparams *out, const struct mq_quantizer_config *config, const double *form);
+  /* What a deployable weight is: rows such that plain fake quantization with `out` gives what forward gives.
+   * Weights only; NULL: the rows stay and `grid` answers the scales. False: there are none (the quantized
+   * rows themselves are handed over). */
+  bool (*freeze)(float *frozen, struct mq_qparams *out, const struct mq_quantizer_config *config,
+                 const double *form, const float *rows, int64_t n_rows, int64_t row_count);
+};
+
+size_t mq_quantizer_count(void);
+const struct mq_quantizer_ops *mq_quantizer_at(size_t i);
+const struct mq_quantizer_ops *mq_quantizer_find(const char *name); /* NULL if there is none of that name */
+/* Loads a plug-in: a shared object with `const struct mq_quantizer_ops mq_plugin_quantizer`. It stays loaded
+ * and is found by its name. MQ_BAD_INPUT: no such symbol, another version, an incomplete table, a name that
+ * is taken. Call before other threads start. */
+mq_status mq_quantizer_load(const char *path, struct mq_err *err) MQ_MUST_CHECK;
+/* Floats of all parameters together, and where parameter i begins. */
+size_t mq_quantizer_parameter_total(const struct mq_quantizer_ops *quantizer,
+                                    const struct mq_quantizer_config *config);
+size_t mq_quantizer_parameter_offset(const struct mq_quantizer_ops *quantizer,
+                                     const struct mq_quantizer_config *config, int parameter);
+
+/* ---- Points ---------------------------------------------------------------------------------------------
+ * A quantization point: a tensor fake-quantized once and shared by its consumers. */
+typedef enum mq_point_kind {
+  MQ_POINT_WEIGHT,
+  MQ_POINT_ACTIVATION,
+  MQ_POINT_BIAS
+} mq_point_kind;
+
+struct mq_point {
+  const char *tensor; /* the user's name of the tensor */
+  const char *reason; /* why it is here, for people: "output of Conv conv1 after Relu relu1 (graph 2)" */
+  mq_point_kind kind;
+  struct mq_scheme scheme;
+  int64_t n_channels;   /* of the scheme: 1, or the weight's output channels */
+  int channel_axis;     /* -1: per tensor */
+  int share;            /* points with the same share >= 0 have one scale and zero point (concat); -1: own */
+  const char *observer; /* override of the run's observer, or NULL */
+  struct mq_qparams qparams; /* n_channels 0 until calibrated */
+  bool is_at_end; /* of the first quantized conv or linear or of the last one: its weight or its input */
+  /* Quantization-aware training: NULL for points that keep their calibrated scales. */
+  const struct mq_quantizer_ops *quantizer;
+  struct mq_quantizer_config quantizer_config;
+  float *parameters; /* mq_quantizer_parameter_total floats, owned by whoever owns the points (mq_free) */
+};
 
 #endif
