@@ -31,8 +31,8 @@ struct mq_err {
 #define MQ_PRINTF(format_index, first_argument) __attribute__((format(printf, format_index, first_argument)))
 
 /* Records `status` and the formatted message and returns `status`, so that
- * `return mq_fail(err, MQ_BAD_INPUT, "...")` is the whole failure path. Control characters in the message
- * (names from files are hostile) are replaced by '?'. `err` may be NULL. */
+ * `return mq_fail(err, MQ_BAD_INPUT, "...")` is the whole failure path. Control characters and bytes
+ * that are not UTF-8 (names from files are hostile) are replaced by '?'. `err` may be NULL. */
 mq_status mq_fail(struct mq_err *err, mq_status status, const char *format, ...) MQ_PRINTF(3, 4);
 
 /* The same for exhausted memory: MQ_FAILED with "out of memory: <what>". */

@@ -38,6 +38,8 @@ static mq_status build_list(struct mq_yaml_node *node, struct builder *b, const 
     if (status != MQ_OK) {
       return status;
     }
+    node->items[i]->parent = node;
+    node->items[i]->position = i;
   }
   return MQ_OK;
 }
@@ -65,6 +67,9 @@ static mq_status build_map(struct mq_yaml_node *node, struct builder *b, const y
       return status;
     }
     node->keys[i] = key->text;
+    node->items[i]->parent = node;
+    node->items[i]->key = key->text;
+    node->items[i]->position = i;
     for (size_t j = 0; j < i; j++) {
       if (!strcmp(node->keys[j], key->text)) {
         return mq_fail(b->err, MQ_BAD_INPUT, "%s:%d: key '%.100s' is given twice", b->file, key->line,

@@ -25,9 +25,30 @@ static const char *describe(char buffer[128], const struct mq_yaml_node *node) {
   return buffer;
 }
 
-static mq_status fail_type(struct mq_err *err, const struct mq_yaml_node *node, const char *expected) {
-  char found[128];
-  return mq_yaml_fail(err, node, "found %s, expected %s", describe(found, node), expected);
+/* "overrides[2].bits: "; nothing for the root. Of more than MAX_PARENTS levels the innermost ones. */
+#define MAX_PARENTS 6
+static void format_path(char *path, size_t bytes, const struct mq_yaml_node *node) {
+  const struct mq_yaml_node *nodes[MAX_PARENTS];
+  size_t n = 0, used = 0;
+  *path = 0;
+  for (const struct mq_yaml_node *at = node; at->parent && n < MAX_PARENTS; at = at->parent) {
+    nodes[n++] = at;
+  }
+  for (size_t i = n; i > 0 && used < bytes; i--) {
+    const struct mq_yaml_node *at = nodes[i - 1];
+    int written = at->key ? snprintf(path + used, bytes - used, "%s%.60s", used ? "." : "", at->key)
+                          : snprintf(path + used, bytes - used, "[%zu]", at->position);
+    used += (size_t)written;
+  }
+  if (n && used < bytes) {
+    snprintf(path + used, bytes - used, ": ");
+  }
+}
+
+mq_status mq_yaml_fail_found(struct mq_err *err, const struct mq_yaml_node *node, const char *expected) {
+  char found[128], path[400];
+  format_path(path, sizeof path, node);
+  return mq_yaml_fail(err, node, "%sfound %s, expected %s", path, describe(found, node), expected);
 }
 
 /* Levenshtein distance, bounded to short names. */
@@ -76,7 +97,7 @@ static mq_status fail_unknown_key(struct mq_err *err, const struct mq_yaml_node 
 
 mq_status mq_yaml_check_keys(const struct mq_yaml_node *map, const char *const *allowed, struct mq_err *err) {
   if (map->kind != MQ_YAML_MAP) {
-    return fail_type(err, map, "a map of keys and values");
+    return mq_yaml_fail_found(err, map, "a map of keys and values");
   }
   for (size_t i = 0; i < map->n; i++) {
     bool is_known = false;
@@ -115,7 +136,7 @@ bool mq_yaml_is_null(const struct mq_yaml_node *node) {
 
 mq_status mq_yaml_get_text(const char **text, const struct mq_yaml_node *node, struct mq_err *err) {
   if (node->kind != MQ_YAML_SCALAR || mq_yaml_is_null(node)) {
-    return fail_type(err, node, "text");
+    return mq_yaml_fail_found(err, node, "text");
   }
   *text = node->text;
   return MQ_OK;
@@ -126,13 +147,13 @@ mq_status mq_yaml_get_int(int64_t *i, const struct mq_yaml_node *node, int64_t l
   char expected[96];
   snprintf(expected, sizeof expected, "a whole number from %lld to %lld", (long long)least, (long long)most);
   if (node->kind != MQ_YAML_SCALAR || node->is_quoted) {
-    return fail_type(err, node, expected);
+    return mq_yaml_fail_found(err, node, expected);
   }
   char *end = NULL;
   errno = 0;
   long long value = strtoll(node->text, &end, 10);
   if (errno || end == node->text || *end || value < least || value > most) {
-    return fail_type(err, node, expected);
+    return mq_yaml_fail_found(err, node, expected);
   }
   *i = value;
   return MQ_OK;
@@ -140,12 +161,12 @@ mq_status mq_yaml_get_int(int64_t *i, const struct mq_yaml_node *node, int64_t l
 
 mq_status mq_yaml_get_double(double *d, const struct mq_yaml_node *node, struct mq_err *err) {
   if (node->kind != MQ_YAML_SCALAR || node->is_quoted) {
-    return fail_type(err, node, "a number");
+    return mq_yaml_fail_found(err, node, "a number");
   }
   char *end = NULL;
   double value = strtod(node->text, &end);
   if (end == node->text || *end || !isfinite(value)) {
-    return fail_type(err, node, "a number");
+    return mq_yaml_fail_found(err, node, "a number");
   }
   *d = value;
   return MQ_OK;
@@ -161,7 +182,7 @@ mq_status mq_yaml_get_bool(bool *b, const struct mq_yaml_node *node, struct mq_e
       }
     }
   }
-  return fail_type(err, node, "true or false");
+  return mq_yaml_fail_found(err, node, "true or false");
 }
 
 mq_status mq_yaml_get_choice(int *index, const struct mq_yaml_node *node, const char *const *words,
@@ -174,5 +195,5 @@ mq_status mq_yaml_get_choice(int *index, const struct mq_yaml_node *node, const 
     }
     append(list, sizeof list, i ? ", " : "", words[i]);
   }
-  return fail_type(err, node, list);
+  return mq_yaml_fail_found(err, node, list);
 }

@@ -94,7 +94,7 @@ static mq_status read_bit_count(struct mq_axis_value *value, int half, const str
                                 struct mq_err *err) {
   mq_status status = mq_yaml_get_int(&value->number[half], node, 2, half == 0 ? 8 : 16, err);
   if (status == MQ_OK && value->number[half] > 8 && value->number[half] < 16) {
-    status = mq_yaml_fail(err, node, "found %d bits, expected 2 to 8, or 16", (int)value->number[half]);
+    status = mq_yaml_fail_found(err, node, "a whole number from 2 to 8, or 16");
   }
   value->is_given[half] = true;
   return status;

@@ -9,16 +9,22 @@
 #define MAX_LIST_BYTES ((size_t)1 << 30)
 #define MAX_LABEL 1000000
 
-/* Cuts a label off the line's end; false if the line does not end in a number. */
-static bool cut_label(int64_t *label, char *line) {
+/* Cuts a label off the line's end: the last word, if it is a whole number. *text is that word, NULL if there
+ * is none; false if it is one no label can have. */
+static bool cut_label(int64_t *label, const char **text, char *line) {
   char *at = strrchr(line, ' '), *tab = strrchr(line, '\t'), *end = NULL;
   at = !at || (tab && tab > at) ? tab : at;
-  if (!at || !isdigit((unsigned char)at[1])) {
-    return false;
+  *text = NULL;
+  if (!at || !isdigit((unsigned char)at[1 + (at[1] == '-')])) {
+    return true;
   }
   errno = 0;
   const long long value = strtoll(at + 1, &end, 10);
-  if (*end || errno || value > MAX_LABEL) {
+  if (*end) {
+    return true;
+  }
+  *text = at + 1;
+  if (errno || value < 0 || value > MAX_LABEL) {
     return false;
   }
   while (at > line && (*at == ' ' || *at == '\t')) {
@@ -36,6 +42,18 @@ static size_t count_lines(const char *text) {
   return n;
 }
 
+/* One line that is not empty. */
+static mq_status parse_line(struct mq_list_line *entry, char *line, size_t number, const char *path,
+                            struct mq_err *err) {
+  *entry = (struct mq_list_line){.name = line, .label = -1};
+  const char *text;
+  if (!cut_label(&entry->label, &text, line)) {
+    return mq_fail(err, MQ_BAD_INPUT, "%s:%zu: label %.40s, expected 0 to %d", path, number, text, MAX_LABEL);
+  }
+  entry->name += strncmp(entry->name, "./", 2) == 0 ? 2 : 0;
+  return MQ_OK;
+}
+
 mq_status mq_list_parse(struct mq_list_line **lines, size_t *n, char *text, const char *path,
                         struct mq_err *err) {
   *n = 0;
@@ -44,7 +62,8 @@ mq_status mq_list_parse(struct mq_list_line **lines, size_t *n, char *text, cons
     return mq_fail_memory(err, path);
   }
   size_t number = 0;
-  for (char *line = text, *next = NULL; line; line = next) {
+  mq_status status = MQ_OK;
+  for (char *line = text, *next = NULL; line && status == MQ_OK; line = next) {
     number++;
     next = strchr(line, '\n');
     if (next) {
@@ -58,20 +77,21 @@ mq_status mq_list_parse(struct mq_list_line **lines, size_t *n, char *text, cons
       continue;
     }
     struct mq_list_line *entry = &(*lines)[*n];
-    *entry = (struct mq_list_line){.name = line, .label = -1};
-    const bool has_label = cut_label(&entry->label, line);
-    if (*n && has_label != ((*lines)[0].label >= 0)) {
-      mq_free(*lines);
-      *lines = NULL;
-      *n = 0;
-      return mq_fail(err, MQ_BAD_INPUT,
-                     "%s:%zu: '%s' %s, expected `name label` on every line or `name` on every line", path,
-                     number, line, has_label ? "has a label" : "has no label");
+    status = parse_line(entry, line, number, path, err);
+    const bool has_label = entry->label >= 0;
+    if (status == MQ_OK && *n && has_label != ((*lines)[0].label >= 0)) {
+      status = mq_fail(err, MQ_BAD_INPUT,
+                       "%s:%zu: '%s' %s, expected `name label` on every line or `name` on every line", path,
+                       number, line, has_label ? "has a label" : "has no label");
     }
-    entry->name += strncmp(entry->name, "./", 2) == 0 ? 2 : 0;
     ++*n;
   }
-  return MQ_OK;
+  if (status != MQ_OK) {
+    mq_free(*lines);
+    *lines = NULL;
+    *n = 0;
+  }
+  return status;
 }
 
 static int compare_files(const void *a, const void *b) {

@@ -10,9 +10,23 @@
 struct context {
   struct mq_graph *graph;
   const struct mq_graph *model;
+  const char *target;
   struct mq_placement *placements;
   size_t n_placements;
+  struct mq_node_role *roles; /* by node index */
 };
+
+static mq_status context_init(struct context *c, const struct mq_target *target, struct mq_graph *graph,
+                              const struct mq_graph *model, struct mq_err *err) {
+  struct mq_island *islands = NULL;
+  size_t n_islands = 0;
+  *c = (struct context){.graph = graph, .model = model, .target = target->name};
+  mq_status status =
+      mq_target_place(&c->placements, &c->n_placements, &islands, &n_islands, target, graph, err);
+  if (status) return status;
+  c->roles = mq_arena_alloc(&graph->arena, graph->n_nodes + 1, sizeof *c->roles);
+  return c->roles ? mq_roles_assign(c->roles, target, graph, err) : mq_fail_memory(err, "layer overrides");
+}
 
 /* ---- Close names ------------------------------------------------------------------------------------ */
 
@@ -77,8 +91,9 @@ static mq_status fail_unmatched(const struct context *c, const char *layer, stru
     snprintf(list + n, sizeof list - n, "%s%.120s", i ? ", " : "", close.name[i]);
   }
   return mq_fail(err, MQ_BAD_USAGE,
-                 "layer override '%.120s' matches no layer and no quantized tensor of %s; close: %s", layer,
-                 c->graph->name, list[0] ? list : "none");
+                 "layer override '%.120s' matches no layer and no quantized tensor of %s under target %s; "
+                 "close: %s",
+                 layer, c->graph->name, c->target, list[0] ? list : "none");
 }
 
 /* ---- What a name means ------------------------------------------------------------------------------ */
@@ -126,7 +141,30 @@ static mq_status matches_anything(bool *matches, const struct context *c, const 
   }
   for (size_t i = 0; i < c->graph->n_nodes && !*matches && o->keep_float == 1; i++) {
     const struct mq_node *node = c->graph->nodes[i];
-    *matches = mq_op_get(node->op)->kind == MQ_KIND_COMPUTE && mq_override_names_op(o, node);
+    bool is_float_anyway = c->roles[i].role == MQ_ROLE_FLOAT;
+    *matches =
+        mq_op_get(node->op)->kind == MQ_KIND_COMPUTE && !is_float_anyway && mq_override_names_op(o, node);
+  }
+  return status;
+}
+
+/* A target may be written for many models, so one of its overrides for a class of ops may find none of them.
+ * One that names a layer was written for this model. */
+static mq_status check_target_overrides(const struct mq_target *target, const struct mq_graph *model,
+                                        struct mq_graph *graph, struct mq_err *err) {
+  struct mq_target plain = *target; /* as an override may hide what another one, or itself, matches */
+  struct context c;
+  bool names_layer = false;
+  for (size_t i = 0; i < target->n_overrides; i++)
+    names_layer |= target->overrides[i].layer != NULL;
+  if (!names_layer) return MQ_OK;
+  plain.n_overrides = 0;
+  mq_status status = context_init(&c, &plain, graph, model, err);
+  for (size_t i = 0; i < target->n_overrides && !status; i++) {
+    bool matches = false;
+    const struct mq_scheme_override *o = &target->overrides[i];
+    if (o->layer) status = matches_anything(&matches, &c, o, err);
+    if (o->layer && !status && !matches) status = fail_unmatched(&c, o->layer, err);
   }
   return status;
 }
@@ -160,6 +198,10 @@ static struct mq_scheme_override blank(const char *layer) {
 }
 
 static mq_status check_bits(const struct mq_layer_override *o, struct mq_err *err) {
+  if (!o->w_bits && !o->a_bits && !o->keep_float) {
+    return mq_fail(err, MQ_BAD_USAGE, "layer override '%.120s' sets nothing, expected bits or keep_float",
+                   o->layer);
+  }
   bool is_w = o->w_bits == 0 || (o->w_bits >= 2 && o->w_bits <= 8);
   bool is_a = o->a_bits == 0 || (o->a_bits >= 2 && o->a_bits <= 8) || o->a_bits == 16;
   if (is_w && is_a) return MQ_OK;
@@ -208,12 +250,11 @@ static mq_status resolve_group(struct mq_scheme_override *group, size_t n, const
 
 mq_status mq_overrides_apply(struct mq_target *working, const struct mq_prepare_options *options,
                              struct mq_graph *graph, const struct mq_graph *model, struct mq_err *err) {
-  if (!options->n_overrides) return MQ_OK;
-  struct context c = {.graph = graph, .model = model};
-  struct mq_island *islands = NULL;
-  size_t n_islands = 0, n = working->n_overrides;
-  mq_status status =
-      mq_target_place(&c.placements, &c.n_placements, &islands, &n_islands, working, graph, err);
+  mq_status status = check_target_overrides(working, model, graph, err);
+  if (status || !options->n_overrides) return status;
+  struct context c;
+  size_t n = working->n_overrides;
+  status = context_init(&c, working, graph, model, err);
   if (status) return status;
   struct mq_scheme_override *list = mq_arena_alloc(&graph->arena, n + 3 * options->n_overrides, sizeof *list);
   if (!list) return mq_fail_memory(err, "layer overrides");

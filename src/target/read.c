@@ -41,11 +41,10 @@ static const char *const scale_forms[] = {"float", "pot", NULL};
 
 static mq_status read_bits(int *bits, const struct mq_yaml_node *node, bool is_weight, struct mq_err *err) {
   int64_t value = 0;
-  mq_status status = mq_yaml_get_int(&value, node, 2, 16, err);
-  if (status) return status;
-  if (value > 8 && (is_weight || value != 16)) {
-    return mq_yaml_fail(err, node, "bits: found %lld, expected %s", (long long)value,
-                        is_weight ? "2 to 8" : "2 to 8, or 16");
+  mq_status status = mq_yaml_get_int(&value, node, 2, 16, NULL);
+  if (status || (value > 8 && (is_weight || value != 16))) {
+    return mq_yaml_fail_found(err, node,
+                              is_weight ? "a whole number from 2 to 8" : "a whole number from 2 to 8, or 16");
   }
   *bits = (int)value;
   return MQ_OK;
@@ -277,6 +276,11 @@ static mq_status read_override_layer(struct mq_scheme_override *o, const struct 
   return wrong ? mq_yaml_fail(err, node, "layer: '%.100s': %s", o->layer, wrong) : status;
 }
 
+static bool sets_anything(const struct mq_scheme_override *o) {
+  return o->bits >= 0 || o->is_signed >= 0 || o->is_symmetric >= 0 || o->is_narrow >= 0 ||
+         o->is_per_channel >= 0 || o->scale_form >= 0 || o->keep_float >= 0;
+}
+
 static mq_status read_override(struct mq_scheme_override *o, const struct mq_yaml_node *map,
                                struct mq_err *err) {
   static const char *const keys[] = {"role",   "after",     "op",    "layer",       "bits",       "signed",
@@ -301,6 +305,12 @@ static mq_status read_override(struct mq_scheme_override *o, const struct mq_yam
   if (!status) status = read_flag(&o->keep_float, map, "keep_float", err);
   if (!status) status = read_optional_choice(&o->is_per_channel, map, "granularity", granularities, err);
   if (!status) status = read_optional_choice(&o->scale_form, map, "scale", scale_forms, err);
+  if (!status && !sets_anything(o)) {
+    return mq_yaml_fail(err, map,
+                        "override%s%.100s sets nothing, expected bits, signed, narrow, symmetric, scale, "
+                        "granularity or keep_float beside what it is for",
+                        o->layer ? " of layer " : "", o->layer ? o->layer : "");
+  }
   if (!status && o->is_per_channel == 1 && (!o->is_for_weights || o->is_for_activations)) {
     return mq_yaml_fail(err, map, "granularity: channel for activations, expected role: weight beside it");
   }

@@ -80,7 +80,11 @@ static mq_status parse_header(struct npy_header *out, char *text, const char *pa
       return parse_shape(&out->shape, shape, path, err);
     }
   }
-  return mq_fail(err, MQ_BAD_INPUT, "%s: npy element type %.12s is not supported", path, descr);
+  /* The type alone, without what stands behind it in the header. */
+  const bool is_text = *descr == '\'';
+  return mq_fail(err, MQ_BAD_INPUT,
+                 "%s: npy element type '%.*s' is not supported, expected one like '<f4' or '|u1'", path,
+                 is_text ? (int)strcspn(descr + 1, "'") % 24 : 1, descr + is_text);
 }
 
 static mq_status read_header(struct npy_header *out, const uint8_t *bytes, size_t n, const char *path,

@@ -58,17 +58,41 @@ static void errors_name_file_line_found_and_expected(void **state) {
   int64_t i;
   bool b;
   const char *text;
-  assert_fails(MQ_BAD_INPUT, "plan.yaml:1: found 'eight', expected a whole number from 2 to 8",
+  assert_fails(MQ_BAD_INPUT, "plan.yaml:1: bits: found 'eight', expected a whole number from 2 to 8",
                mq_yaml_get_int(&i, mq_yaml_find(root, "bits"), 2, 8, &err));
-  assert_fails(MQ_BAD_INPUT, "plan.yaml:2: found a list, expected text",
+  assert_fails(MQ_BAD_INPUT, "plan.yaml:2: list: found a list, expected text",
                mq_yaml_get_text(&text, mq_yaml_find(root, "list"), &err));
-  assert_fails(MQ_BAD_INPUT, "plan.yaml:3:", mq_yaml_get_int(&i, mq_yaml_find(root, "quoted"), 2, 8, &err));
-  assert_fails(MQ_BAD_INPUT, "plan.yaml:4:", mq_yaml_get_int(&i, mq_yaml_find(root, "large"), 2, 8, &err));
+  assert_fails(MQ_BAD_INPUT, "plan.yaml:3: quoted: found '8'",
+               mq_yaml_get_int(&i, mq_yaml_find(root, "quoted"), 2, 8, &err));
+  assert_fails(MQ_BAD_INPUT, "plan.yaml:4: large: found '99'",
+               mq_yaml_get_int(&i, mq_yaml_find(root, "large"), 2, 8, &err));
   assert_fails(MQ_BAD_INPUT, "true or false", mq_yaml_get_bool(&b, mq_yaml_find(root, "bits"), &err));
   assert_fails(MQ_BAD_INPUT, "key 'name' is missing", mq_yaml_require(&child, root, "name", &err));
   const char *const keys[] = {"bits", "list", "quoted", "large", "sym", NULL};
   assert_fails(MQ_BAD_INPUT, "plan.yaml:5: unknown key 'syme', did you mean 'sym'; expected one of: bits,",
                mq_yaml_check_keys(root, keys, &err));
+}
+
+/* A number deep inside is found by its key and the keys above it. */
+static void errors_name_the_way_to_the_key(void **state) {
+  (void)state;
+  struct mq_err err;
+  const struct mq_yaml_node *root, *at;
+  int64_t i;
+  double d;
+  assert_ok(
+      parse(&root, "grid:\n  - {bits: 8}\n  - {bits: [4, x]}\na: {b: {c: {d: {e: {f: {g: y}}}}}}\n", &err));
+  at = mq_yaml_find(mq_yaml_find(root, "grid")->items[1], "bits")->items[1];
+  assert_fails(MQ_BAD_INPUT, "plan.yaml:3: grid[1].bits[1]: found 'x', expected a whole number from 2 to 8",
+               mq_yaml_get_int(&i, at, 2, 8, &err));
+  at = mq_yaml_find(root, "a");
+  for (const char *key = "bcdefg"; *key; key++) {
+    at = mq_yaml_find(at, (const char[]){*key, 0});
+  }
+  assert_fails(MQ_BAD_INPUT, "plan.yaml:4: b.c.d.e.f.g: found 'y', expected a number", /* the last six */
+               mq_yaml_get_double(&d, at, &err));
+  assert_fails(MQ_BAD_INPUT, "plan.yaml:1: found a map, expected a number",
+               mq_yaml_get_double(&d, root, &err));
 }
 
 static void malformed_documents_are_refused(void **state) {
@@ -106,6 +130,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(values_are_typed, set_up, tear_down),
       cmocka_unit_test_setup_teardown(errors_name_file_line_found_and_expected, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(errors_name_the_way_to_the_key, set_up, tear_down),
       cmocka_unit_test_setup_teardown(malformed_documents_are_refused, set_up, tear_down),
       cmocka_unit_test_setup_teardown(bombs_are_refused, set_up, tear_down),
   };

@@ -160,6 +160,9 @@ static void test_folder_list(void **state) {
   } bad[] = {
       {"p/z.jpg 1\np/x y.jpg\n", "bad.txt:2: 'p/x y.jpg' has no label"},
       {"p/none.jpg 1\n", "none.jpg: no such file"},
+      {"p/x y.jpg 1\np/z.jpg -4\n", "bad.txt:2: label -4, expected 0 to 1000000"},
+      {"p/z.jpg 1000001\n", "bad.txt:1: label 1000001, expected 0 to 1000000"},
+      {"p/z.jpg 99999999999999999999\n", "bad.txt:1: label 99999999999999999999, expected"},
       {"../p/z.jpg 1\n", "lies outside of"},
       {"p/../../z.jpg 1\n", "lies outside of"},
       {"/etc/passwd 1\n", "lies outside of"},

@@ -155,12 +155,62 @@ static void overrides_that_match_nothing(void **state) {
       {{.layer = "conv1", .w_bits = 9}, "9 bits, expected 2 to 8"},
       {{.layer = "conv1", .a_bits = 12}, "12 bits, expected 2 to 8 or 16"},
       {{.layer = "flatten", .w_bits = 4}, "matches no layer"},
+      {{.layer = "conv1"}, "layer override 'conv1' sets nothing, expected bits or keep_float"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     const struct mq_prepare_options options = {.overrides = &cases[i].override, .n_overrides = 1};
     assert_fails(MQ_BAD_USAGE, cases[i].message, prepare(&p, &net, "snpe", &options, &err));
     assert_null(p.graph);
   }
+  /* Adds are float under academic's rule, so there is nothing to keep; under snpe there is. */
+  const struct mq_layer_override add = {.layer = "add", .keep_float = true};
+  const struct mq_prepare_options options = {.overrides = &add, .n_overrides = 1};
+  assert_fails(MQ_BAD_USAGE,
+               "layer override 'add' matches no layer and no quantized tensor of residual under "
+               "target academic",
+               prepare(&p, &net, "academic", &options, &err));
+  assert_ok(prepare(&p, &net, "snpe", &options, &err));
+  mq_prepared_deinit(&p);
+  mq_graph_destroy(net.graph);
+}
+
+/* Overrides of the target's file: a layer must be there, a class of ops need not. */
+static void overrides_of_the_target_that_match_nothing(void **state) {
+  (void)state;
+  struct net net;
+  struct mq_err err;
+  struct mq_prepared p;
+  struct mq_target *target = NULL;
+  net_residual(&net, false);
+  assert_ok(mq_target_load(&target, "snpe", &err));
+  struct mq_scheme_override o[2];
+  for (int i = 0; i < 2; i++) {
+    o[i] = (struct mq_scheme_override){.is_for_weights = true,
+                                       .is_for_activations = i == 1,
+                                       .op = -1,
+                                       .is_signed = -1,
+                                       .is_symmetric = -1,
+                                       .is_narrow = -1,
+                                       .is_per_channel = -1,
+                                       .scale_form = -1,
+                                       .keep_float = i == 1 ? 1 : -1,
+                                       .bits = i == 0 ? 4 : -1};
+  }
+  target->overrides = o;
+  target->n_overrides = 2;
+  o[0].layer = "conv1";
+  o[1].layer = "pool_out"; /* drops a point, which is no reason to miss it */
+  assert_ok(mq_prepare(&p, net.graph, target, &(struct mq_prepare_options){0}, &err));
+  assert_int_equal(bits_of(&p, "conv1.weight"), 4);
+  mq_prepared_deinit(&p);
+  o[0].layer = "conv9";
+  assert_fails(MQ_BAD_USAGE, "layer override 'conv9' matches no layer",
+               mq_prepare(&p, net.graph, target, &(struct mq_prepare_options){0}, &err));
+  o[0].layer = NULL;
+  o[0].op = MQ_QUANT_POOL; /* pools have no weights */
+  assert_ok(mq_prepare(&p, net.graph, target, &(struct mq_prepare_options){0}, &err));
+  mq_prepared_deinit(&p);
+  mq_target_destroy(target);
   mq_graph_destroy(net.graph);
 }
 
@@ -381,6 +431,7 @@ int main(void) {
       cmocka_unit_test(last_layers_input_is_found_through_flatten),
       cmocka_unit_test(layers_can_stay_float),
       cmocka_unit_test(overrides_that_match_nothing),
+      cmocka_unit_test(overrides_of_the_target_that_match_nothing),
       cmocka_unit_test(tensors_of_a_concat_keep_one_scheme),
       cmocka_unit_test(strict_refuses_islands),
       cmocka_unit_test(every_point_has_its_node),

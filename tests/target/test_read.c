@@ -133,7 +133,16 @@ static void wrong_values(void **state) {
   (void)state;
   refuses(with("weights:", "weights: [8]\n"), "mine.yaml:3");
   refuses(with("weights:", "weights: {bits: 9, signed: true, symmetric: true, granularity: tensor}\n"),
-          "bits: found 9, expected 2 to 8");
+          "mine.yaml:3: weights.bits: found '9', expected a whole number from 2 to 8");
+  refuses(with("weights:", "weights: {bits: 1, signed: true, symmetric: true, granularity: tensor}\n"),
+          "weights.bits: found '1', expected a whole number from 2 to 8");
+  refuses(
+      with("activations:", "activations: {bits: 9, signed: true, symmetric: true, granularity: tensor}\n"),
+      "mine.yaml:4: activations.bits: found '9', expected a whole number from 2 to 8, or 16");
+  refuses(with("overrides:", "overrides: [{op: first}]\n"),
+          "mine.yaml:5: override sets nothing, expected bits");
+  refuses(with("overrides:", "overrides: [{layer: conv1, role: weight}]\n"),
+          "override of layer conv1 sets nothing");
   refuses(with("weights:", "weights: {bits: 8, signed: adaptive, symmetric: true, granularity: tensor}\n"),
           "adaptive is for activations");
   refuses(with("weights:",
@@ -148,18 +157,19 @@ static void wrong_values(void **state) {
   refuses(with("activations:",
                "activations: {bits: eight, signed: true, symmetric: true, granularity: tensor}\n"),
           "found 'eight'");
-  refuses(with("points:", "points: graph4\n"), "mine.yaml:6: found 'graph4', expected one of: graph1");
+  refuses(with("points:", "points: graph4\n"),
+          "mine.yaml:6: points: found 'graph4', expected one of: graph1");
   refuses(with("points:", "points: {inputs: Conv}\n"), "expected a list of ops");
   refuses(with("points:", "points: {inputs: [Softmax]}\n"), "found 'Softmax'");
   refuses(with("points:", "points: {inputs: [Add], add: both}\n"), "no op with weights");
   refuses(with("points:", "points: {inputs: [Conv, Add]}\n"), "Add is listed but add is none");
-  refuses(with("fold_bn:", "fold_bn: 3\n"), "mine.yaml:7: found '3', expected true or false");
-  refuses(with("arithmetic:", "arithmetic: magic\n"), "mine.yaml:8: found 'magic'");
+  refuses(with("fold_bn:", "fold_bn: 3\n"), "mine.yaml:7: fold_bn: found '3', expected true or false");
+  refuses(with("arithmetic:", "arithmetic: magic\n"), "mine.yaml:8: arithmetic: found 'magic'");
   refuses(with("bias:", "bias: float32\n"), "mine.yaml:9: bias: found float32, expected int32");
   refuses(with("arithmetic:", "arithmetic: pot_shift\n"),
           "mine.yaml:8: arithmetic pot_shift has no zero points");
   refuses(with("arithmetic:", "arithmetic: tflite_ref\nhalf_even: true\n"), "mine.yaml:9: half_even");
-  refuses(with("artefacts:", "artefacts: [gguf]\n"), "mine.yaml:10: found 'gguf'");
+  refuses(with("artefacts:", "artefacts: [gguf]\n"), "mine.yaml:10: artefacts[0]: found 'gguf'");
   refuses(with("overrides:", "overrides: [{layer: '/(/', bits: 4}]\n"), "mine.yaml:5: layer:");
   refuses(with("overrides:", "overrides: [{layer: '/a{9}{9}/', bits: 4}]\n"), "may not have {m,n}");
   refuses(with("overrides:", "overrides: [{op: third}]\n"), "expected first, last");

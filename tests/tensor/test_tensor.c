@@ -187,7 +187,11 @@ static void hostile_npy_files_are_refused(void **state) {
       {"{'descr': '<f4', 'fortran_order': False, 'shape': (9999999999, 9999999999), }", "2^40"},
       {"{'descr': '<f4', 'fortran_order': False, 'shape': (100,), }", "8 bytes of data, expected 400"},
       {"{'descr': '>f4', 'fortran_order': False, 'shape': (2,), }", "not supported"},
-      {"{'descr': '|O', 'fortran_order': False, 'shape': (2,), }", "not supported"},
+      {"{'descr': '|O', 'fortran_order': False, 'shape': (2,), }", "element type '|O' is not supported"},
+      {"{'descr': 'a\x1b\xff\xc3', 'fortran_order': False, 'shape': (2,), }",
+       "element type 'a??"
+       "?' is not"},
+      {"{'descr': [('x', '<f4')], 'fortran_order': False, 'shape': (2,), }", "element type '[' is not"},
       {"{'descr': '<f4', 'fortran_order': False, 'shape': (-2,), }", "bad shape"},
       {"{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,1,1,1,1,1,1), }", "bad shape"},
       {"{'descr': '<f4', 'fortran_order': False, 'shape': (1", "bad shape"},
