@@ -66,6 +66,11 @@ void mq_dataset_close(struct mq_dataset *dataset);
 const struct mq_dataset_info *mq_dataset_get_info(const struct mq_dataset *dataset);
 /* SHA-256 over names, labels and content of every image in order (hex, 64 + NUL). */
 mq_status mq_dataset_hash(char hex[65], struct mq_dataset *dataset, struct mq_err *err) MQ_MUST_CHECK;
+/* The same, kept in `directory` (one small file, named after names, labels and the path, size, times and
+ * inode of every file the images lie in), so that unchanged files are not read again. What changed a moment
+ * before the data set was opened is read; a directory that cannot be written is no failure. */
+mq_status mq_dataset_hash_kept(char hex[65], struct mq_dataset *dataset, const char *directory,
+                               struct mq_err *err) MQ_MUST_CHECK;
 const char *mq_dataset_name(const struct mq_dataset *dataset, int64_t index); /* "airplane/0000.jpg", "#17" */
 const char *mq_dataset_class_name(const struct mq_dataset *dataset, int64_t label); /* or NULL */
 int64_t mq_dataset_label(const struct mq_dataset *dataset, int64_t index);          /* -1: none */

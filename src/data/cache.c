@@ -19,9 +19,10 @@ struct header {
 
 static const char magic[16] = "mqbench cache 1";
 
-static mq_status make_header(struct header *header, struct mq_dataset *dataset, struct mq_err *err) {
+static mq_status make_header(struct header *header, struct mq_dataset *dataset, const char *directory,
+                             struct mq_err *err) {
   char hash[65];
-  const mq_status status = mq_dataset_hash(hash, dataset, err);
+  const mq_status status = mq_dataset_hash_kept(hash, dataset, directory, err);
   if (status != MQ_OK) {
     return status;
   }
@@ -138,7 +139,7 @@ static mq_status map_cache(struct mq_cache *cache, const char *path, const struc
 mq_status mq_cache_attach(struct mq_dataset *dataset, const char *directory, struct mq_err *err) {
   struct header header;
   char hex[65], name[64];
-  mq_status status = make_header(&header, dataset, err);
+  mq_status status = make_header(&header, dataset, directory, err);
   if (status != MQ_OK) {
     return status;
   }

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <string.h>
+#include <time.h>
 
 #define MAX_PROBES 256
 
@@ -128,6 +129,9 @@ mq_status mq_dataset_open(struct mq_dataset **out, const struct mq_data_spec *sp
   if (!dataset) {
     return mq_fail_memory(err, "data set");
   }
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  dataset->opened_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
   mq_arena_init(&dataset->source.arena, 0);
   pthread_mutex_init(&dataset->hash_lock, NULL);
   mq_status status = open_source(dataset, spec, err);

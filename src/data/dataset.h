@@ -26,6 +26,7 @@ struct mq_dataset {
   struct mq_cache cache;
   _Atomic uint8_t *was_damaged; /* one per image, so that each counts once */
   _Atomic int64_t n_damaged;
+  int64_t opened_ns; /* wall clock before the first file was looked at */
   pthread_mutex_t hash_lock;
   char hash[65]; /* "" until asked for */
 };

@@ -26,6 +26,9 @@ struct mq_source {
   void *state;
 };
 
+/* Tells the files that images lie in: path by path. */
+typedef mq_status (*mq_source_file_fn)(void *context, const char *path, struct mq_err *err);
+
 /* Reading functions are called from many threads at once. */
 struct mq_source_ops {
   /* Fills the list of images, classes, has_train, has_test, size; MQ_SPLIT_DEFAULT is the training images
@@ -35,6 +38,9 @@ struct mq_source_ops {
   /* The bytes that the data set's hash covers, as they are stored; *owned (or NULL) goes to mq_free. */
   mq_status (*content)(const uint8_t **bytes, size_t *n, uint8_t **owned, const struct mq_source *source,
                        int64_t index, struct mq_err *err);
+  /* Every file that `content` comes from, always in the same order; NULL: from none, it is computed. */
+  mq_status (*files)(const struct mq_source *source, mq_source_file_fn visit, void *context,
+                     struct mq_err *err);
   /* 8-bit pixels; NULL: content is a JPEG or PNG file. */
   mq_status (*pixels)(struct mq_image *image, const struct mq_source *source, int64_t index,
                       struct mq_err *err);

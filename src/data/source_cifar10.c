@@ -15,6 +15,7 @@ static const char *const class_names[10] = {"airplane", "automobile", "bird",  "
                                             "dog",      "frog",       "horse", "ship", "truck"};
 
 struct file {
+  const char *path; /* arena */
   const uint8_t *bytes;
   size_t n;
   int64_t first; /* index of its first image */
@@ -39,6 +40,10 @@ static mq_status add_file(struct mq_source *source, const char *path, struct mq_
     return mq_fail(err, MQ_BAD_INPUT, "%s: more than %d batch files", path, MAX_FILES);
   }
   struct file *file = &state->files[state->n_files++];
+  file->path = mq_arena_strdup(&source->arena, path);
+  if (!file->path) {
+    return mq_fail_memory(err, path);
+  }
   mq_status status = mq_file_map(&file->bytes, &file->n, path, err);
   if (status != MQ_OK) {
     return status;
@@ -150,6 +155,16 @@ static mq_status cifar10_content(const uint8_t **bytes, size_t *n, uint8_t **own
   return MQ_OK;
 }
 
+static mq_status cifar10_files(const struct mq_source *source, mq_source_file_fn visit, void *context,
+                               struct mq_err *err) {
+  const struct state *state = source->state;
+  mq_status status = MQ_OK;
+  for (int i = 0; i < state->n_files && status == MQ_OK; i++) {
+    status = visit(context, state->files[i].path, err);
+  }
+  return status;
+}
+
 static mq_status cifar10_pixels(struct mq_image *image, const struct mq_source *source, int64_t index,
                                 struct mq_err *err) {
   const uint8_t *planes = NULL;
@@ -167,5 +182,8 @@ static mq_status cifar10_pixels(struct mq_image *image, const struct mq_source *
   return status;
 }
 
-const struct mq_source_ops mq_source_cifar10 = {
-    .open = cifar10_open, .close = cifar10_close, .content = cifar10_content, .pixels = cifar10_pixels};
+const struct mq_source_ops mq_source_cifar10 = {.open = cifar10_open,
+                                                .close = cifar10_close,
+                                                .content = cifar10_content,
+                                                .files = cifar10_files,
+                                                .pixels = cifar10_pixels};

@@ -184,5 +184,17 @@ static mq_status folder_content(const uint8_t **bytes, size_t *n, uint8_t **owne
   return status;
 }
 
+static mq_status folder_files(const struct mq_source *source, mq_source_file_fn take, void *context,
+                              struct mq_err *err) {
+  const struct state *state = source->state;
+  mq_status status = MQ_OK;
+  for (int64_t i = 0; i < source->n_entries && status == MQ_OK; i++) {
+    char *path = mq_path_join(state->root, source->entries[i].name);
+    status = path ? take(context, path, err) : mq_fail_memory(err, source->entries[i].name);
+    mq_free(path);
+  }
+  return status;
+}
+
 const struct mq_source_ops mq_source_folder = {
-    .open = folder_open, .close = folder_close, .content = folder_content};
+    .open = folder_open, .close = folder_close, .content = folder_content, .files = folder_files};

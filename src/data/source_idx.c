@@ -18,6 +18,7 @@ struct file {
 
 struct state {
   struct file images, labels;
+  const char *path; /* of the images file; arena */
 };
 
 static mq_status open_file(struct file *file, const char *path, int rank, struct mq_err *err) {
@@ -134,7 +135,8 @@ static mq_status idx_open(struct mq_source *source, const struct mq_data_spec *s
   source->state = state;
   mq_status status = state ? choose_images(&images, source, spec, err) : mq_fail_memory(err, spec->path);
   if (status == MQ_OK) {
-    status = open_file(&state->images, images, 3, err);
+    state->path = mq_arena_strdup(&source->arena, images);
+    status = state->path ? open_file(&state->images, images, 3, err) : mq_fail_memory(err, images);
   }
   if (status != MQ_OK) {
     goto done;
@@ -180,6 +182,12 @@ static mq_status idx_content(const uint8_t **bytes, size_t *n, uint8_t **owned,
   return MQ_OK;
 }
 
+/* The labels' file is no part: labels are read when the data set is opened. */
+static mq_status idx_files(const struct mq_source *source, mq_source_file_fn visit, void *context,
+                           struct mq_err *err) {
+  return visit(context, ((const struct state *)source->state)->path, err);
+}
+
 static mq_status idx_pixels(struct mq_image *image, const struct mq_source *source, int64_t index,
                             struct mq_err *err) {
   const uint8_t *bytes = NULL;
@@ -196,4 +204,4 @@ static mq_status idx_pixels(struct mq_image *image, const struct mq_source *sour
 }
 
 const struct mq_source_ops mq_source_idx = {
-    .open = idx_open, .close = idx_close, .content = idx_content, .pixels = idx_pixels};
+    .open = idx_open, .close = idx_close, .content = idx_content, .files = idx_files, .pixels = idx_pixels};

@@ -121,6 +121,11 @@ static mq_status npy_content(const uint8_t **bytes, size_t *n, uint8_t **owned,
   return MQ_OK;
 }
 
+static mq_status npy_files(const struct mq_source *source, mq_source_file_fn visit, void *context,
+                           struct mq_err *err) {
+  return visit(context, source->what, err);
+}
+
 static mq_status npy_pixels(struct mq_image *image, const struct mq_source *source, int64_t index,
                             struct mq_err *err) {
   const struct state *state = source->state;
@@ -158,7 +163,7 @@ static void npy_floats(float *out, const struct mq_source *source, int64_t index
 }
 
 const struct mq_source_ops mq_source_npy = {
-    .open = npy_open, .close = npy_close, .content = npy_content, .pixels = npy_pixels};
+    .open = npy_open, .close = npy_close, .content = npy_content, .files = npy_files, .pixels = npy_pixels};
 /* What npy_open turns into when the file holds floats. */
 const struct mq_source_ops mq_source_npy_float = {
-    .open = npy_open, .close = npy_close, .content = npy_content, .floats = npy_floats};
+    .open = npy_open, .close = npy_close, .content = npy_content, .files = npy_files, .floats = npy_floats};

@@ -10,6 +10,7 @@
 #define MAX_SHARDS 65536
 
 struct map {
+  const char *path; /* arena */
   const uint8_t *bytes;
   size_t n;
 };
@@ -50,6 +51,10 @@ static mq_status index_shard(struct mq_tree *tree, struct mq_source *source, con
                              struct mq_err *err) {
   struct state *state = source->state;
   struct map *map = &state->maps[state->n_maps++];
+  map->path = mq_arena_strdup(&source->arena, path);
+  if (!map->path) {
+    return mq_fail_memory(err, path);
+  }
   mq_status status = mq_file_map(&map->bytes, &map->n, path, err);
   if (status != MQ_OK) {
     return status;
@@ -120,4 +125,15 @@ static mq_status tar_content(const uint8_t **bytes, size_t *n, uint8_t **owned,
   return MQ_OK;
 }
 
-const struct mq_source_ops mq_source_tar = {.open = tar_open, .close = tar_close, .content = tar_content};
+static mq_status tar_files(const struct mq_source *source, mq_source_file_fn visit, void *context,
+                           struct mq_err *err) {
+  const struct state *state = source->state;
+  mq_status status = MQ_OK;
+  for (size_t i = 0; i < state->n_maps && status == MQ_OK; i++) {
+    status = visit(context, state->maps[i].path, err);
+  }
+  return status;
+}
+
+const struct mq_source_ops mq_source_tar = {
+    .open = tar_open, .close = tar_close, .content = tar_content, .files = tar_files};

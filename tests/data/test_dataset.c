@@ -9,6 +9,7 @@
 #include <dirent.h>
 
 #include "base/file.h"
+#include "data/dataset.h"
 #include "data/help_data.h"
 
 static void hash_of(char hex[65], const char *argument) {
@@ -32,6 +33,67 @@ static void test_hash(void **state) {
     hash_of(b, others[i]);
     assert_string_not_equal(a, b);
   }
+}
+
+static void write_images(const char *folder, uint8_t first) {
+  struct mq_err err = {0};
+  char path[600];
+  uint8_t pixels[2 * 4 * 4 * 3] = {first};
+  const struct mq_shape shape = {.rank = 4, .dim = {2, 4, 4, 3}};
+  const struct mq_tensor tensor = mq_tensor_view(pixels, MQ_U8, &shape, NULL);
+  snprintf(path, sizeof path, "%s/x.npy", folder);
+  assert_int_equal(mq_npy_write(path, &tensor, &err), MQ_OK);
+}
+
+/* Opens the images as if their files had been there for `seconds`. */
+static void kept_hash_of(char hex[65], const char *folder, int64_t seconds) {
+  char argument[600], memory[600];
+  snprintf(argument, sizeof argument, "npy:%s/x.npy", folder);
+  snprintf(memory, sizeof memory, "%s/memory", folder);
+  struct mq_dataset *dataset = open_data(argument);
+  dataset->opened_ns += seconds * 1000000000;
+  assert_int_equal(mq_dataset_hash_kept(hex, dataset, memory, NULL), MQ_OK);
+  mq_dataset_close(dataset);
+}
+
+static void run_in(const char *folder, const char *command) {
+  char line[1200];
+  snprintf(line, sizeof line, "cd '%s' && %s", folder, command);
+  assert_int_equal(system(line), 0);
+}
+
+/* Unchanged files are not read again; whatever changes in them is noticed. */
+static void test_hash_is_kept(void **state) {
+  (void)state;
+  char *folder = make_folder(), right[65], hex[65], made_up[65];
+  memset(made_up, 'a', 64);
+  made_up[64] = '\0';
+  write_images(folder, 1);
+  kept_hash_of(right, folder, 0); /* written a moment ago: not kept */
+  run_in(folder, "test ! -e memory");
+  kept_hash_of(hex, folder, 60);
+  assert_string_equal(hex, right);
+  run_in(folder, "test $(ls memory | wc -l) = 1");
+  run_in(folder, "for f in memory/*; do printf '%064d\\n' 0 | tr 0 a >$f; done");
+  kept_hash_of(hex, folder, 60);
+  assert_string_equal(hex, made_up); /* so the images were not read */
+  /* the same name, size and time of modification, other content */
+  run_in(folder, "touch -r x.npy when");
+  write_images(folder, 2);
+  run_in(folder, "touch -r when x.npy");
+  kept_hash_of(hex, folder, 60);
+  assert_string_not_equal(hex, made_up);
+  assert_string_not_equal(hex, right);
+  /* what is kept but no hash is made again */
+  strcpy(right, hex);
+  run_in(folder, "for f in memory/*; do echo nonsense >$f; done");
+  kept_hash_of(hex, folder, 60);
+  assert_string_equal(hex, right);
+  /* a place that cannot be written */
+  run_in(folder, "rm -r memory && echo file >memory");
+  kept_hash_of(hex, folder, 60);
+  assert_string_equal(hex, right);
+  remove_folder(folder);
 }
 
 static void test_sample(void **state) {
@@ -190,13 +252,10 @@ static void test_nothing_leaks(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_hash),
-      cmocka_unit_test(test_sample),
-      cmocka_unit_test(test_cache),
-      cmocka_unit_test(test_damaged_cache),
-      cmocka_unit_test(test_cache_keeps_damage),
-      cmocka_unit_test(test_write_tar),
-      cmocka_unit_test(test_nothing_leaks),
+      cmocka_unit_test(test_hash),          cmocka_unit_test(test_hash_is_kept),
+      cmocka_unit_test(test_sample),        cmocka_unit_test(test_cache),
+      cmocka_unit_test(test_damaged_cache), cmocka_unit_test(test_cache_keeps_damage),
+      cmocka_unit_test(test_write_tar),     cmocka_unit_test(test_nothing_leaks),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
