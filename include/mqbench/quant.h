@@ -145,7 +145,10 @@ mq_status mq_observe_weights(struct mq_qparams *out, const struct mq_observer_op
  * Rows are contiguous. A weight comes whole: n_rows output channels, row r with the scale of channel r (or of
  * channel 0 where n_channels is 1). An activation comes slice by slice, one row per image. All functions may
  * run in several workers at once. `form`, `statistics` and `sums` are flat arrays of doubles that the caller
- * owns, zeroed before their first use; parameters are flat too, one parameter's values after the other's. */
+ * owns, zeroed before their first use; parameters are flat too, one parameter's values after the other's.
+ *
+ * A weight's statistics are gathered before every derive, in evaluation too (they are a function of the
+ * weight as it stands: DoReFa, minmax); an activation's in training only. */
 #define MQ_QUANTIZER_VERSION 1
 
 struct mq_quantizer_config {
@@ -157,6 +160,8 @@ struct mq_quantizer_config {
   int64_t n_rows;       /* weights: output channels; activations: not used */
   double n_elements;    /* LSQ's N: of one scale's share of the tensor */
   double option;        /* the method's own (its `option` says what); NAN: default */
+  bool is_own_observer; /* calibrated by the method's own w_observer or a_observer, not by one that the run
+                           chose: init may follow the paper exactly (LSQ+, TQT: from the rows) */
 };
 
 struct mq_quantizer_parameter {
@@ -198,8 +203,10 @@ struct mq_quantizer_ops {
   void (*observe)(double *statistics, const struct mq_quantizer_config *config, const float *x,
                   int64_t n_rows, int64_t row_count);
   void (*merge)(double *into, const double *from, const struct mq_quantizer_config *config);
-  /* statistics: of the batch in training, NULL in evaluation (parameters and states as they stand). Scales
-   * are made safe and at least least_scale[c] (NULL: none), through quant/qparams. */
+  /* statistics: of the batch in training, never NULL there (a method without any: a pointer to nothing in
+   * particular); in evaluation NULL for activations (parameters and states as they stand), for weights the
+   * weight's own. Scales are made safe and at least least_scale[c] (NULL: none), through quant/qparams. A
+   * parameter that is not finite makes the outputs NaN: the loss then tells. */
   void (*derive)(double *form, const struct mq_quantizer_config *config, const float *parameters,
                  const double *statistics, const float *least_scale);
   /* y: real values on the grid; codes: the same as integers (uint8 where the grid's quant_min >= 0, else
