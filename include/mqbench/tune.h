@@ -48,7 +48,8 @@ struct mq_evaluate_options {
 struct mq_evaluation {
   int64_t n_images, n_labelled;
   int64_t correct, correct5;      /* ties: the lower class index counts as larger */
-  double loss;                    /* mean cross entropy, summed in tree order; NAN without labels */
+  double loss;                    /* mean cross entropy, summed in tree order; NAN without labels; an output
+                                     that is a softmax or its logarithm already is taken as that */
   double seconds, engine_seconds; /* wall; the engine's processor time / workers */
   uint8_t *is_correct;            /* n_images bits, image i in bit i % 8 of byte i / 8; owned */
   int32_t *predicted;             /* n_images; owned */
@@ -65,5 +66,8 @@ mq_status mq_predict(struct mq_tensor *logits, const struct mq_graph *graph, str
 /* Model and data fit: channels, size, classes; the message says what to set. */
 mq_status mq_check_model_data(const struct mq_graph *graph, const struct mq_dataset *data,
                               struct mq_err *err) MQ_MUST_CHECK;
+/* Warns where a list's labels look as though they lacked a background class. For a model and data that fit;
+ * callers say it once, the functions above not at all. */
+void mq_warn_of_labels(const struct mq_graph *graph, const struct mq_dataset *data);
 
 #endif

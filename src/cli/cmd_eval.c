@@ -83,20 +83,42 @@ static mq_status load_bundle(struct eval_run *run, const char *path, struct mq_e
   return status;
 }
 
+/* A float model has no scales, so there is nothing that a target or a simulation could mean. */
+static mq_status check_plain_model(const struct eval_run *run, const char *path, struct mq_err *err) {
+  if (run->mode == EVAL_SIMULATE) {
+    return mq_fail(err, MQ_BAD_USAGE,
+                   "--mode simulate: %s has no quantization; first mqbench quantize %s --target %s --data D "
+                   "-o DIR, then mqbench eval DIR",
+                   path, path, run->target ? run->target : "T");
+  }
+  if (run->target) {
+    return mq_fail(
+        err, MQ_BAD_USAGE,
+        "--target %s: %s is a float model, evaluated in mode float without a target; leave it out, "
+        "or mqbench quantize %s --target %s --data D -o DIR, then mqbench eval DIR",
+        run->target, path, path, run->target);
+  }
+  return MQ_OK;
+}
+
 static mq_status load_model(struct eval_run *run, const char *path, struct mq_err *err) {
   mq_status status = mq_onnx_read(&run->graph, path, NULL, err);
   if (status != MQ_OK) {
     return status;
   }
-  bool is_quantized = has_quantize_nodes(run->graph);
-  if (run->mode == EVAL_SIMULATE && !is_quantized) {
-    return mq_fail(err, MQ_BAD_USAGE,
-                   "%s has no quantization: run mqbench quantize first and give its bundle", path);
+  if (!has_quantize_nodes(run->graph)) {
+    status = check_plain_model(run, path, err);
+    run->mode = EVAL_FLOAT;
+    return status;
   }
-  if (run->mode == EVAL_FLOAT && is_quantized) {
-    return mq_fail(err, MQ_BAD_USAGE, "%s is quantized (Q/DQ): --mode simulate", path);
+  if (run->mode == EVAL_FLOAT) {
+    return mq_fail(err, MQ_BAD_USAGE, "--mode float: %s is quantized (Q/DQ), expected --mode simulate", path);
   }
-  run->mode = is_quantized ? EVAL_SIMULATE : EVAL_FLOAT;
+  if (run->target) {
+    mq_log_warn("--target %s changes nothing in mode simulate: the scales are those in %s", run->target,
+                path);
+  }
+  run->mode = EVAL_SIMULATE;
   return MQ_OK;
 }
 
@@ -124,50 +146,71 @@ static double share(int64_t part, int64_t whole) {
   return whole > 0 ? (double)part / (double)whole : NAN;
 }
 
-static mq_status report(const struct eval_run *run, struct mq_err *err) {
+/* What both forms of the answer say. Accuracies are fractions, NAN where they are unknown. */
+struct figures {
+  const char *mode;
+  double top1, top5, agreement, speed, engine_speed;
+  bool is_finite;
+};
+
+static struct figures measure(const struct eval_run *run) {
   const struct mq_evaluation *r = &run->result;
-  const char *mode = run->mode == EVAL_SIMULATE ? "simulate" : "float";
-  double speed = r->seconds > 0 ? (double)r->n_images / r->seconds : NAN;
-  double engine_speed = r->engine_seconds > 0 ? (double)r->n_images / r->engine_seconds : NAN;
-  bool is_labelled = r->n_labelled > 0;
-  double top1 = share(r->correct, r->n_labelled), top5 = share(r->correct5, r->n_labelled), agreement = NAN;
+  struct figures f = {
+      .mode = run->mode == EVAL_SIMULATE ? "simulate" : "float",
+      .top1 = share(r->correct, r->n_labelled),
+      .top5 = share(r->correct5, r->n_labelled),
+      .agreement = NAN,
+      .speed = r->seconds > 0 ? (double)r->n_images / r->seconds : NAN,
+      .engine_speed = r->engine_seconds > 0 ? (double)r->n_images / r->engine_seconds : NAN,
+      .is_finite = r->is_finite && (!run->has_agreement || run->reference.is_finite),
+  };
   if (run->has_agreement) {
     int64_t n_equal = 0;
     for (int64_t i = 0; i < r->n_images; i++) {
       n_equal += r->predicted[i] == run->reference.predicted[i];
     }
-    agreement = share(n_equal, r->n_images);
+    f.agreement = share(n_equal, r->n_images);
   }
-  bool is_finite = r->is_finite && (!run->has_agreement || run->reference.is_finite);
-  if (!is_finite) {
+  return f;
+}
+
+static mq_status print_json(const struct eval_run *run, const struct figures *f, struct mq_err *err) {
+  const struct mq_evaluation *r = &run->result;
+  json_t *object = json_object();
+  json_object_set_new(object, "mode", json_string(f->mode));
+  json_object_set_new(object, "finite", json_boolean(f->is_finite));
+  json_object_set_new(object, "top1", cli_json_real(f->top1));
+  json_object_set_new(object, "top5", cli_json_real(f->top5));
+  json_object_set_new(object, "correct", r->n_labelled > 0 ? json_integer(r->correct) : json_null());
+  json_object_set_new(object, "images", json_integer(r->n_images));
+  json_object_set_new(object, "loss", cli_json_real(r->loss));
+  json_object_set_new(object, "images_per_second", cli_json_real(f->speed));
+  json_object_set_new(object, "engine_images_per_second", cli_json_real(f->engine_speed));
+  if (run->has_agreement) {
+    json_object_set_new(object, "agreement_with_float", cli_json_real(f->agreement));
+  }
+  return cli_print_json(object, err);
+}
+
+static mq_status report(const struct eval_run *run, struct mq_err *err) {
+  const struct mq_evaluation *r = &run->result;
+  const struct figures f = measure(run);
+  if (!f.is_finite) {
     mq_log_warn("inputs, weights or outputs contain NaN or infinite values: the figures mean nothing");
   }
   if (run->common.is_json) {
-    json_t *object = json_object();
-    json_object_set_new(object, "mode", json_string(mode));
-    json_object_set_new(object, "finite", json_boolean(is_finite));
-    json_object_set_new(object, "top1", cli_json_real(top1));
-    json_object_set_new(object, "top5", cli_json_real(top5));
-    json_object_set_new(object, "correct", is_labelled ? json_integer(r->correct) : json_null());
-    json_object_set_new(object, "images", json_integer(r->n_images));
-    json_object_set_new(object, "loss", cli_json_real(r->loss));
-    json_object_set_new(object, "images_per_second", cli_json_real(speed));
-    json_object_set_new(object, "engine_images_per_second", cli_json_real(engine_speed));
-    if (run->has_agreement) {
-      json_object_set_new(object, "agreement_with_float", cli_json_real(agreement));
-    }
-    return cli_print_json(object, err);
+    return print_json(run, &f, err);
   }
-  if (is_labelled) {
-    printf("%s: top-1 %.2f%% (%lld of %lld), top-5 %.2f%%, loss %.4f\n", mode, 100 * top1,
-           (long long)r->correct, (long long)r->n_labelled, 100 * top5, r->loss);
+  if (r->n_labelled > 0) {
+    printf("%s: top-1 %.2f%% (%lld of %lld), top-5 %.2f%%, loss %.4f\n", f.mode, 100 * f.top1,
+           (long long)r->correct, (long long)r->n_labelled, 100 * f.top5, r->loss);
   } else {
-    printf("%s: %lld images without labels\n", mode, (long long)r->n_images);
+    printf("%s: %lld images without labels\n", f.mode, (long long)r->n_images);
   }
   if (run->has_agreement) {
-    printf("agrees with float on %.2f%%\n", 100 * agreement);
+    printf("agrees with float on %.2f%%\n", 100 * f.agreement);
   }
-  printf("%.0f images/s (%.0f without decoding)\n", speed, engine_speed);
+  printf("%.0f images/s (%.0f without decoding)\n", f.speed, f.engine_speed);
   return MQ_OK;
 }
 
@@ -194,6 +237,7 @@ static mq_status run_eval(struct eval_run *run, struct mq_err *err) {
     status = mq_check_model_data(run->graph, run->dataset, err);
   }
   if (status == MQ_OK) {
+    mq_warn_of_labels(run->graph, run->dataset);
     status = evaluate(run, err);
   }
   return status == MQ_OK ? report(run, err) : status;

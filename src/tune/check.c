@@ -36,18 +36,15 @@ static mq_status check_image(const struct mq_graph *graph, const struct mq_shape
 }
 
 /* Class folders say exactly how many classes there are; a list only says at least how many. */
+static bool is_exact_count(const struct mq_dataset *data) {
+  return mq_dataset_class_name(data, 0) != NULL;
+}
+
 static mq_status check_classes(const struct mq_graph *graph, const struct mq_dataset *data, int64_t classes,
                                struct mq_err *err) {
   const struct mq_dataset_info *info = mq_dataset_get_info(data);
-  bool is_exact = mq_dataset_class_name(data, 0) != NULL;
-  if (!info->has_labels || info->n_classes == classes || (!is_exact && info->n_classes < classes - 1)) {
-    return MQ_OK;
-  }
-  if (!is_exact && info->n_classes == classes - 1) {
-    mq_log_warn(
-        "the largest label is %lld, model %s has %lld classes: if the labels lack a background class, "
-        "set label_offset=1 in the data argument",
-        (long long)info->n_classes - 1, graph->name, (long long)classes);
+  if (!info->has_labels || info->n_classes == classes ||
+      (!is_exact_count(data) && info->n_classes < classes)) {
     return MQ_OK;
   }
   if (info->n_classes == classes + 1 || info->n_classes == classes - 1) {
@@ -81,4 +78,15 @@ mq_status mq_check_model_data(const struct mq_graph *graph, const struct mq_data
   }
   mq_status status = check_image(graph, &mq_dataset_get_info(data)->image, err);
   return status == MQ_OK ? check_classes(graph, data, output->shape.dim[1], err) : status;
+}
+
+void mq_warn_of_labels(const struct mq_graph *graph, const struct mq_dataset *data) {
+  const struct mq_dataset_info *info = mq_dataset_get_info(data);
+  int64_t classes = graph->outputs[0]->shape.dim[1];
+  if (info->has_labels && !is_exact_count(data) && info->n_classes == classes - 1) {
+    mq_log_warn(
+        "the largest label is %lld, model %s has %lld classes: if the labels lack a background class, "
+        "set label_offset=1 in the data argument",
+        (long long)info->n_classes - 1, graph->name, (long long)classes);
+  }
 }

@@ -1,9 +1,17 @@
 /* Accuracy, loss and logits of a model over a data set, float or with simulated quantization. */
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
 #include "mqbench/kernel.h"
 #include "tune/feed.h"
+
+/* What the model's first output is: a network may end in its own softmax. */
+typedef enum output_form {
+  OUTPUT_LOGITS,
+  OUTPUT_PROBABILITIES,
+  OUTPUT_LOG_PROBABILITIES,
+} output_form;
 
 struct evaluate_run {
   struct tune_feed feed;
@@ -12,8 +20,56 @@ struct evaluate_run {
   uint8_t *hits;                    /* by image: 1 top-1, 2 top-5, 4 pixels or logits not finite */
   float *logits;                    /* predict: n_images x n_classes */
   int64_t n_classes;
+  output_form form;
   struct mq_progress progress;
 };
+
+/* ---- The output's form -------------------------------------------------------------------------- */
+
+/* Operators that leave the numbers what they are, or round them: an image's values stay its classes'. */
+static bool hands_through(const struct mq_node *node) {
+  switch (node->op) {
+    case MQ_OP_Identity:
+    case MQ_OP_Dropout:
+    case MQ_OP_Cast:
+    case MQ_OP_Flatten:
+    case MQ_OP_Reshape:
+    case MQ_OP_Squeeze:
+    case MQ_OP_Unsqueeze:
+    case MQ_OP_QuantizeLinear:
+    case MQ_OP_DequantizeLinear:
+      return true;
+    default:
+      return false;
+  }
+}
+
+/* Does it normalise over the classes, all of them, and nothing else? */
+static bool is_over_classes(const struct mq_node *softmax, int64_t n_classes) {
+  const struct mq_shape *shape = &softmax->outputs[0]->shape;
+  int first = 0, last = 0;
+  if (mq_node_get_softmax(&first, &last, softmax, NULL) != MQ_OK || first < 1) {
+    return false;
+  }
+  int64_t n = 1;
+  for (int i = first; i <= last; i++) {
+    n *= shape->dim[i];
+  }
+  return n == n_classes;
+}
+
+static output_form find_form(const struct mq_graph *graph) {
+  const struct mq_value *output = graph->outputs[0];
+  const struct mq_node *node = output->producer;
+  while (node && hands_through(node)) {
+    node = node->inputs[0]->producer;
+  }
+  bool is_log = node && node->op == MQ_OP_LogSoftmax;
+  if (!node || (!is_log && node->op != MQ_OP_Softmax) || !is_over_classes(node, output->shape.dim[1])) {
+    return OUTPUT_LOGITS;
+  }
+  return is_log ? OUTPUT_LOG_PROBABILITIES : OUTPUT_PROBABILITIES;
+}
 
 /* ---- One image ---------------------------------------------------------------------------------- */
 struct row {
@@ -65,8 +121,15 @@ static double sum_of_exp(const struct row *row, double max, int64_t first, int64
   return sum_of_exp(row, max, first, half) + sum_of_exp(row, max, first + half, n - half);
 }
 
-/* -log softmax(x)[label], in double. */
-static double cross_entropy(const struct row *row, int64_t label) {
+/* -log of the label's probability, in double: of softmax(x) for logits. A probability that was rounded to
+ * nothing counts as the least normal float32 (a loss of 87.3). */
+static double cross_entropy(const struct row *row, int64_t label, output_form form) {
+  if (form == OUTPUT_LOG_PROBABILITIES) {
+    return -(double)at(row, label);
+  }
+  if (form == OUTPUT_PROBABILITIES) {
+    return -mq_log(fmax((double)at(row, label), (double)FLT_MIN));
+  }
   double max = (double)at(row, argmax(row));
   return mq_log(sum_of_exp(row, max, 0, row->n)) + max - (double)at(row, label);
 }
@@ -80,7 +143,7 @@ static void judge(struct evaluate_run *run, const struct row *row, int64_t image
   }
   int64_t rank = rank_of(row, label);
   run->hits[image] |= (uint8_t)((rank < 1 ? 1 : 0) | (rank < 5 ? 2 : 0));
-  run->losses[image] = run->hits[image] & 4 ? NAN : cross_entropy(row, label);
+  run->losses[image] = run->hits[image] & 4 ? NAN : cross_entropy(row, label, run->form);
 }
 
 /* ---- The job ------------------------------------------------------------------------------------ */
@@ -146,6 +209,7 @@ static mq_status execute(struct evaluate_run *run, double *engine_seconds, const
   if (status == MQ_OK) {
     engine_options.slice_images = run->feed.slice_images;
     run->n_classes = graph->outputs[0]->shape.dim[1];
+    run->form = find_form(graph);
     status = mq_engine_create(&engine, graph, &engine_options, pool, err);
   }
   if (status == MQ_OK) {

@@ -339,6 +339,54 @@ static void a_model_with_a_nan_weight_is_told(void **state) {
   assert_finite("eval " MODEL " --data " DATA " --json", true);
 }
 
+/* A float model has no target and no simulation; the message says what to do. */
+static void eval_of_a_float_model_has_no_target(void **state) {
+  (void)state;
+  const struct {
+    const char *arguments, *says;
+  } cases[] = {{"--target snpe", "--target snpe: "},
+               {"--target snpe --mode float", "--target snpe: "},
+               {"--mode simulate", "quantize " MODEL " --target T --data"},
+               {"--mode simulate --target acl", "quantize " MODEL " --target acl --data"}};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    run(&o, "eval " MODEL " --data " DATA " %s", cases[i].arguments);
+    if (o.status != 2 || o.out[0] || !strstr(o.err, cases[i].says) || !strstr(o.err, "mqbench quantize")) {
+      fail_msg("'%s': status %d, stderr '%s'", cases[i].arguments, o.status, o.err);
+    }
+  }
+  run(&o, "eval " MODELS "/qdq.onnx --data npy:x.npy --target snpe");
+  assert_int_equal(o.status, 0);
+  assert_non_null(strstr(o.err, "warning: --target snpe changes nothing"));
+}
+
+static int count_of(const char *text, const char *what) {
+  int n = 0;
+  for (; (text = strstr(text, what)); text++) {
+    n++;
+  }
+  return n;
+}
+
+/* Labels 0 to 3 for five classes: perhaps without a background class. Said once, whatever is measured. */
+static void labels_that_may_lack_a_class_are_told_once(void **state) {
+  (void)state;
+  struct mq_err err = {0};
+  struct mq_shape shape = {.rank = 1, .dim = {40}};
+  struct mq_tensor labels = {0};
+  assert_ok(mq_tensor_init(&labels, MQ_I64, &shape, &err));
+  for (int i = 0; i < 40; i++) {
+    ((int64_t *)labels.data)[i] = i % 4;
+  }
+  write_tensor("four.npy", &labels);
+  mq_tensor_deinit(&labels);
+  run(&o, "eval " MODEL " --data npy:x.npy,labels=four.npy");
+  assert_int_equal(o.status, 0);
+  assert_int_equal(count_of(o.err, "the largest label is 3"), 1);
+  run(&o, "quantize " MODEL " --target snpe -o four --data npy:x.npy,labels=four.npy");
+  assert_int_equal(o.status, 0);
+  assert_int_equal(count_of(o.err, "the largest label is 3"), 1);
+}
+
 static void a_file_sorted_by_class_is_told(void **state) {
   (void)state;
   struct mq_err err = {0};
@@ -380,6 +428,8 @@ int main(void) {
       cmocka_unit_test(data_and_model_that_disagree_say_what_to_set),
       cmocka_unit_test(nan_and_infinity_are_told),
       cmocka_unit_test(a_model_with_a_nan_weight_is_told),
+      cmocka_unit_test(eval_of_a_float_model_has_no_target),
+      cmocka_unit_test(labels_that_may_lack_a_class_are_told_once),
       cmocka_unit_test(a_file_sorted_by_class_is_told),
   };
   return cmocka_run_group_tests(tests, set_up, drop_scratch);

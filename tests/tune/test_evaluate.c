@@ -156,6 +156,67 @@ static void test_predict(void **state) {
   mq_graph_destroy(net.graph);
 }
 
+/* The loss of these logits through a network of two nodes; OP_NONE: only one. */
+static double loss_of(mq_op first, mq_op second, int64_t axis, const float *x, const int64_t *labels,
+                      int64_t n) {
+  struct fixture f;
+  struct net net;
+  struct mq_err err = {0};
+  struct mq_evaluation e;
+  struct mq_evaluate_options options = {0};
+  struct mq_shape shape = {.rank = 2, .dim = {MQ_DIM_BATCH, CLASSES}};
+  net_begin(&net, "ends in a softmax");
+  struct mq_value *y = net_unary(&net, first, "first", net_input(&net, "input", shape));
+  net_check(&net, mq_node_set_int(net.graph, y->producer, "axis", axis, &net.err));
+  y = second == MQ_OP_NONE ? y : net_unary(&net, second, "second", y);
+  net_output(&net, y);
+  fixture_init(&f, &(struct mq_shape){.rank = 2, .dim = {n, CLASSES}}, x, labels, 1);
+  assert_ok(mq_evaluate(&e, net.graph, f.data, &options, f.pool, &err));
+  assert_true(e.is_finite);
+  double loss = e.loss;
+  mq_evaluation_deinit(&e);
+  fixture_deinit(&f);
+  mq_graph_destroy(net.graph);
+  return loss;
+}
+
+/* A network's own softmax is not applied again: the loss is that of the logits before it. */
+static void test_own_softmax(void **state) {
+  (void)state;
+  enum {
+    n = 40
+  };
+  float x[n * CLASSES];
+  int64_t labels[n];
+  double expected = 0;
+  make_logits(x, labels, n);
+  for (int i = 0; i < n; i++) {
+    expected += plain_loss(&x[i * CLASSES], labels[i]) / n;
+  }
+  const struct {
+    mq_op first, second;
+    int64_t axis;
+  } forms[] = {{MQ_OP_Softmax, MQ_OP_NONE, 1},
+               {MQ_OP_Softmax, MQ_OP_Identity, -1},
+               {MQ_OP_LogSoftmax, MQ_OP_NONE, 1},
+               {MQ_OP_LogSoftmax, MQ_OP_Identity, 1}};
+  for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
+    double loss = loss_of(forms[i].first, forms[i].second, forms[i].axis, x, labels, n);
+    if (fabs(loss - expected) > 1e-6) {
+      fail_msg("form %zu: loss %.9g, expected %.9g", i, loss, expected);
+    }
+  }
+}
+
+/* A probability that float32 rounds to nothing still has a loss. */
+static void test_vanished_probability(void **state) {
+  (void)state;
+  const float x[CLASSES] = {0, 0, 0, 300, 0, 0, 0};
+  const int64_t label = CLASSES - 1;
+  double loss = loss_of(MQ_OP_Softmax, MQ_OP_NONE, 1, x, &label, 1);
+  assert_true(fabs(loss - 126 * log(2)) < 1e-9);
+}
+
 /* ---- Model and data that do not fit ------------------------------------------------------------- */
 static void check_misfit(const char *part, struct mq_shape input, const int64_t *labels) {
   struct fixture f;
@@ -189,6 +250,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_plain_numbers),  cmocka_unit_test(test_not_finite),
       cmocka_unit_test(test_without_labels), cmocka_unit_test(test_predict),
+      cmocka_unit_test(test_own_softmax),    cmocka_unit_test(test_vanished_probability),
       cmocka_unit_test(test_misfits),
   };
   mq_log_set_level(MQ_LOG_QUIET);
