@@ -115,6 +115,12 @@ void mq_progress_init(struct mq_progress *progress, const char *label, uint64_t 
 void mq_progress_add(struct mq_progress *progress, uint64_t n);
 void mq_progress_end(struct mq_progress *progress);
 
+/* What must be done now and then as long as work goes on, such as renewing a lease: mq_progress_add, of
+ * whatever bar and in whatever thread, calls `tick` when `seconds` have passed since the last call. One call
+ * at a time; none is running after this function, with which NULL ends it. */
+typedef void (*mq_tick_fn)(void *context);
+void mq_progress_set_tick(mq_tick_fn tick, void *context, double seconds);
+
 /* Seconds of a monotonic clock. */
 double mq_now(void);
 

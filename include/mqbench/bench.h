@@ -36,9 +36,18 @@ struct mq_cell {
   bool is_strict;
 };
 
+/* A file or data argument that a plan names, and where. */
+struct mq_plan_input {
+  const char *key; /* "models", "data.train", "data.eval" */
+  int line;
+  const char *model, *data; /* path; data argument as in the cells; the other one NULL */
+};
+
 struct mq_plan {
   struct mq_arena arena;
   const char *name, *file;
+  struct mq_plan_input *inputs;
+  size_t n_inputs;
   mq_isa isa;            /* start the kernels with this cap before running the plan */
   struct mq_cell *cells; /* the grid in order, exclusions removed */
   size_t n_cells;
@@ -56,7 +65,9 @@ mq_status mq_cell_format(const char **text, const struct mq_cell *cell, struct m
 
 /* Models, data sets and float accuracies that several cells share; not thread safe. */
 struct mq_trial_cache;
-mq_status mq_trial_cache_create(struct mq_trial_cache **cache, struct mq_err *err) MQ_MUST_CHECK;
+/* Hashes of data sets are kept in `directory` (NULL: nowhere). */
+mq_status mq_trial_cache_create(struct mq_trial_cache **cache, const char *directory,
+                                struct mq_err *err) MQ_MUST_CHECK;
 void mq_trial_cache_destroy(struct mq_trial_cache *cache);
 
 struct mq_trial_options {
@@ -82,8 +93,8 @@ struct mq_bench_options {
   const char *directory;
   bool resumes;        /* accepted for compatibility: what the store holds is always skipped */
   int shard, n_shards; /* 1-based; 0: none */
-  bool is_dry_run;     /* lists the cells on the log, opens nothing */
   struct mq_pool *pool;
+  double renew_seconds; /* how often the lease of the cell that runs is renewed; 0: four times in its life */
 };
 struct mq_bench_result {
   int64_t cells;   /* of the plan, or of the shard */
@@ -94,10 +105,19 @@ struct mq_bench_result {
   double seconds;
 };
 /* The grid: what the store holds is skipped, a failing cell becomes a failed run and the grid goes on, so
- * does it after a kill. MQ_CANCELLED after Ctrl-C, with what is finished kept. Data that no cell can do
- * without is an error at once. `result` is valid for every outcome. */
+ * does it after a kill. MQ_CANCELLED after Ctrl-C, with what is finished kept. A model that is not there and
+ * data that cannot be read are an error before the first cell, with the plan's line and key. `result` is
+ * valid for every outcome. */
 mq_status mq_bench_run(struct mq_bench_result *result, const struct mq_plan *plan,
                        const struct mq_bench_options *options, struct mq_err *err) MQ_MUST_CHECK;
+/* The cells that mq_bench_run would look at, in order; opens nothing but targets. In arena. */
+struct mq_bench_line {
+  int64_t number; /* in the plan, from 1 */
+  const char *label;
+};
+mq_status mq_bench_list(struct mq_bench_line **lines, size_t *n, const struct mq_plan *plan,
+                        const struct mq_bench_options *options, struct mq_arena *arena,
+                        struct mq_err *err) MQ_MUST_CHECK;
 /* Where mq_bench_run keeps its runs: DIR/results.db, for a shard DIR/results.I-of-N.db. mq_free; NULL on
  * exhausted memory. */
 char *mq_bench_store_path(const struct mq_bench_options *options);

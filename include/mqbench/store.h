@@ -68,8 +68,9 @@ mq_status mq_store_points(struct mq_run_point **points, size_t *n_points, struct
 mq_status mq_store_mark_stale(struct mq_store *store, const char *cell, const char *identity_now,
                               struct mq_err *err) MQ_MUST_CHECK;
 /* A lease on a cell, so that two processes can share a directory: *taken false when another live process
- * holds it. Leases of processes that died (host, pid, start time) or older than an hour without renewal are
- * taken over. */
+ * holds it. What is taken over: leases of this machine's processes that died (pid, start time), and those of
+ * another machine after MQ_STORE_LEASE_SECONDS without renewal. The holder renews by taking it again. */
+#define MQ_STORE_LEASE_SECONDS 3600
 mq_status mq_store_lease(bool *taken, struct mq_store *store, const char *identity,
                          struct mq_err *err) MQ_MUST_CHECK;
 mq_status mq_store_release(struct mq_store *store, const char *identity, struct mq_err *err) MQ_MUST_CHECK;

@@ -70,6 +70,39 @@ void mq_log_info(const char *format, ...) {
   }
 }
 
+/* ---- Ticks ------------------------------------------------------------------------------------------ */
+
+static struct {
+  pthread_mutex_t lock;
+  mq_tick_fn call; /* NULL: none */
+  void *context;
+  int64_t interval_ns;
+} ticker = {.lock = PTHREAD_MUTEX_INITIALIZER};
+static _Atomic int64_t tick_due_ns = INT64_MAX;
+
+void mq_progress_set_tick(mq_tick_fn tick, void *context, double seconds) {
+  pthread_mutex_lock(&ticker.lock);
+  ticker.call = tick;
+  ticker.context = context;
+  ticker.interval_ns = (int64_t)(seconds * 1e9);
+  atomic_store(&tick_due_ns, tick ? now_ns() + ticker.interval_ns : INT64_MAX);
+  pthread_mutex_unlock(&ticker.lock);
+}
+
+static void tick(void) {
+  int64_t due = atomic_load(&tick_due_ns);
+  if (due == INT64_MAX || now_ns() < due || pthread_mutex_trylock(&ticker.lock) != 0) {
+    return;
+  }
+  if (ticker.call && now_ns() >= atomic_load(&tick_due_ns)) {
+    ticker.call(ticker.context);
+    atomic_store(&tick_due_ns, now_ns() + ticker.interval_ns);
+  }
+  pthread_mutex_unlock(&ticker.lock);
+}
+
+/* ---- Progress --------------------------------------------------------------------------------------- */
+
 void mq_progress_init(struct mq_progress *progress, const char *label, uint64_t total) {
   memset(progress, 0, sizeof *progress);
   progress->label = label;
@@ -102,6 +135,7 @@ static void print_progress(const struct mq_progress *progress, int64_t now, bool
 
 void mq_progress_add(struct mq_progress *progress, uint64_t n) {
   atomic_fetch_add(&progress->done, n);
+  tick();
   if (!progress->is_shown) {
     return;
   }

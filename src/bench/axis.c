@@ -92,12 +92,17 @@ static mq_status read_target(struct mq_axis_value *value, const struct mq_yaml_n
 
 static mq_status read_bit_count(struct mq_axis_value *value, int half, const struct mq_yaml_node *node,
                                 struct mq_err *err) {
-  mq_status status = mq_yaml_get_int(&value->number[half], node, 2, half == 0 ? 8 : 16, err);
-  if (status == MQ_OK && value->number[half] > 8 && value->number[half] < 16) {
-    status = mq_yaml_fail_found(err, node, "a whole number from 2 to 8, or 16");
+  int64_t bits = 0;
+  mq_status status = mq_yaml_get_int(&bits, node, 2, 16, NULL);
+  if (status != MQ_OK || (bits > 8 && (half == 0 || bits != 16))) {
+    return mq_yaml_fail_found(err, node,
+                              half == 0 ? "a whole number from 2 to 8 for weights (activations: also 16, as "
+                                          "in {w: 8, a: 16})"
+                                        : "a whole number from 2 to 8, or 16, for activations");
   }
+  value->number[half] = bits;
   value->is_given[half] = true;
-  return status;
+  return MQ_OK;
 }
 
 typedef mq_status (*half_fn)(struct mq_axis_value *value, int half, const struct mq_yaml_node *node,

@@ -8,13 +8,26 @@
 #include "mqbench/target.h"
 
 struct mq_trial_cache {
+  char *directory; /* keeps hashes of data sets, or NULL */
   struct mq_cache_model *models;
   struct mq_cache_data *data;
   struct mq_cache_float *floats;
 };
 
-mq_status mq_trial_cache_create(struct mq_trial_cache **cache, struct mq_err *err) {
+static char *copy_text(const char *text) {
+  char *copy = mq_alloc(strlen(text) + 1, 1);
+  if (copy) {
+    strcpy(copy, text);
+  }
+  return copy;
+}
+
+mq_status mq_trial_cache_create(struct mq_trial_cache **cache, const char *directory, struct mq_err *err) {
   *cache = mq_alloc(1, sizeof **cache);
+  if (*cache && directory && !((*cache)->directory = copy_text(directory))) {
+    mq_free(*cache);
+    *cache = NULL;
+  }
   return *cache ? MQ_OK : mq_fail_memory(err, "cache");
 }
 
@@ -54,15 +67,8 @@ void mq_trial_cache_destroy(struct mq_trial_cache *cache) {
     cache->floats = known->next;
     mq_free(known);
   }
+  mq_free(cache->directory);
   mq_free(cache);
-}
-
-static char *copy_text(const char *text) {
-  char *copy = mq_alloc(strlen(text) + 1, 1);
-  if (copy) {
-    strcpy(copy, text);
-  }
-  return copy;
 }
 
 /* ---- Models ----------------------------------------------------------------------------------------- */
@@ -176,7 +182,8 @@ mq_status mq_cache_get_data(struct mq_cache_data **out, struct mq_trial_cache *c
     status = mq_dataset_open(&data->dataset, &data->spec, err);
   }
   if (status == MQ_OK) {
-    status = mq_dataset_hash(data->sha256, data->dataset, err);
+    status = cache->directory ? mq_dataset_hash_kept(data->sha256, data->dataset, cache->directory, err)
+                              : mq_dataset_hash(data->sha256, data->dataset, err);
   }
   if (status != MQ_OK) {
     free_data(data);
@@ -187,8 +194,7 @@ mq_status mq_cache_get_data(struct mq_cache_data **out, struct mq_trial_cache *c
   return MQ_OK;
 }
 
-/* ---- Float accuracies
- * --------------------------------------------------------------------------------------- */
+/* ---- Float accuracies ------------------------------------------------------------------------------- */
 
 const struct mq_cache_float *mq_cache_find_float(const struct mq_trial_cache *cache, const char *identity) {
   const struct mq_cache_float *known = cache->floats;

@@ -17,7 +17,7 @@ struct mq_cache_data {
   char *argument, sha256[65];
   struct mq_data_spec spec;
   struct mq_dataset *dataset;
-  bool is_warned_of; /* that its first images are of few classes */
+  bool is_order_told, is_labels_told; /* warnings that come once: sorted by class, no background class */
 };
 
 /* The float accuracy under the identity of its cell. */

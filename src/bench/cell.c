@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "mqbench/data.h"
+#include "mqbench/target.h"
 
 #define MAX_NAMED_OVERRIDES 8 /* in the text for people */
 
@@ -273,22 +274,39 @@ mq_status mq_cell_options(const char **options, const struct mq_cell *cell, stru
   return status;
 }
 
+/* "w4a8"; what the cell leaves open is the target's. "default bits" where that cannot be read (any more). */
+static void format_bits(char text[32], const struct mq_cell *cell) {
+  int w = cell->w_bits, a = cell->a_bits;
+  struct mq_target *target = NULL;
+  if ((!w || !a) && mq_target_load(&target, cell->target, NULL) == MQ_OK) {
+    w = w ? w : target->weights.bits;
+    a = a ? a : target->activations.bits;
+  }
+  mq_target_destroy(target);
+  if (w && a) {
+    snprintf(text, 32, "w%da%d", w, a);
+  } else {
+    snprintf(text, 32, "default bits");
+  }
+}
+
 mq_status mq_cell_label(const char **label, const struct mq_cell *cell, struct mq_arena *arena,
                         struct mq_err *err) {
   const char *options = NULL;
-  char w[16] = "w", a[16] = "a";
+  char bits[32];
   mq_status status = mq_cell_options(&options, cell, arena, err);
   if (status != MQ_OK) {
     return status;
   }
-  if (cell->w_bits) snprintf(w, sizeof w, "w%d", cell->w_bits);
-  if (cell->a_bits) snprintf(a, sizeof a, "a%d", cell->a_bits);
   const char *comma = options ? ", " : "", *rest = options ? options : "";
-  *label = mq_cell_is_float(cell)
-               ? mq_arena_printf(arena, "%s float%s%s", cell->model_name, comma, rest)
-               : mq_arena_printf(arena, "%s %s %s%s%s %s%s %s/%s seed %" PRIu64 "%s%s", cell->model_name,
-                                 mq_path_base(cell->target), cell->method, cell->variant ? " " : "",
-                                 cell->variant ? cell->variant : "", w, a, cell->w_observer, cell->a_observer,
-                                 cell->seed, comma, rest);
+  if (mq_cell_is_float(cell)) {
+    *label = mq_arena_printf(arena, "%s float%s%s", cell->model_name, comma, rest);
+  } else {
+    format_bits(bits, cell);
+    *label = mq_arena_printf(arena, "%s %s %s%s%s %s %s/%s seed %" PRIu64 "%s%s", cell->model_name,
+                             mq_path_base(cell->target), cell->method, cell->variant ? " " : "",
+                             cell->variant ? cell->variant : "", bits, cell->w_observer, cell->a_observer,
+                             cell->seed, comma, rest);
+  }
   return *label ? MQ_OK : mq_fail_memory(err, "text of a cell");
 }

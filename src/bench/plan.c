@@ -83,6 +83,31 @@ static mq_status read_data_argument(const char **text, bool *is_calib_first, con
   return status;
 }
 
+/* ---- What the plan names --------------------------------------------------------------------------- */
+
+static mq_status list_inputs(struct mq_plan_reading *r, struct mq_err *err) {
+  struct mq_plan *plan = r->plan;
+  const struct mq_yaml_node *data = mq_yaml_find(r->root, "data");
+  const char *const arguments[] = {r->base.calib_data, r->base.eval_data};
+  static const char *const keys[] = {"train", "eval"}, *const names[] = {"data.train", "data.eval"};
+  size_t n_models = r->axes[MQ_AXIS_MODEL].n;
+  plan->inputs = mq_arena_alloc(&plan->arena, n_models + 2, sizeof *plan->inputs);
+  if (!plan->inputs) {
+    return mq_fail_memory(err, "plan");
+  }
+  for (size_t i = 0; i < n_models; i++) {
+    plan->inputs[plan->n_inputs++] =
+        (struct mq_plan_input){.key = "models", .line = r->models[i].line, .model = r->models[i].path};
+  }
+  for (int i = 0; i < 2; i++) {
+    if (arguments[i]) {
+      plan->inputs[plan->n_inputs++] = (struct mq_plan_input){
+          .key = names[i], .line = mq_yaml_find(data, keys[i])->line, .data = arguments[i]};
+    }
+  }
+  return MQ_OK;
+}
+
 /* ---- Sections --------------------------------------------------------------------------------------- */
 
 static mq_status read_data(struct mq_plan_reading *r, struct mq_err *err) {
@@ -136,6 +161,7 @@ static mq_status read_model(struct mq_plan_model *model, const struct mq_yaml_no
     status = mq_yaml_get_text(&model->path, path, err);
   }
   if (status == MQ_OK) {
+    model->line = path->line;
     status = mq_plan_path(&model->path, model->path, &r->reader, err);
   }
   if (status == MQ_OK && name) {
@@ -385,8 +411,9 @@ static mq_status check_top_keys(const struct mq_plan_reading *r, struct mq_err *
 
 static mq_status read_all(struct mq_plan_reading *r, struct mq_err *err) {
   typedef mq_status (*section_fn)(struct mq_plan_reading *, struct mq_err *);
-  static const section_fn sections[] = {read_scalars,    read_data,        read_models,    read_grid,
-                                        read_exclusions, read_calibration, read_overrides, mq_plan_expand};
+  static const section_fn sections[] = {read_scalars,     read_data,      read_models,
+                                        list_inputs,      read_grid,      read_exclusions,
+                                        read_calibration, read_overrides, mq_plan_expand};
   mq_status status = check_top_keys(r, err);
   for (size_t i = 0; i < sizeof sections / sizeof sections[0] && status == MQ_OK; i++) {
     status = sections[i](r, err);

@@ -41,6 +41,7 @@ struct mq_plan_reader {
 /* A plan while it is read. */
 struct mq_plan_model {
   const char *path, *name;
+  int line;
 };
 
 struct mq_plan_exclusion {

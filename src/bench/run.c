@@ -21,11 +21,19 @@ struct item {
   char float_identity[65];
 };
 
+/* The lease of the cell that runs, renewed while it makes progress. The renewals come from the threads that
+ * do the work, so they have a connection of their own. */
+struct renewal {
+  struct mq_store *store;
+  const char *identity;
+};
+
 struct grid {
   const struct mq_plan *plan;
   const struct mq_bench_options *options;
   struct mq_bench_result *result;
   struct mq_store *store;
+  struct renewal renewal;
   struct mq_trial_cache *cache;
   struct item *items;
   int64_t n_items, n_pending;
@@ -57,33 +65,34 @@ static mq_status select_cells(struct grid *grid, struct mq_err *err) {
   return MQ_OK;
 }
 
-static mq_status list_cells(const struct grid *grid, struct mq_err *err) {
-  struct mq_arena arena;
-  mq_arena_init(&arena, 0);
-  mq_status status = MQ_OK;
-  for (int64_t i = 0; i < grid->n_items && status == MQ_OK; i++) {
-    const char *label = NULL;
-    status = mq_cell_label(&label, grid->items[i].cell, &arena, err);
-    if (status == MQ_OK) {
-      mq_log_info("cell %lld/%zu %s", (long long)grid->items[i].number, grid->plan->n_cells, label);
+static bool is_data_of(const struct grid *grid, const char *argument) {
+  for (int64_t i = 0; i < grid->n_items; i++) {
+    const struct mq_cell *cell = grid->items[i].cell;
+    if (!strcmp(cell->eval_data, argument) || (cell->calib_data && !strcmp(cell->calib_data, argument))) {
+      return true;
     }
   }
-  mq_arena_deinit(&arena);
-  return status;
+  return false;
 }
 
-/* A data set that is missing fails every cell: better said once, before anything runs. */
-static mq_status check_data(struct grid *grid, struct mq_err *err) {
-  struct mq_cache_data *data = NULL;
-  mq_status status = MQ_OK;
-  for (int64_t i = 0; i < grid->n_items && status == MQ_OK; i++) {
-    const struct mq_cell *cell = grid->items[i].cell;
-    status = mq_cache_get_data(&data, grid->cache, cell->eval_data, err);
-    if (status == MQ_OK && cell->calib_data) {
-      status = mq_cache_get_data(&data, grid->cache, cell->calib_data, err);
+/* What is not there fails every cell that needs it: better said once, before anything runs. */
+static mq_status check_inputs(struct grid *grid, struct mq_err *err) {
+  const struct mq_plan *plan = grid->plan;
+  for (size_t i = 0; i < plan->n_inputs; i++) {
+    const struct mq_plan_input *input = &plan->inputs[i];
+    struct mq_err why = {.status = MQ_OK};
+    struct mq_cache_data *data = NULL;
+    mq_status status = MQ_OK;
+    if (input->model && !mq_file_exists(input->model)) {
+      status = mq_fail(&why, MQ_BAD_INPUT, "%s: no such file", input->model);
+    } else if (input->data && is_data_of(grid, input->data)) {
+      status = mq_cache_get_data(&data, grid->cache, input->data, &why);
+    }
+    if (status != MQ_OK) {
+      return mq_fail(err, status, "%s:%d: %s: %s", plan->file, input->line, input->key, why.message);
     }
   }
-  return status;
+  return MQ_OK;
 }
 
 static mq_status check_isa(const struct mq_plan *plan, struct mq_err *err) {
@@ -210,6 +219,23 @@ static mq_status run_cell(struct grid *grid, struct item *item, struct mq_err *e
   return status;
 }
 
+static void renew(void *context) {
+  const struct renewal *renewal = context;
+  bool is_taken = false;
+  if (mq_store_lease(&is_taken, renewal->store, renewal->identity, NULL) != MQ_OK) {
+    return; /* the next one comes long before the lease ends */
+  }
+}
+
+static mq_status run_leased(struct grid *grid, struct item *item, struct mq_err *err) {
+  double seconds = grid->options->renew_seconds;
+  grid->renewal.identity = item->identity;
+  mq_progress_set_tick(renew, &grid->renewal, seconds > 0 ? seconds : MQ_STORE_LEASE_SECONDS / 4.0);
+  mq_status status = run_cell(grid, item, err);
+  mq_progress_set_tick(NULL, NULL, 0);
+  return status;
+}
+
 /* Runs a cell unless another process has it or has just finished it. */
 static mq_status take_cell(struct grid *grid, struct item *item, struct mq_err *err) {
   if (!item->identity[0]) {
@@ -222,7 +248,7 @@ static mq_status take_cell(struct grid *grid, struct item *item, struct mq_err *
   }
   status = look_up(grid, item, err);
   if (status == MQ_OK && item->state == CELL_PENDING) {
-    status = run_cell(grid, item, err);
+    status = run_leased(grid, item, err);
   }
   struct mq_err later = {.status = MQ_OK};
   mq_status released = mq_store_release(grid->store, item->identity, &later);
@@ -259,17 +285,28 @@ static mq_status run_pending(struct grid *grid, struct mq_err *err) {
 static mq_status open_store(struct grid *grid, struct mq_err *err) {
   char *path = mq_bench_store_path(grid->options);
   mq_status status = path ? mq_store_open(&grid->store, path, false, err) : mq_fail_memory(err, "store");
+  if (status == MQ_OK) {
+    status = mq_store_open(&grid->renewal.store, path, false, err);
+  }
   mq_free(path);
+  return status;
+}
+
+static mq_status create_cache(struct grid *grid, struct mq_err *err) {
+  char *directory = mq_path_join(grid->options->directory, "hashes");
+  mq_status status = directory ? mq_trial_cache_create(&grid->cache, directory, err)
+                               : mq_fail_memory(err, grid->options->directory);
+  mq_free(directory);
   return status;
 }
 
 static mq_status run_grid(struct grid *grid, struct mq_err *err) {
   mq_status status = check_isa(grid->plan, err);
   if (status == MQ_OK) {
-    status = mq_trial_cache_create(&grid->cache, err);
+    status = create_cache(grid, err);
   }
   if (status == MQ_OK) {
-    status = check_data(grid, err);
+    status = check_inputs(grid, err);
   }
   if (status == MQ_OK) {
     status = open_store(grid, err);
@@ -290,14 +327,31 @@ mq_status mq_bench_run(struct mq_bench_result *result, const struct mq_plan *pla
   *result = (struct mq_bench_result){.cells = 0};
   mq_status status = select_cells(&grid, err);
   if (status == MQ_OK) {
-    status = options->is_dry_run ? list_cells(&grid, err) : run_grid(&grid, err);
+    status = run_grid(&grid, err);
   }
   if (status == MQ_CANCELLED) { /* wherever it was noticed */
     status = cancelled(&grid, err);
   }
   result->seconds = mq_now() - grid.start;
+  mq_store_close(grid.renewal.store);
   mq_store_close(grid.store);
   mq_trial_cache_destroy(grid.cache);
+  mq_free(grid.items);
+  return status;
+}
+
+mq_status mq_bench_list(struct mq_bench_line **lines, size_t *n, const struct mq_plan *plan,
+                        const struct mq_bench_options *options, struct mq_arena *arena, struct mq_err *err) {
+  struct mq_bench_result result = {.cells = 0};
+  struct grid grid = {.plan = plan, .options = options, .result = &result};
+  *n = 0;
+  *lines = mq_arena_alloc(arena, plan->n_cells, sizeof **lines);
+  mq_status status = *lines ? select_cells(&grid, err) : mq_fail_memory(err, "cells of a plan");
+  for (int64_t i = 0; i < grid.n_items && status == MQ_OK; i++) {
+    struct mq_bench_line *line = &(*lines)[(*n)++];
+    line->number = grid.items[i].number;
+    status = mq_cell_label(&line->label, grid.items[i].cell, arena, err);
+  }
   mq_free(grid.items);
   return status;
 }

@@ -212,6 +212,10 @@ static mq_status open_inputs(struct trial *t, struct mq_err *err) {
   if (status == MQ_OK) {
     status = mq_check_model_data(t->model->graph, t->eval->dataset, err);
   }
+  if (status == MQ_OK && !t->eval->is_labels_told) {
+    mq_warn_of_labels(t->model->graph, t->eval->dataset);
+    t->eval->is_labels_told = true;
+  }
   if (status == MQ_OK && t->cell->calib_data) {
     status = mq_cache_get_data(&t->calib, t->cache, t->cell->calib_data, err);
     if (status == MQ_OK) {
@@ -299,14 +303,14 @@ static void warn_of_sorted(struct trial *t) {
   const struct mq_dataset *dataset = t->calib->dataset;
   const struct mq_dataset_info *info = mq_dataset_get_info(dataset);
   int64_t n = t->n_indices;
-  if (!t->cell->is_calib_first || !info->has_labels || n < 2 || t->calib->is_warned_of) {
+  if (!t->cell->is_calib_first || !info->has_labels || n < 2 || t->calib->is_order_told) {
     return;
   }
   int64_t held = count_classes(dataset, t->indices, n), all = count_classes(dataset, NULL, info->n_images);
   if (held < 1 || !((held == 1 && all > 1) || (n >= 2 * all && 2 * held < all))) {
     return;
   }
-  t->calib->is_warned_of = true;
+  t->calib->is_order_told = true;
   mq_log_warn("the first %lld images hold %lld of %lld classes: a class-sorted file; use calib_order=sampled",
               (long long)n, (long long)held, (long long)all);
 }
@@ -466,7 +470,7 @@ mq_status mq_trial_run(struct mq_trial_result *result, const struct mq_cell *cel
   struct mq_err why = {.status = MQ_OK};
   *result = (struct mq_trial_result){.points = NULL};
   fill_constants(&result->run, cell, arena);
-  mq_status status = t.cache ? MQ_OK : mq_trial_cache_create(&t.cache, &why);
+  mq_status status = t.cache ? MQ_OK : mq_trial_cache_create(&t.cache, NULL, &why);
   if (status == MQ_OK && !t.label) {
     status = mq_cell_label(&t.label, cell, arena, &why);
   }

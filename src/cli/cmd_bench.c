@@ -85,16 +85,42 @@ static mq_status write_report(struct bench_run *run, struct mq_err *err) {
   return status;
 }
 
-static mq_status print_json(const struct bench_run *run, struct mq_err *err) {
+static json_t *counts_json(const struct bench_run *run) {
   const struct mq_bench_result *r = &run->result;
-  return cli_print_json(json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:s, s:s}", "cells", (json_int_t)r->cells,
-                                  "done", (json_int_t)(r->done + r->skipped), "failed", (json_int_t)r->failed,
-                                  "nc", (json_int_t)r->nc, "skipped", (json_int_t)r->skipped, "seconds",
-                                  r->seconds, "db", run->db, "report", run->report),
-                        err);
+  return json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:s, s:s}", "cells", (json_int_t)r->cells, "done",
+                   (json_int_t)(r->done + r->skipped), "failed", (json_int_t)r->failed, "nc",
+                   (json_int_t)r->nc, "skipped", (json_int_t)r->skipped, "seconds", r->seconds, "db", run->db,
+                   "report", run->report);
 }
 
-static mq_status run_bench(struct bench_run *run, struct mq_err *err) {
+/* The list is the command's answer, so it is data: on stdout, whether quiet or not. */
+static mq_status print_list(const struct bench_run *run, struct mq_err *err) {
+  struct mq_arena arena;
+  struct mq_bench_line *lines = NULL;
+  size_t n = 0;
+  mq_arena_init(&arena, 0);
+  mq_status status = mq_bench_list(&lines, &n, run->plan, &run->options, &arena, err);
+  json_t *list = run->common.is_json ? json_array() : NULL;
+  for (size_t i = 0; i < n && status == MQ_OK; i++) {
+    if (list) {
+      json_array_append_new(list, json_string(lines[i].label));
+    } else {
+      printf("cell %lld/%zu %s\n", (long long)lines[i].number, run->plan->n_cells, lines[i].label);
+    }
+  }
+  if (status == MQ_OK && list) {
+    json_t *object = counts_json(run);
+    json_object_set_new(object, "cells", json_integer((json_int_t)n));
+    json_object_set(object, "list", list);
+    status = cli_print_json(object, err);
+  }
+  json_decref(list);
+  mq_arena_deinit(&arena);
+  return status;
+}
+
+/* The plan with what the command line adds to it. */
+static mq_status make_ready(struct bench_run *run, struct mq_err *err) {
   mq_status status = parse_shard(run, err);
   if (status == MQ_OK) {
     status = load_plan(run, err);
@@ -109,27 +135,25 @@ static mq_status run_bench(struct bench_run *run, struct mq_err *err) {
     }
     status = cli_session_start(&run->pool, &run->common, err);
   }
-  if (status != MQ_OK) {
-    return status;
-  }
   run->options.directory = run->directory;
   run->options.resumes = run->resumes;
-  run->options.is_dry_run = run->is_dry_run;
   run->options.pool = run->pool;
-  status = mq_bench_run(&run->result, run->plan, &run->options, err);
-  if (status != MQ_OK) {
-    return status;
-  }
   run->db = mq_bench_store_path(&run->options);
   run->report = mq_path_join(run->directory, "report");
-  if (!run->db || !run->report) {
-    return mq_fail_memory(err, "report");
+  return status == MQ_OK && (!run->db || !run->report) ? mq_fail_memory(err, "report") : status;
+}
+
+static mq_status run_bench(struct bench_run *run, struct mq_err *err) {
+  mq_status status = make_ready(run, err);
+  if (status != MQ_OK || run->is_dry_run) {
+    return status == MQ_OK ? print_list(run, err) : status;
   }
-  if (!run->is_dry_run) {
+  status = mq_bench_run(&run->result, run->plan, &run->options, err);
+  if (status == MQ_OK) {
     status = write_report(run, err);
   }
   if (status == MQ_OK && run->common.is_json) {
-    status = print_json(run, err);
+    status = cli_print_json(counts_json(run), err);
   }
   if (status == MQ_OK && run->result.failed > 0) {
     status = mq_fail(err, MQ_NO, "%lld cells failed; the report says why", (long long)run->result.failed);

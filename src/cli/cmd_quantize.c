@@ -154,6 +154,9 @@ static mq_status run_quantize(struct quantize_run *run, struct mq_err *err) {
   }
   mq_status status = check_method(run->method, err);
   if (status == MQ_OK) {
+    status = cli_check_a_bits(run->a_bits, err);
+  }
+  if (status == MQ_OK) {
     status = cli_parse_overrides(&run->overrides, &run->bits, &run->keep_float, err);
   }
   if (status == MQ_OK) {
@@ -198,14 +201,16 @@ mq_status cmd_quantize(int argc, char **argv, struct mq_err *err) {
       {"--output", 'o', CLI_TEXT, &run->output, "DIR", "the bundle (default mqbench-bundle)", 0, 0},
       {"--method", 0, CLI_TEXT, &run->method, "M", "algorithm (default ptq)", 0, 0},
       {"--w-bits", 0, CLI_INT, &run->w_bits, "B", "bits of weights (default: the target's)", 2, 8},
-      {"--a-bits", 0, CLI_INT, &run->a_bits, "B", "bits of activations (default: the target's)", 2, 16},
+      {"--a-bits", 0, CLI_INT, &run->a_bits, "B",
+       "bits of activations: 2 to 8, or 16 (default: the target's)", 2, 16},
       {"--w-observer", 0, CLI_TEXT, &run->w_observer, "O", "calibration of weights (default minmax)", 0, 0},
       {"--a-observer", 0, CLI_TEXT, &run->a_observer, "O", "calibration of activations (default minmax)", 0,
        0},
       {"--calib", 0, CLI_INT, &run->calib, "N", "images to calibrate on (default 256)", 1, 100000000},
       {"--bn-calibration", 0, CLI_FLAG, &run->calibrates_bn, NULL, "re-estimate BN statistics afterwards", 0,
        0},
-      {"--bits", 0, CLI_TEXTS, &run->bits, "NAME=B", "bits of one layer or tensor", 0, 0},
+      {"--bits", 0, CLI_TEXTS, &run->bits, "NAME=B",
+       "bits of one layer or tensor: weights 2 to 8, activations also 16", 0, 0},
       {"--keep-float", 0, CLI_TEXTS, &run->keep_float, "NAME", "a layer that stays float", 0, 0},
       {"--max-drop", 0, CLI_REAL, &run->max_drop, "POINTS", "exit with 1 when accuracy falls by more", 0, 0},
   };

@@ -116,7 +116,10 @@ static mq_status prepare(struct show_run *run, struct mq_err *err) {
   if (!overrides) {
     return mq_fail_memory(err, "overrides");
   }
-  mq_status status = mq_target_load(&run->target, run->target_name, err);
+  mq_status status = cli_check_a_bits(run->a_bits, err);
+  if (status == MQ_OK) {
+    status = mq_target_load(&run->target, run->target_name, err);
+  }
   if (status == MQ_OK) {
     status = cli_parse_overrides(overrides, &run->bits, &run->keep_float, err);
   }
@@ -159,8 +162,10 @@ mq_status cmd_show(int argc, char **argv, struct mq_err *err) {
        0, 0},
       {"--dot", 0, CLI_FLAG, &run.is_dot, NULL, "draw the graph with its points as Graphviz input", 0, 0},
       {"--w-bits", 0, CLI_INT, &run.w_bits, "B", "bits of weights (default: the target's)", 2, 8},
-      {"--a-bits", 0, CLI_INT, &run.a_bits, "B", "bits of activations (default: the target's)", 2, 16},
-      {"--bits", 0, CLI_TEXTS, &run.bits, "NAME=B", "bits of one layer or tensor", 0, 0},
+      {"--a-bits", 0, CLI_INT, &run.a_bits, "B", "bits of activations: 2 to 8, or 16 (default: the target's)",
+       2, 16},
+      {"--bits", 0, CLI_TEXTS, &run.bits, "NAME=B",
+       "bits of one layer or tensor: weights 2 to 8, activations also 16", 0, 0},
       {"--keep-float", 0, CLI_TEXTS, &run.keep_float, "NAME", "a layer that stays float", 0, 0},
   };
   bool is_help;

@@ -16,9 +16,9 @@ mq_status mq_isa_parse(mq_isa *isa, const char *text, struct mq_err *err) {
       return MQ_OK;
     }
   }
-  return mq_fail(
-      err, MQ_BAD_USAGE,
-      "instruction set \"%s\": expected native, base, avx2, avx512, avx512_vnni, avx512_bf16 or amx", text);
+  return mq_fail(err, MQ_BAD_USAGE,
+                 "instruction set \"%s\": expected avx2, avx512, avx512_vnni, avx512_bf16, amx or native",
+                 text);
 }
 
 const char *mq_isa_name(mq_isa isa) {

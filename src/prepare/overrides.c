@@ -177,6 +177,11 @@ static mq_status resolve(struct mq_scheme_override *o, const struct context *c, 
   bool matches = false;
   mq_status status = matches_anything(&matches, c, o, err);
   if (status || matches) return status;
+  if (o->bits > 8 && is_point(c, o->layer)) { /* activations alone may have so many, and it is none */
+    return mq_fail(err, MQ_BAD_USAGE,
+                   "bits of '%.120s': found %d, expected 2 to 8: it is a weight (activations: 2 to 8 or 16)",
+                   o->layer, o->bits);
+  }
   const char *behind = is_point(c, o->layer) ? NULL : layer_behind(c, o->layer);
   if (!behind) return fail_unmatched(c, o->layer, err);
   o->layer = mq_arena_strdup(&c->graph->arena, behind);

@@ -8,7 +8,6 @@
 
 #include "store/sql.h"
 
-#define MQ_LEASE_SECONDS 3600 /* without renewal, when the holder cannot be looked at */
 #define MQ_LEASE_TEXT 300
 
 struct lease {
@@ -54,13 +53,11 @@ static void describe_self(struct lease *self) {
   process_start(self->start, self->pid);
 }
 
-/* Does the holder of `held` still work, as far as `self` can tell? */
+/* Does the holder of `held` still work? A process of this machine can be looked at; one of another has to
+ * renew its lease. */
 static bool is_alive(const struct lease *held, const struct lease *self) {
-  if (self->renewed - held->renewed > MQ_LEASE_SECONDS) {
-    return false;
-  }
   if (strcmp(held->host, self->host) != 0) {
-    return true;
+    return self->renewed - held->renewed <= MQ_STORE_LEASE_SECONDS;
   }
   char start[MQ_LEASE_TEXT];
   process_start(start, held->pid);

@@ -42,7 +42,8 @@ mq_status help_grid_run(struct mq_bench_result *result, const struct help_grid *
   snprintf(file, sizeof file, "%s/plan.yaml", grid->directory);
   snprintf(out, sizeof out, "%s/out", grid->directory);
   struct mq_plan *plan = help_plan(text, file);
-  struct mq_bench_options options = {.directory = out, .shard = shard, .n_shards = shard ? 2 : 0};
+  struct mq_bench_options options = {
+      .directory = out, .shard = shard, .n_shards = shard ? 2 : 0, .renew_seconds = grid->renew_seconds};
   mq_status status = mq_kernel_start(plan->isa, err);
   if (status == MQ_OK) {
     status = mq_pool_create(&pool, 2, mq_kernel_start_worker, err);

@@ -7,6 +7,7 @@
 struct help_grid {
   char directory[64];
   struct mq_arena arena;
+  double renew_seconds; /* of leases; 0: the default */
 };
 
 int help_grid_setup(void **state);

@@ -160,6 +160,13 @@ static void test_labels(void **state) {
   assert_string_equal(text,
                       "graph 2, activations' parameter 0.99999991, 64 images, c3=w8a8, c1 float, c\\x0a2=w4, "
                       "strict");
+  struct mq_cell open = make_cell();
+  open.w_bits = open.a_bits = 0;
+  assert_int_equal(mq_cell_label(&text, &open, &arena, NULL), MQ_OK);
+  assert_string_equal(text, "net snpe ptq w8a8 minmax/mse seed 0"); /* the target's */
+  open.w_bits = 4;
+  assert_int_equal(mq_cell_label(&text, &open, &arena, NULL), MQ_OK);
+  assert_string_equal(text, "net snpe ptq w4a8 minmax/mse seed 0");
   assert_int_equal(mq_cell_label(&text, &plain, &arena, NULL), MQ_OK);
   assert_string_equal(text, "net float");
   mq_arena_deinit(&arena);

@@ -1,4 +1,6 @@
 /* The grid on a small network: what is recorded, what is skipped, what fails, what becomes stale, shards. */
+#include <sqlite3.h>
+
 #include "base/file.h"
 #include "bench/help_grid.h"
 
@@ -94,11 +96,13 @@ static void test_failed_cells(void **state) {
   struct mq_bench_result result;
   char path[128];
   size_t n = 0, n_failed = 0, n_done = 0;
-  const char *plan = "models: [broken.onnx, gone.onnx, net.onnx]\n" HELP_GRID_DATA
+  const char *plan = "models: [broken.onnx, empty.onnx, net.onnx]\n" HELP_GRID_DATA
                      "grid: {target: [snpe, acl], method: ptq}\n";
   help_grid_model(grid, "net.onnx", 1);
   snprintf(path, sizeof path, "%s/broken.onnx", grid->directory);
   assert_int_equal(mq_file_write(path, "no model at all", 15, NULL), MQ_OK);
+  snprintf(path, sizeof path, "%s/empty.onnx", grid->directory);
+  assert_int_equal(mq_file_write(path, "", 0, NULL), MQ_OK);
   for (int pass = 0; pass < 2; pass++) {
     run(&result, grid, plan, 0);
     assert_int_equal(result.failed, 4);
@@ -111,30 +115,53 @@ static void test_failed_cells(void **state) {
     n_failed += is_failed;
     n_done += !strcmp(runs[i].status, "done");
     if (is_failed) {
-      assert_true(strstr(runs[i].message, "broken.onnx") || strstr(runs[i].message, "gone.onnx"));
+      assert_true(strstr(runs[i].message, "broken.onnx") || strstr(runs[i].message, "empty.onnx"));
     }
   }
   assert_int_equal(n_failed, 4);
   assert_int_equal(n_done, 2);
-  help_grid_model(grid, "gone.onnx", 3);
+  help_grid_model(grid, "empty.onnx", 3);
   run(&result, grid, plan, 0);
   assert_int_equal(result.failed, 2);
   assert_int_equal(result.done, 2);
 }
 
-/* Data that no cell can do without: an error at once, no failed rows. */
-static void test_missing_data(void **state) {
+/* Whatever file the plan names must be there: otherwise an error at once, with its place in the plan, and no
+ * failed rows. */
+static void test_missing_files(void **state) {
   struct help_grid *grid = *state;
-  struct mq_bench_result result;
-  struct mq_err err = {0};
+  static const struct {
+    const char *plan, *says;
+  } cases[] = {
+      {"models: net.onnx\ndata:\n  train: \"fractal:size=8\"\n  eval: \"tar:nowhere.tar\"\n"
+       "grid: {target: snpe, method: ptq}\n",
+       "/plan.yaml:4: data.eval: "},
+      {"models: net.onnx\ndata:\n  train: \"tar:nowhere.tar\"\n  eval: \"fractal:size=8\"\n"
+       "grid: {target: snpe, method: ptq}\n",
+       "/plan.yaml:3: data.train: "},
+      {"models:\n- net.onnx\n- {path: nowhere.onnx, name: gone}\n" HELP_GRID_DATA
+       "grid: {target: snpe, method: [float, ptq]}\n",
+       "/plan.yaml:3: models: "},
+  };
+  char store[128];
   help_grid_model(grid, "net.onnx", 1);
-  assert_int_equal(
-      help_grid_run(&result, grid,
-                    "models: net.onnx\ndata: {train: \"tar:nowhere.tar\", eval: \"tar:nowhere.tar\"}\n"
-                    "grid: {target: snpe, method: ptq}\n",
-                    0, &err),
-      MQ_BAD_INPUT);
-  assert_non_null(strstr(err.message, "nowhere.tar"));
+  snprintf(store, sizeof store, "%s/out/results.db", grid->directory);
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    struct mq_bench_result result;
+    struct mq_err err = {0};
+    assert_int_equal(help_grid_run(&result, grid, cases[i].plan, 0, &err), MQ_BAD_INPUT);
+    if (!strstr(err.message, cases[i].says) || !strstr(err.message, "nowhere.")) {
+      fail_msg("'%s' does not say '%s'", err.message, cases[i].says);
+    }
+    assert_false(mq_file_exists(store));
+  }
+  /* data that no cell takes are not looked for */
+  struct mq_bench_result result;
+  run(&result, grid,
+      "models: net.onnx\ndata: {train: \"tar:nowhere.tar\", eval: \"fractal:classes=10,images=9,size=8\"}\n"
+      "grid: {method: float}\n",
+      0);
+  assert_int_equal(result.done, 1);
 }
 
 static int compare_identities(const void *a, const void *b) {
@@ -169,18 +196,57 @@ static void test_shards(void **state) {
   }
 }
 
-static void test_dry_run(void **state) {
+static void test_list(void **state) {
   struct help_grid *grid = *state;
-  struct mq_bench_result result;
-  struct mq_bench_options options = {.directory = grid->directory, .is_dry_run = true};
+  struct mq_bench_line *lines = NULL;
+  size_t n = 0;
+  struct mq_bench_options options = {.directory = grid->directory};
   struct mq_plan *plan = help_plan(PLAN, "/nowhere/plan.yaml");
-  assert_int_equal(mq_bench_run(&result, plan, &options, NULL), MQ_OK);
-  assert_int_equal(result.cells, 9);
-  assert_int_equal(result.done, 0);
+  assert_int_equal(mq_bench_list(&lines, &n, plan, &options, &grid->arena, NULL), MQ_OK);
+  assert_int_equal(n, 9);
+  assert_string_equal(lines[0].label, "net float");
+  assert_string_equal(lines[8].label, "net snpe ptq w4a4 minmax/minmax seed 1, 32 images");
+  options.shard = options.n_shards = 2;
+  assert_int_equal(mq_bench_list(&lines, &n, plan, &options, &grid->arena, NULL), MQ_OK);
+  assert_int_equal(n, 4);
+  assert_int_equal(lines[3].number, 8);
   char *path = mq_bench_store_path(&options);
   assert_false(mq_file_exists(path));
   mq_free(path);
   mq_plan_destroy(plan);
+}
+
+/* The lease of a cell is renewed while the cell runs: here at every sign of progress. A trigger counts how
+ * often it is written; without renewal that is once. */
+static void test_lease_is_renewed(void **state) {
+  struct help_grid *grid = *state;
+  struct mq_bench_result result;
+  char path[160];
+  sqlite3 *db = NULL;
+  sqlite3_stmt *statement = NULL;
+  struct mq_store *store = NULL;
+  help_grid_model(grid, "net.onnx", 1);
+  snprintf(path, sizeof path, "%s/out/results.db", grid->directory);
+  assert_int_equal(mq_store_open(&store, path, false, NULL), MQ_OK);
+  mq_store_close(store);
+  assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+  assert_int_equal(sqlite3_exec(db,
+                                "CREATE TABLE taken (identity TEXT);"
+                                "CREATE TRIGGER note AFTER INSERT ON leases BEGIN "
+                                "INSERT INTO taken VALUES (new.identity); END",
+                                NULL, NULL, NULL),
+                   SQLITE_OK);
+  grid->renew_seconds = 1e-9;
+  run(&result, grid, "models: net.onnx\n" HELP_GRID_DATA "grid: {target: [snpe, acl], method: ptq}\n", 0);
+  assert_int_equal(result.done, 2);
+  const char *sql =
+      "SELECT min(n), (SELECT count(*) FROM leases) FROM (SELECT count(*) AS n FROM taken GROUP BY identity)";
+  assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &statement, NULL), SQLITE_OK);
+  assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
+  assert_true(sqlite3_column_int(statement, 0) > 2);
+  assert_int_equal(sqlite3_column_int(statement, 1), 0); /* and given back */
+  sqlite3_finalize(statement);
+  sqlite3_close(db);
 }
 
 /* A trial on its own: points with their ranges, float accuracy, a bundle. */
@@ -226,9 +292,10 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_grows, help_grid_setup, help_grid_teardown),
       cmocka_unit_test_setup_teardown(test_other_content_is_stale, help_grid_setup, help_grid_teardown),
       cmocka_unit_test_setup_teardown(test_failed_cells, help_grid_setup, help_grid_teardown),
-      cmocka_unit_test_setup_teardown(test_missing_data, help_grid_setup, help_grid_teardown),
+      cmocka_unit_test_setup_teardown(test_missing_files, help_grid_setup, help_grid_teardown),
       cmocka_unit_test_setup_teardown(test_shards, help_grid_setup, help_grid_teardown),
-      cmocka_unit_test_setup_teardown(test_dry_run, help_grid_setup, help_grid_teardown),
+      cmocka_unit_test_setup_teardown(test_list, help_grid_setup, help_grid_teardown),
+      cmocka_unit_test_setup_teardown(test_lease_is_renewed, help_grid_setup, help_grid_teardown),
       cmocka_unit_test_setup_teardown(test_trial, help_grid_setup, help_grid_teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

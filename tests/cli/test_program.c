@@ -35,6 +35,7 @@ static void wrong_usage_is_status_2_and_one_line(void **state) {
                                "quantize m.onnx --target snpe --data fractal: --calib",
                                "quantize m.onnx --target snpe --data fractal: --w-bits 9",
                                "quantize m.onnx --target snpe --data fractal: --bits conv1=1",
+                               "quantize m.onnx --target snpe --data fractal: --a-bits 12",
                                "list targets --max-memory 5X",
                                "list targets --json=yes"};
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -43,6 +44,44 @@ static void wrong_usage_is_status_2_and_one_line(void **state) {
       fail_msg("'%s': status %d, stderr '%s', stdout '%s'", cases[i], o.status, o.err, o.out);
     }
   }
+}
+
+/* The message names what was given and what is allowed. */
+static void bits_and_instruction_sets_are_explained(void **state) {
+  (void)state;
+  const struct {
+    const char *arguments, *says;
+  } cases[] = {
+      {"--bits conv=1", "--bits conv=1: found '1' bits, expected weights 2 to 8; activations 2 to 8 or 16"},
+      {"--bits conv", "--bits conv: expected NAME=B"},
+      {"--bits 0.0.weight=16", "bits of '0.0.weight': found 16, expected 2 to 8: it is a weight"},
+      {"--a-bits 12", "--a-bits 12: expected 2 to 8, or 16"},
+      {"--w-bits 16", "--w-bits 16: expected a whole number from 2 to 8"},
+      {"--isa sse", "expected avx2, avx512, avx512_vnni, avx512_bf16, amx or native\n"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    run(&o, "show " MODELS "/tiny_resnet_cifar.onnx --target snpe %s", cases[i].arguments);
+    if (o.status != 2 || count_lines(o.err) != 1 || !strstr(o.err, cases[i].says)) {
+      fail_msg("'%s': status %d, stderr '%s'", cases[i].arguments, o.status, o.err);
+    }
+  }
+}
+
+static void a_dry_run_lists_its_cells(void **state) {
+  (void)state;
+  run(&o, "bench --dry-run -q -o dry");
+  assert_int_equal(o.status, 0);
+  assert_string_equal(o.err, "");
+  int n = count_lines(o.out);
+  assert_true(n > 10);
+  assert_true(strstr(o.out, "cell 1/") == o.out);
+  run(&o, "bench --dry-run --json -o dry");
+  assert_int_equal(o.status, 0);
+  json_t *object = parse_json(&o);
+  assert_int_equal(json_integer_value(json_object_get(object, "cells")), n);
+  assert_int_equal(json_integer_value(json_object_get(object, "done")), 0);
+  assert_int_equal(json_array_size(json_object_get(object, "list")), n);
+  json_decref(object);
 }
 
 static void what_is_not_built_yet_says_so_and_is_not_listed(void **state) {
@@ -185,6 +224,8 @@ static void data_info_and_make(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(wrong_usage_is_status_2_and_one_line),
+      cmocka_unit_test(bits_and_instruction_sets_are_explained),
+      cmocka_unit_test(a_dry_run_lists_its_cells),
       cmocka_unit_test(what_is_not_built_yet_says_so_and_is_not_listed),
       cmocka_unit_test(failures_are_json_when_asked),
       cmocka_unit_test(every_command_has_help),

@@ -133,6 +133,32 @@ static void test_lease_of_another_machine(void **state) {
   mq_store_close(store);
 }
 
+/* A process of this machine that lives keeps its lease however long it works without renewal. */
+static void test_lease_of_a_long_run(void **state) {
+  struct help_store *help = *state;
+  struct mq_store *store = help_open(help);
+  int ready[2];
+  bool taken = true, ok = false;
+  assert_int_equal(pipe(ready), 0);
+  pid_t child = fork();
+  if (child == 0) {
+    struct mq_store *theirs = help_open(help);
+    ok = mq_store_lease(&taken, theirs, "cell", NULL) == MQ_OK && taken;
+    if (write(ready[1], &ok, 1) != 1) _exit(1);
+    pause();
+  }
+  assert_int_equal(read(ready[0], &ok, 1), 1);
+  assert_true(ok);
+  help_sql(help, "UPDATE leases SET renewed = renewed - 100000");
+  assert_int_equal(mq_store_lease(&taken, store, "cell", NULL), MQ_OK);
+  assert_false(taken);
+  kill(child, SIGKILL);
+  waitpid(child, NULL, 0);
+  close(ready[0]);
+  close(ready[1]);
+  mq_store_close(store);
+}
+
 /* Several processes create and fill the same store at once. */
 static void test_together(void **state) {
   struct help_store *help = *state;
@@ -166,6 +192,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_kill, help_store_setup, help_store_teardown),
       cmocka_unit_test_setup_teardown(test_lease, help_store_setup, help_store_teardown),
       cmocka_unit_test_setup_teardown(test_lease_of_another_machine, help_store_setup, help_store_teardown),
+      cmocka_unit_test_setup_teardown(test_lease_of_a_long_run, help_store_setup, help_store_teardown),
       cmocka_unit_test_setup_teardown(test_together, help_store_setup, help_store_teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
