@@ -79,7 +79,8 @@ void mq_quantize(struct mq_tensor *q, const struct mq_tensor *x, const struct mq
 /* ---- Observers -------------------------------------------------------------------------------------------
  * An observer sees data and answers a range, or a scale and zero point. One file and one const table each.
  * observe(slice) -> merge in tree order -> batch_end(running, batch) -> answer. States are flat plain data of
- * state_bytes, zeroed by the caller before init; no pointers inside; merge must be associative over the tree.
+ * state_bytes, zeroed by the caller before init; no pointers inside; merge must be associative over the tree,
+ * and exact where the span is more than a slice.
  * Data comes as rows: activations one row per image, weights one row per channel (per tensor: one row). */
 struct mq_observer_config {
   struct mq_scheme scheme;
@@ -99,11 +100,20 @@ struct mq_observer_limits {
   double min, max;
 };
 
+/* How much one state may take, by whichever worker and in whichever order, without a change of bits: sums of
+ * doubles need the tree of slices; counts and extrema do not. */
+typedef enum mq_observer_span {
+  MQ_SPAN_SLICE, /* a slice; states are merged as a fixed tree of the slice index */
+  MQ_SPAN_BATCH, /* slices of a batch, in any order; states are merged in any order */
+  MQ_SPAN_ALL    /* of all batches: one batch_end for all data is as good as one for each */
+} mq_observer_span;
+
 struct mq_observer_ops {
   const char *name, *describes;
   uint32_t revision; /* part of a run's identity; raise when results change */
   bool is_for_weights, is_for_activations;
   struct mq_observer_limits parameter;
+  mq_observer_span (*span)(const struct mq_observer_config *config); /* of activations; NULL: slice */
   size_t (*state_bytes)(const struct mq_observer_config *config);
   void (*init)(void *state, const struct mq_observer_config *config);
   /* rows[r * row_stride .. + row_count): n_rows rows. */
@@ -148,7 +158,8 @@ mq_status mq_observe_weights(struct mq_qparams *out, const struct mq_observer_op
  * owns, zeroed before their first use; parameters are flat too, one parameter's values after the other's.
  *
  * A weight's statistics are gathered before every derive, in evaluation too (they are a function of the
- * weight as it stands: DoReFa, minmax); an activation's in training only. */
+ * weight as it stands: DoReFa, minmax) unless the method `freezes_weights`; an activation's in training only.
+ */
 #define MQ_QUANTIZER_VERSION 1
 
 struct mq_quantizer_config {
@@ -182,7 +193,9 @@ struct mq_quantizer_ops {
   const char *w_observer, *a_observer; /* calibrate its initial values unless the run says otherwise */
   bool is_academic;                    /* only per-tensor symmetric float scales: no hardware */
   bool is_uniform_at_ends_w, is_uniform_at_ends_a; /* academic: 8-bit first and last layer by `minmax` */
-  struct mq_observer_limits option;                /* of config.option */
+  bool
+      freezes_weights; /* evaluation: statistics NULL for weights too, the last training step's ranges stay */
+  struct mq_observer_limits option; /* of config.option */
   int n_parameters;
   const struct mq_quantizer_parameter *parameters;
 
@@ -204,9 +217,10 @@ struct mq_quantizer_ops {
                   int64_t n_rows, int64_t row_count);
   void (*merge)(double *into, const double *from, const struct mq_quantizer_config *config);
   /* statistics: of the batch in training, never NULL there (a method without any: a pointer to nothing in
-   * particular); in evaluation NULL for activations (parameters and states as they stand), for weights the
-   * weight's own. Scales are made safe and at least least_scale[c] (NULL: none), through quant/qparams. A
-   * parameter that is not finite makes the outputs NaN: the loss then tells. */
+   * particular); in evaluation NULL for activations and where the method `freezes_weights` (parameters and
+   * states as they stand), for other weights the weight's own. Scales are made safe and at least
+   * least_scale[c] (NULL: none), through quant/qparams. A parameter that is not finite makes the outputs NaN:
+   * the loss then tells. */
   void (*derive)(double *form, const struct mq_quantizer_config *config, const float *parameters,
                  const double *statistics, const float *least_scale);
   /* y: real values on the grid; codes: the same as integers (uint8 where the grid's quant_min >= 0, else
