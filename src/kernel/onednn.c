@@ -166,12 +166,10 @@ mq_status mq_onednn_attributes(dnnl_primitive_attr_t *attributes, struct mq_oned
   return status;
 }
 
-mq_status mq_onednn_build(struct mq_onednn_op *op, const_dnnl_op_desc_t desc,
-                          dnnl_primitive_attr_t attributes, struct mq_err *err) {
-  mq_status status = mq_onednn_check(dnnl_primitive_desc_create(&op->desc, desc, attributes, engine, NULL),
-                                     "primitive_desc_create", err);
-  if (status == MQ_OK)
-    status = mq_onednn_check(dnnl_primitive_create(&op->primitive, op->desc), "primitive_create", err);
+/* From the primitive's descriptor to the primitive. */
+static mq_status finish_build(struct mq_onednn_op *op, struct mq_err *err) {
+  mq_status status =
+      mq_onednn_check(dnnl_primitive_create(&op->primitive, op->desc), "primitive_create", err);
   if (status == MQ_OK)
     status = mq_onednn_check(
         dnnl_primitive_desc_query(op->desc, dnnl_query_impl_info_str, 0, (void *)&op->implementation),
@@ -180,6 +178,28 @@ mq_status mq_onednn_build(struct mq_onednn_op *op, const_dnnl_op_desc_t desc,
     op->scratch_bytes =
         dnnl_memory_desc_get_size(dnnl_primitive_desc_query_md(op->desc, dnnl_query_scratchpad_md, 0));
   return status;
+}
+
+mq_status mq_onednn_build(struct mq_onednn_op *op, const_dnnl_op_desc_t desc,
+                          dnnl_primitive_attr_t attributes, struct mq_err *err) {
+  const mq_status status = mq_onednn_check(
+      dnnl_primitive_desc_create(&op->desc, desc, attributes, engine, NULL), "primitive_desc_create", err);
+  return status != MQ_OK ? status : finish_build(op, err);
+}
+
+mq_status mq_onednn_build_reorder(struct mq_onednn_op *op, const dnnl_memory_desc_t *to,
+                                  const dnnl_memory_desc_t *from, struct mq_err *err) {
+  dnnl_primitive_attr_t attributes = NULL;
+  mq_status status = mq_onednn_check(dnnl_primitive_attr_create(&attributes), "attr_create", err);
+  if (status == MQ_OK)
+    status = mq_onednn_check(dnnl_primitive_attr_set_scratchpad_mode(attributes, dnnl_scratchpad_mode_user),
+                             "set_scratchpad_mode", err);
+  if (status == MQ_OK)
+    status =
+        mq_onednn_check(dnnl_reorder_primitive_desc_create(&op->desc, from, engine, to, engine, attributes),
+                        "reorder_desc", err);
+  if (attributes != NULL) dnnl_primitive_attr_destroy(attributes);
+  return status != MQ_OK ? status : finish_build(op, err);
 }
 
 void mq_onednn_destroy(struct mq_onednn_op *op) {
@@ -212,27 +232,34 @@ static dnnl_status_t add_argument(dnnl_exec_arg_t *arguments, int *n_arguments, 
   return status;
 }
 
-mq_status mq_onednn_run(const struct mq_onednn_op *op, float *y, const float *x, const float *weights,
-                        void *scratch, struct mq_err *err) {
-  dnnl_exec_arg_t arguments[MQ_ONEDNN_MAX_CONSTANTS + 4];
+mq_status mq_onednn_execute(const struct mq_onednn_op *op, const struct mq_onednn_argument *arguments,
+                            int n_arguments, void *scratch, struct mq_err *err) {
+  dnnl_exec_arg_t all[MQ_ONEDNN_MAX_ARGUMENTS + 1 + MQ_ONEDNN_MAX_CONSTANTS];
   dnnl_stream_t stream = NULL;
+  dnnl_status_t status = dnnl_success;
   int n = 0;
   mq_onednn_use_one_thread();
-  dnnl_status_t status = add_argument(arguments, &n, op, DNNL_ARG_SRC, x);
-  if (status == dnnl_success) status = add_argument(arguments, &n, op, DNNL_ARG_DST, y);
+  for (int i = 0; i < n_arguments && status == dnnl_success; i++)
+    if (arguments[i].data != NULL)
+      status = add_argument(all, &n, op, arguments[i].argument, arguments[i].data);
   if (status == dnnl_success && op->scratch_bytes > 0)
-    status = add_argument(arguments, &n, op, DNNL_ARG_SCRATCHPAD, scratch);
-  if (status == dnnl_success && weights != NULL)
-    status = add_argument(arguments, &n, op, DNNL_ARG_WEIGHTS, weights);
+    status = add_argument(all, &n, op, DNNL_ARG_SCRATCHPAD, scratch);
   const int n_own = n;
   for (int i = 0; i < op->n_constants; i++, n++)
-    arguments[n] = (dnnl_exec_arg_t){.arg = op->constants[i].argument, .memory = op->constants[i].memory};
+    all[n] = (dnnl_exec_arg_t){.arg = op->constants[i].argument, .memory = op->constants[i].memory};
   /* A stream of its own costs little and keeps concurrent runs apart. */
   if (status == dnnl_success) status = dnnl_stream_create(&stream, engine, dnnl_stream_default_flags);
-  if (status == dnnl_success) status = dnnl_primitive_execute(op->primitive, stream, n, arguments);
+  if (status == dnnl_success) status = dnnl_primitive_execute(op->primitive, stream, n, all);
   if (status == dnnl_success) status = dnnl_stream_wait(stream);
   if (stream != NULL) dnnl_stream_destroy(stream);
   for (int i = 0; i < n_own; i++)
-    dnnl_memory_destroy(arguments[i].memory);
+    dnnl_memory_destroy(all[i].memory);
   return mq_onednn_check(status, "primitive_execute", err);
+}
+
+mq_status mq_onednn_run(const struct mq_onednn_op *op, float *y, const float *x, const float *weights,
+                        void *scratch, struct mq_err *err) {
+  const struct mq_onednn_argument arguments[] = {
+      {DNNL_ARG_SRC, x}, {DNNL_ARG_DST, y}, {DNNL_ARG_WEIGHTS, weights}};
+  return mq_onednn_execute(op, arguments, 3, scratch, err);
 }

@@ -8,7 +8,7 @@
 
 #include "kernel/isa.h"
 
-static int run_child(mq_isa cap, int (*run_group)(void)) {
+int help_run_capped(mq_isa cap, int (*run_group)(void)) {
   const pid_t child = fork();
   int how = 0;
   if (child == 0) {
@@ -26,9 +26,9 @@ static int run_child(mq_isa cap, int (*run_group)(void)) {
 
 int help_run_levels(int (*run_group)(void)) {
   const mq_isa best = mq_isa_detect();
-  int n_failures = run_child(MQ_ISA_BASE, run_group);
-  if (best > MQ_ISA_AVX2) n_failures += run_child(MQ_ISA_AVX2, run_group);
-  if (best > MQ_ISA_BASE) n_failures += run_child(MQ_ISA_NATIVE, run_group);
+  int n_failures = help_run_capped(MQ_ISA_BASE, run_group);
+  if (best > MQ_ISA_AVX2) n_failures += help_run_capped(MQ_ISA_AVX2, run_group);
+  if (best > MQ_ISA_BASE) n_failures += help_run_capped(MQ_ISA_NATIVE, run_group);
   return n_failures;
 }
 

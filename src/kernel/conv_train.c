@@ -1,0 +1,227 @@
+#include "kernel/conv_train.h"
+
+#include <math.h>
+
+#include "kernel/conv.h"
+#include "kernel/simd/convert.h"
+
+/* ---- Creation ----------------------------------------------------------------------------------------- */
+
+static struct mq_onednn_geometry geometry_of(const struct mq_conv_train *conv,
+                                             const struct mq_conv_train_desc *desc) {
+  struct mq_onednn_geometry g = {
+      .x = desc->is_transposed ? conv->output : conv->input,
+      .y = desc->is_transposed ? conv->input : conv->output,
+      .groups = desc->groups,
+  };
+  for (int i = 0; i < 2; i++) {
+    g.kernel[i] = desc->weights.dim[2 + i];
+    g.stride[i] = desc->stride[i];
+    g.dilation[i] = desc->dilation[i];
+    g.pad_begin[i] = desc->pad_begin[i];
+    /* Rows added to the output of a transposed convolution are rows that no window of the plain one reaches.
+     */
+    g.pad_end[i] = desc->pad_end[i] - (desc->is_transposed ? desc->output_pad[i] : 0);
+  }
+  return g;
+}
+
+static mq_status check(struct mq_shape *output, const struct mq_conv_train_desc *desc, struct mq_err *err) {
+  const struct mq_tensor weights = mq_tensor_view(NULL, MQ_F32, &desc->weights, NULL);
+  struct mq_conv_desc plain = {.input = desc->input,
+                               .weights = &weights,
+                               .groups = desc->groups,
+                               .is_transposed = desc->is_transposed};
+  for (int i = 0; i < 2; i++) {
+    plain.stride[i] = desc->stride[i];
+    plain.dilation[i] = desc->dilation[i];
+    plain.pad_begin[i] = desc->pad_begin[i];
+    plain.pad_end[i] = desc->pad_end[i];
+    plain.output_pad[i] = desc->output_pad[i];
+  }
+  if (desc->backward == MQ_PRECISION_BF16 && mq_kernel_isa() < MQ_ISA_AVX512_BF16)
+    return mq_fail(err, MQ_BAD_INPUT,
+                   "precision bfloat16: the instruction set in use is %s, expected avx512_bf16 or amx",
+                   mq_isa_name(mq_kernel_isa()));
+  return mq_conv_check(output, &plain, err);
+}
+
+static mq_status create_passes(struct mq_conv_train *conv, const struct mq_onednn_geometry *geometry,
+                               struct mq_err *err) {
+  const mq_onednn_pass forward = conv->is_transposed ? MQ_ONEDNN_BACKWARD_DATA : MQ_ONEDNN_FORWARD;
+  const mq_onednn_pass data = conv->is_transposed ? MQ_ONEDNN_FORWARD : MQ_ONEDNN_BACKWARD_DATA;
+  const mq_onednn_numbers numbers = conv->is_bf16 ? MQ_ONEDNN_BF16 : MQ_ONEDNN_F32;
+  mq_status status = mq_onednn_pass_create(&conv->forward, geometry, forward, MQ_ONEDNN_F32, err);
+  if (status == MQ_OK) status = mq_onednn_pass_create(&conv->data, geometry, data, numbers, err);
+  if (status == MQ_OK)
+    status = mq_onednn_pass_create(&conv->weights, geometry, MQ_ONEDNN_BACKWARD_WEIGHTS, numbers, err);
+  if (status == MQ_OK) status = mq_onednn_pack_create(&conv->pack_forward, conv->forward, err);
+  if (status == MQ_OK) status = mq_onednn_pack_create(&conv->pack_backward, conv->data, err);
+  if (status == MQ_OK) status = mq_onednn_unpack_create(&conv->unpack, conv->weights, err);
+  return status;
+}
+
+mq_status mq_conv_train_create(struct mq_conv_train **conv, const struct mq_conv_train_desc *desc,
+                               struct mq_err *err) {
+  struct mq_shape output;
+  *conv = NULL;
+  mq_status status = check(&output, desc, err);
+  if (status != MQ_OK) return status;
+  struct mq_conv_train *made = mq_alloc(1, sizeof *made);
+  if (made == NULL) return mq_fail_memory(err, "convolution");
+  made->input = desc->input;
+  made->output = output;
+  made->n_weights = mq_shape_count(&desc->weights);
+  made->is_transposed = desc->is_transposed;
+  made->is_bf16 = desc->backward == MQ_PRECISION_BF16;
+  const struct mq_onednn_geometry geometry = geometry_of(made, desc);
+  made->zeros = mq_alloc((size_t)geometry.y.dim[1], sizeof *made->zeros);
+  if (made->zeros == NULL) status = mq_fail_memory(err, "convolution");
+  if (status == MQ_OK) status = create_passes(made, &geometry, err);
+  if (status != MQ_OK)
+    mq_conv_train_destroy(made);
+  else
+    *conv = made;
+  return status;
+}
+
+void mq_conv_train_destroy(struct mq_conv_train *conv) {
+  if (conv == NULL) return;
+  mq_onednn_destroy(conv->forward);
+  mq_onednn_destroy(conv->data);
+  mq_onednn_destroy(conv->weights);
+  mq_onednn_destroy(conv->pack_forward);
+  mq_onednn_destroy(conv->pack_backward);
+  mq_onednn_destroy(conv->unpack);
+  mq_free(conv->zeros);
+  mq_free(conv);
+}
+
+struct mq_shape mq_conv_train_output_shape(const struct mq_conv_train *conv) {
+  return conv->output;
+}
+
+const char *mq_conv_train_implementation(const struct mq_conv_train *conv, int direction) {
+  const struct mq_onednn_op *const ops[] = {conv->forward, conv->data, conv->weights};
+  return mq_onednn_implementation(ops[direction]);
+}
+
+/* ---- Sizes -------------------------------------------------------------------------------------------- */
+
+static size_t max_size(size_t a, size_t b) {
+  return a > b ? a : b;
+}
+
+static size_t float_bytes(int64_t count) {
+  return mq_scratch_round((size_t)count * sizeof(float));
+}
+
+/* Of a tensor rounded to bfloat16; 0 where none is. */
+static size_t rounded_bytes(const struct mq_conv_train *conv, int64_t count) {
+  return conv->is_bf16 ? mq_scratch_round((size_t)count * sizeof(uint16_t)) : 0;
+}
+
+struct mq_conv_train_sizes mq_conv_train_get_sizes(const struct mq_conv_train *conv) {
+  const int64_t n_in = mq_shape_count(&conv->input), n_out = mq_shape_count(&conv->output);
+  const size_t data_bytes =
+      rounded_bytes(conv, n_out) + float_bytes(n_in) + mq_onednn_scratch_bytes(conv->data);
+  const size_t weights_bytes =
+      rounded_bytes(conv, n_in) + rounded_bytes(conv, n_out) + mq_onednn_scratch_bytes(conv->weights);
+  const size_t pack_bytes =
+      rounded_bytes(conv, conv->n_weights) +
+      max_size(mq_onednn_scratch_bytes(conv->pack_forward), mq_onednn_scratch_bytes(conv->pack_backward));
+  return (struct mq_conv_train_sizes){
+      .packed_forward_bytes = mq_onednn_pass_weights_bytes(conv->forward),
+      .packed_backward_bytes = mq_onednn_pass_weights_bytes(conv->data),
+      .gradient_count = mq_onednn_pass_weights_bytes(conv->weights) / sizeof(float),
+      .pack_scratch_bytes =
+          max_size(pack_bytes, float_bytes(conv->n_weights) + mq_onednn_scratch_bytes(conv->unpack)),
+      .run_scratch_bytes =
+          max_size(mq_onednn_scratch_bytes(conv->forward), max_size(data_bytes, weights_bytes)),
+  };
+}
+
+/* ---- Runs --------------------------------------------------------------------------------------------- */
+
+/* The operand itself, or rounded to bfloat16 at *scratch, which moves behind it. */
+static const void *round_operand(const struct mq_conv_train *conv, const float *x, int64_t count,
+                                 char **scratch) {
+  if (!conv->is_bf16) return x;
+  uint16_t *rounded = (uint16_t *)(void *)*scratch;
+  mq_simd_convert_at(mq_simd_level_used())->round_bf16(rounded, x, count);
+  *scratch += rounded_bytes(conv, count);
+  return rounded;
+}
+
+mq_status mq_conv_train_pack(const struct mq_conv_train *conv, void *packed_forward, void *packed_backward,
+                             const float *weights, void *scratch, struct mq_err *err) {
+  char *rest = scratch;
+  mq_status status = MQ_OK;
+  if (packed_forward != NULL)
+    status = mq_onednn_copy(conv->pack_forward, packed_forward, weights, scratch, err);
+  if (status != MQ_OK || packed_backward == NULL) return status;
+  const void *operand = round_operand(conv, weights, conv->n_weights, &rest);
+  return mq_onednn_copy(conv->pack_backward, packed_backward, operand, rest, err);
+}
+
+/* The library adds a bias only in its forward direction. */
+static void add_bias(float *y, const float *bias, int64_t n_rows, int64_t n_channels) {
+  for (int64_t r = 0; r < n_rows; r++, y += n_channels)
+    for (int64_t c = 0; c < n_channels; c++)
+      y[c] += bias[c];
+}
+
+mq_status mq_conv_train_forward(const struct mq_conv_train *conv, float *y, const float *x,
+                                const void *packed_forward, const float *bias, void *scratch,
+                                struct mq_err *err) {
+  struct mq_onednn_operands operands = {.x = x, .weights = packed_forward, .y = y};
+  if (!conv->is_transposed) {
+    operands.bias = bias != NULL ? bias : conv->zeros;
+    return mq_onednn_pass_run(conv->forward, &operands, scratch, err);
+  }
+  operands.x = y;
+  operands.y = x;
+  const mq_status status = mq_onednn_pass_run(conv->forward, &operands, scratch, err);
+  const int64_t channels = conv->output.dim[1];
+  if (status == MQ_OK && bias != NULL) add_bias(y, bias, mq_shape_count(&conv->output) / channels, channels);
+  return status;
+}
+
+mq_status mq_conv_train_backward_data(const struct mq_conv_train *conv, float *dx, bool adds, const float *dy,
+                                      const void *packed_backward, void *scratch, struct mq_err *err) {
+  const int64_t n_in = mq_shape_count(&conv->input);
+  char *rest = scratch;
+  const void *operand = round_operand(conv, dy, mq_shape_count(&conv->output), &rest);
+  float *result = adds ? (float *)(void *)rest : dx;
+  if (adds) rest += float_bytes(n_in);
+  struct mq_onednn_operands operands = {.x = result, .weights = packed_backward, .y = operand};
+  if (conv->is_transposed) {
+    operands.x = operand;
+    operands.y = result;
+    operands.bias = conv->is_bf16 ? NULL : conv->zeros;
+  }
+  const mq_status status = mq_onednn_pass_run(conv->data, &operands, rest, err);
+  if (status == MQ_OK && adds) mq_loop_add(dx, dx, result, n_in, -INFINITY, INFINITY);
+  return status;
+}
+
+mq_status mq_conv_train_backward_weights(const struct mq_conv_train *conv, float *packed_gradient,
+                                         const float *x, const float *dy, void *scratch, struct mq_err *err) {
+  char *rest = scratch;
+  const void *input = round_operand(conv, x, mq_shape_count(&conv->input), &rest);
+  const void *output = round_operand(conv, dy, mq_shape_count(&conv->output), &rest);
+  const struct mq_onednn_operands operands = {.x = conv->is_transposed ? output : input,
+                                              .weights = packed_gradient,
+                                              .y = conv->is_transposed ? input : output};
+  return mq_onednn_pass_run(conv->weights, &operands, rest, err);
+}
+
+mq_status mq_conv_train_unpack_gradient(const struct mq_conv_train *conv, float *dw, bool adds,
+                                        const float *packed_gradient, void *scratch, struct mq_err *err) {
+  float *result = adds ? scratch : dw;
+  char *rest = scratch;
+  if (adds) rest += float_bytes(conv->n_weights);
+  const mq_status status = mq_onednn_copy(conv->unpack, result, packed_gradient, rest, err);
+  if (status == MQ_OK && adds) mq_loop_add(dw, dw, result, conv->n_weights, -INFINITY, INFINITY);
+  return status;
+}
