@@ -193,8 +193,7 @@ struct mq_quantizer_ops {
   const char *w_observer, *a_observer; /* calibrate its initial values unless the run says otherwise */
   bool is_academic;                    /* only per-tensor symmetric float scales: no hardware */
   bool is_uniform_at_ends_w, is_uniform_at_ends_a; /* academic: 8-bit first and last layer by `minmax` */
-  bool
-      freezes_weights; /* evaluation: statistics NULL for weights too, the last training step's ranges stay */
+  bool freezes_weights; /* statistics NULL in evaluation for weights too: the last step's ranges stay */
   struct mq_observer_limits option; /* of config.option */
   int n_parameters;
   const struct mq_quantizer_parameter *parameters;
