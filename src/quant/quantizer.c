@@ -7,6 +7,12 @@
 #include "quant/quantizers/quantizers.h"
 
 static const struct mq_quantizer_ops *const quantizers[] = {
+    &mq_quantizer_lsq,
+    &mq_quantizer_lsq_plus,
+    &mq_quantizer_pact,
+    &mq_quantizer_dorefa,
+    &mq_quantizer_tqt,
+    &mq_quantizer_minmax,
     NULL,
 };
 
