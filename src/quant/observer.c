@@ -8,7 +8,7 @@ static const struct mq_observer_ops *const observers[] = {
     &mq_observer_minmax,       &mq_observer_ema_minmax, &mq_observer_mean_minmax,
     &mq_observer_quantile,     &mq_observer_mse,        &mq_observer_kld,
     &mq_observer_norm,         &mq_observer_meanstd,    &mq_observer_batch_mean_minmax,
-    &mq_observer_minmax_floor, &mq_observer_pot_mode,
+    &mq_observer_minmax_floor, &mq_observer_pot_mode,   &mq_observer_rms,
 };
 
 size_t mq_observer_count(void) {

@@ -182,6 +182,22 @@ static void norm_is_lsqs_rule(void **state) {
   }
 }
 
+static void rms_is_the_root_mean_square(void **state) {
+  (void)state;
+  for (distribution d = 0; d < N_DISTRIBUTIONS; d++) {
+    fill(x, ALL, d, 48);
+    double mean = 0;
+    for (int64_t i = 0; i < ALL; i++)
+      mean += (double)x[i] * (double)x[i] / ALL;
+    struct mq_scheme scheme = {.bits = 4, .is_signed = true, .is_symmetric = true, .is_sign_adaptive = true};
+    struct mq_observer_config config = activation_config(&scheme);
+    struct mq_qparams got = answer_of("rms", &config);
+    struct plain_qparams want = plain_from_scale(&scheme, sqrt(mean), 0, is_non_negative());
+    check_close(&got, 0, &want, 1e-6);
+    mq_qparams_deinit(&got);
+  }
+}
+
 /* One bin: at most the largest magnitude over 4096. */
 static double bin_of(double lo, double hi) {
   return fmax(fabs(lo), fabs(hi)) / 4096;
@@ -609,7 +625,8 @@ static void slices_do_not_change_answers(void **state) {
       assert_ok(feed_and_answer(slice == 1 ? &want : &got, &feed, &err));
       if (slice == 1) continue;
       const char *name = mq_observer_at(o)->name;
-      bool is_sum = !strcmp(name, "norm") || !strcmp(name, "meanstd") || !strcmp(name, "batch_mean_minmax");
+      bool is_sum = !strcmp(name, "norm") || !strcmp(name, "meanstd") || !strcmp(name, "batch_mean_minmax") ||
+                    !strcmp(name, "rms");
       if (is_sum)
         assert_true(fabsf(got.scale[0] - want.scale[0]) <= 1.2e-7f * want.scale[0]);
       else
@@ -620,10 +637,62 @@ static void slices_do_not_change_answers(void **state) {
   }
 }
 
+static void start(void *state, const struct mq_observer_ops *observer,
+                  const struct mq_observer_config *config) {
+  memset(state, 0, observer->state_bytes(config));
+  observer->init(state, config);
+}
+
+/* Two states that take images turn and turn about, from the last to the first, merged the wrong way round. */
+static void observe_backwards(void *states[2], const struct mq_observer_ops *observer,
+                              const struct mq_observer_config *config, const float *data, int64_t n_images) {
+  for (int i = 0; i < 2; i++)
+    start(states[i], observer, config);
+  for (int64_t i = n_images - 1; i >= 0; i--)
+    observer->observe(states[i % 2], config, data + i * ROW, 1, ROW, ROW);
+  observer->merge(states[0], states[1], config);
+}
+
+/* Whatever an observer's span allows leaves the same bits as batches of slices in order. */
+static void states_take_what_their_span_allows(void **state) {
+  (void)state;
+  struct mq_err err;
+  fill(x, ALL, HEAVY, 46);
+  for (size_t o = 0; o < mq_observer_count(); o++) {
+    const struct mq_observer_ops *observer = mq_observer_at(o);
+    struct mq_observer_config config = activation_config(&(struct mq_scheme){.bits = 8, .is_signed = true});
+    mq_observer_span span = observer->span ? observer->span(&config) : MQ_SPAN_SLICE;
+    if (span == MQ_SPAN_SLICE) continue;
+    size_t bytes = observer->state_bytes(&config);
+    void *states[2] = {mq_alloc(1, bytes), mq_alloc(1, bytes)}, *running = mq_alloc(1, bytes);
+    int64_t batch = span == MQ_SPAN_ALL ? IMAGES : BATCH;
+    start(running, observer, &config);
+    for (int64_t first = 0; first < IMAGES; first += batch) {
+      int64_t n = IMAGES - first < batch ? IMAGES - first : batch;
+      observe_backwards(states, observer, &config, x + first * ROW, n);
+      observer->batch_end(running, states[0], &config, first == 0);
+    }
+    struct mq_qparams want, got;
+    assert_ok(mq_qparams_init(&want, 1, -1, &err));
+    assert_ok(mq_qparams_init(&got, 1, -1, &err));
+    assert_ok(observer->answer(&got, running, &config, NULL, ROW, NULL, &err));
+    struct feed feed = {observer, config, x, IMAGES, ROW, 1, BATCH};
+    assert_ok(feed_and_answer(&want, &feed, &err));
+    if (got.scale[0] != want.scale[0] || got.zero_point[0] != want.zero_point[0])
+      fail_msg("%s: %g, expected %g", observer->name, (double)got.scale[0], (double)want.scale[0]);
+    mq_qparams_deinit(&want);
+    mq_qparams_deinit(&got);
+    mq_free(states[0]);
+    mq_free(states[1]);
+    mq_free(running);
+  }
+}
+
 static void registry_finds_by_name(void **state) {
   (void)state;
-  const char *const names[] = {"minmax", "ema_minmax", "mean_minmax",       "quantile",     "mse",     "kld",
-                               "norm",   "meanstd",    "batch_mean_minmax", "minmax_floor", "pot_mode"};
+  const char *const names[] = {"minmax",   "ema_minmax", "mean_minmax", "quantile",          "mse",
+                               "kld",      "norm",       "meanstd",     "batch_mean_minmax", "minmax_floor",
+                               "pot_mode", "rms"};
   assert_int_equal(mq_observer_count(), sizeof names / sizeof *names);
   for (size_t i = 0; i < mq_observer_count(); i++) {
     assert_ptr_equal(mq_observer_find(names[i]), mq_observer_at(i));
@@ -670,6 +739,7 @@ int main(void) {
       cmocka_unit_test(batch_mean_minmax_averages_samples),
       cmocka_unit_test(meanstd_is_mean_and_deviation),
       cmocka_unit_test(norm_is_lsqs_rule),
+      cmocka_unit_test(rms_is_the_root_mean_square),
       cmocka_unit_test(quantile_is_within_a_bin),
       cmocka_unit_test(mse_takes_the_widest_batch),
       cmocka_unit_test(mse_moves_both_ends),
@@ -683,6 +753,7 @@ int main(void) {
       cmocka_unit_test(bad_data_is_refused_and_zeros_have_scale_one),
       cmocka_unit_test(signness_is_decided_once_over_all_data),
       cmocka_unit_test(slices_do_not_change_answers),
+      cmocka_unit_test(states_take_what_their_span_allows),
       cmocka_unit_test(registry_finds_by_name),
       cmocka_unit_test(parameters_have_limits),
   };

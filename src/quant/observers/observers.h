@@ -7,10 +7,12 @@
 
 extern const struct mq_observer_ops mq_observer_minmax, mq_observer_ema_minmax, mq_observer_mean_minmax,
     mq_observer_quantile, mq_observer_mse, mq_observer_kld, mq_observer_norm, mq_observer_meanstd,
-    mq_observer_batch_mean_minmax, mq_observer_minmax_floor, mq_observer_pot_mode;
+    mq_observer_batch_mean_minmax, mq_observer_minmax_floor, mq_observer_pot_mode, mq_observer_rms;
 
 /* ---- State: n_channels mq_channel_stats; activations of the histogram observers: a histogram behind it ----
  */
+mq_observer_span mq_state_span_batch(const struct mq_observer_config *config);
+mq_observer_span mq_state_span_all(const struct mq_observer_config *config);
 size_t mq_state_stats_bytes(const struct mq_observer_config *config);
 size_t mq_state_histogram_bytes(const struct mq_observer_config *config);
 void mq_state_init_stats(void *state, const struct mq_observer_config *config);

@@ -1,0 +1,231 @@
+/* QIL (Jung et al., 1808.05779): an interval of magnitudes with centre C and distance D is mapped to [0, 1],
+ * below it everything is pruned, above it clipped; gamma stays 1 and the result is not scaled back.
+ *
+ *   v  = 0.5 |x|/D - 0.5 C/D + 0.5,  t = clip(v, 0, 1) sign(x),  y = rne(t P)/P
+ *   P  = 2^(b-1) - 1 for weights and signed activations, 2^b - 1 for unsigned ones (negative t: 0)
+ *   r  = 1[0 < v < 1],  k = 1/sqrt(N p),  p = 2^(b-1) - 1
+ *   dx = g r 0.5/D
+ *   dC = -k sum g r sign(x) 0.5/D
+ *   dD = -k sum g r sign(x) 0.5 (|x| - C)/D^2
+ *
+ * Before each training forward C and D become min(|.|, max|x|/2 of the batch), D at least eps.
+ * `published`: unsigned activations are neither clipped nor masked (v = t, r = 1, any integer comes out). */
+#include <float.h>
+#include <math.h>
+
+#include "kernel/simd/values.h"
+#include "mqbench/kernel.h"
+#include "quant/quantizers/academic.h"
+
+enum {
+  CENTER,
+  DISTANCE,
+  FORM_SLOPE,  /* 0.5/D */
+  FORM_OFFSET, /* 0.5 - 0.5 C/D */
+  FORM_COUNT,
+};
+enum {
+  SUM_SIGN,     /* sum g r sign(x) */
+  SUM_POSITION, /* sum g r sign(x) (|x| - C) */
+  SUM_COUNT
+};
+
+/* The numbers of the loops. */
+struct interval {
+  float slope, offset, center, steps, scale, lowest;
+  bool is_clipped;
+};
+
+static int32_t steps_of(const struct mq_quantizer_config *config) {
+  const int bits = config->scheme.is_signed ? config->scheme.bits - 1 : config->scheme.bits;
+  return ((int32_t)1 << bits) - 1;
+}
+
+static bool is_clipped(const struct mq_quantizer_config *config) {
+  return config->scheme.is_signed || !config->is_published;
+}
+
+static struct interval get_interval(const struct mq_quantizer_config *config, const double *form) {
+  const int32_t steps = steps_of(config);
+  return (struct interval){.slope = (float)form[FORM_SLOPE],
+                           .offset = (float)form[FORM_OFFSET],
+                           .center = (float)form[CENTER],
+                           .steps = (float)steps,
+                           .scale = (float)(1.0 / steps),
+                           .lowest = config->scheme.is_signed ? -(float)steps : 0,
+                           .is_clipped = is_clipped(config)};
+}
+
+static mq_status check(const struct mq_quantizer_config *config, const char *what, struct mq_err *err) {
+  return mq_quantizer_check_academic(&mq_quantizer_qil, config, what, err);
+}
+
+static size_t statistics_count(const struct mq_quantizer_config *config) {
+  (void)config;
+  return 1;
+}
+
+static size_t form_count(const struct mq_quantizer_config *config) {
+  (void)config;
+  return FORM_COUNT;
+}
+
+static size_t sum_count(const struct mq_quantizer_config *config) {
+  (void)config;
+  return SUM_COUNT;
+}
+
+static mq_status init(float *parameters, const struct mq_quantizer_config *config,
+                      const struct mq_qparams *observed, const float *rows, int64_t n_rows, int64_t row_count,
+                      struct mq_err *err) {
+  (void)rows, (void)n_rows, (void)row_count, (void)err;
+  const double half = mq_observed_magnitude(config, observed) / 2;
+  parameters[CENTER] = (float)half;
+  parameters[DISTANCE] = fmaxf((float)half, FLT_EPSILON);
+  return MQ_OK;
+}
+
+/* max|x|. */
+static void observe(double *statistics, const struct mq_quantizer_config *config, const float *x,
+                    int64_t n_rows, int64_t row_count) {
+  (void)config;
+  float min, max;
+  mq_loop_min_max(&min, &max, x, n_rows * row_count);
+  statistics[0] = fmax(statistics[0], (double)fmaxf(-min, max));
+}
+
+static void merge(double *into, const double *from, const struct mq_quantizer_config *config) {
+  (void)config;
+  into[0] = fmax(into[0], from[0]);
+}
+
+static void derive(double *form, const struct mq_quantizer_config *config, const float *parameters,
+                   const double *statistics, const float *least_scale) {
+  (void)config, (void)least_scale; /* no scale of x, and a float bias */
+  float center = parameters[CENTER], distance = parameters[DISTANCE];
+  if (!isfinite(center) || !isfinite(distance)) {
+    center = distance = NAN;
+  } else if (statistics) {
+    const float most = (float)(statistics[0] * 0.5);
+    center = fminf(fabsf(center), most);
+    distance = fmaxf(fminf(fabsf(distance), most), FLT_EPSILON);
+  } else if (distance == 0) {
+    distance = FLT_EPSILON; /* as stored, but nothing is divided by 0 */
+  }
+  form[CENTER] = (double)center;
+  form[DISTANCE] = (double)distance;
+  form[FORM_SLOPE] = 0.5 / (double)distance;
+  form[FORM_OFFSET] = 0.5 - 0.5 * (double)center / (double)distance;
+}
+
+static inline float sign_of(float x) {
+  return (float)((x > 0) - (x < 0));
+}
+
+/* The integer of y, in float; NaN stays NaN. */
+static inline float quantize(float x, const struct interval *in) {
+  if (!in->is_clipped) return rintf((x * in->slope + in->offset) * in->steps);
+  const float t = mq_clip_value(fabsf(x) * in->slope + in->offset, 0, 1) * sign_of(x);
+  return mq_clip_value(mq_round_even(t * in->steps), in->lowest, in->steps);
+}
+
+static void forward(float *y, void *codes, const struct mq_quantizer_config *config, const double *form,
+                    const float *x, int64_t n_rows, int64_t row_count) {
+  const struct interval in = get_interval(config, form);
+  int8_t *const signed_codes = in.lowest < 0 ? codes : NULL;
+  uint8_t *const unsigned_codes = in.lowest < 0 ? NULL : codes;
+  for (int64_t i = 0; i < n_rows * row_count; i++) {
+    const float q = quantize(x[i], &in);
+    const int code = codes && !isnan(q) ? (int)q : 0;
+    if (y) y[i] = in.scale * q;
+    if (signed_codes) signed_codes[i] = (int8_t)code;
+    if (unsigned_codes) unsigned_codes[i] = (uint8_t)code;
+  }
+}
+
+static void backward(float *dx, bool adds, double *sums, const struct mq_quantizer_config *config,
+                     const double *form, const float *g, const float *x, int64_t n_rows, int64_t row_count) {
+  const struct interval in = get_interval(config, form);
+  double sum_sign = 0, sum_position = 0;
+  for (int64_t i = 0; i < n_rows * row_count; i++) {
+    const float magnitude = in.is_clipped ? fabsf(x[i]) : x[i];
+    const float inner = magnitude * in.slope + in.offset, sign = in.is_clipped ? sign_of(x[i]) : 1;
+    const bool passes = !in.is_clipped || (inner > 0 && inner < 1);
+    const float gradient = passes ? g[i] : 0;
+    const double signed_gradient = (double)(gradient * sign);
+    sum_sign += signed_gradient;
+    sum_position += signed_gradient * ((double)magnitude - (double)in.center);
+    dx[i] = (adds ? dx[i] : 0) + gradient * in.slope;
+  }
+  sums[SUM_SIGN] += sum_sign;
+  sums[SUM_POSITION] += sum_position;
+}
+
+static void finish(float *gradients, const struct mq_quantizer_config *config, const float *parameters,
+                   const double *form, const double *sums) {
+  (void)parameters;
+  const double p = (double)(((int32_t)1 << (config->scheme.bits - 1)) - 1);
+  const double k = 1 / sqrt(config->n_elements * p), slope = form[FORM_SLOPE];
+  gradients[CENTER] = (float)(-k * slope * sums[SUM_SIGN]);
+  gradients[DISTANCE] = (float)(-k * slope / form[DISTANCE] * sums[SUM_POSITION]);
+}
+
+/* What the forward used is what the optimiser steps from. */
+static void update(float *parameters, const struct mq_quantizer_config *config, const double *form,
+                   const double *statistics, const double *sums) {
+  (void)config, (void)statistics, (void)sums;
+  parameters[CENTER] = (float)form[CENTER];
+  parameters[DISTANCE] = (float)form[DISTANCE];
+}
+
+static bool get_grid(struct mq_qparams *out, const struct mq_quantizer_config *config, const double *form) {
+  (void)form;
+  const int32_t steps = steps_of(config);
+  if (config->scheme.bits > 8 || !is_clipped(config)) return false;
+  mq_set_symmetric_grid(out, 1.0 / steps, config->scheme.is_signed ? -steps : 0, steps);
+  return true;
+}
+
+/* Quantized weights lie on the grid already: plain fake quantization leaves them as they are. */
+static bool freeze(float *frozen, struct mq_qparams *out, const struct mq_quantizer_config *config,
+                   const double *form, const float *rows, int64_t n_rows, int64_t row_count) {
+  forward(frozen, NULL, config, form, rows, n_rows, row_count);
+  return get_grid(out, config, form);
+}
+
+static const struct mq_quantizer_parameter parameters_of_qil[] = {
+    {.name = "center", .has_decay = true, .is_scale = true},
+    {.name = "distance", .has_decay = true, .is_scale = true},
+};
+
+const struct mq_quantizer_ops mq_quantizer_qil = {
+    .version = MQ_QUANTIZER_VERSION,
+    .bytes = sizeof(struct mq_quantizer_ops),
+    .name = "qil",
+    .describes = "quantization interval learning: a learned interval of magnitudes, pruned below it",
+    .revision = 1,
+    .is_for_weights = true,
+    .is_for_activations = true,
+    .w_observer = "minmax",
+    .a_observer = "minmax",
+    .is_academic = true,
+    .is_uniform_at_ends_w = true,
+    .is_uniform_at_ends_a = true,
+    .freezes_weights = true,
+    .n_parameters = 2,
+    .parameters = parameters_of_qil,
+    .check = check,
+    .statistics_count = statistics_count,
+    .form_count = form_count,
+    .sum_count = sum_count,
+    .init = init,
+    .observe = observe,
+    .merge = merge,
+    .derive = derive,
+    .forward = forward,
+    .backward = backward,
+    .finish = finish,
+    .update = update,
+    .grid = get_grid,
+    .freeze = freeze,
+};
