@@ -78,6 +78,12 @@ static void derive(double *form, const struct mq_quantizer_config *config, const
   }
 }
 
+static void backward(float *dx, bool adds, double *sums, const struct mq_quantizer_config *config,
+                     const double *form, const float *g, const float *x, int64_t n_rows, int64_t row_count) {
+  (void)sums; /* nothing is learned */
+  mq_uniform_backward(dx, adds, NULL, config, form, g, x, n_rows, row_count);
+}
+
 static void update(float *values, const struct mq_quantizer_config *config, const double *form,
                    const double *statistics, const double *sums) {
   (void)form, (void)sums;
@@ -109,7 +115,7 @@ const struct mq_quantizer_ops mq_quantizer_minmax = {
     .merge = mq_extrema_merge,
     .derive = derive,
     .forward = mq_uniform_forward,
-    .backward = mq_uniform_backward,
+    .backward = backward,
     .update = update,
     .grid = mq_uniform_grid,
 };

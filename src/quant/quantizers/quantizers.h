@@ -84,7 +84,7 @@ enum {
 size_t mq_uniform_sum_count(const struct mq_quantizer_config *config);
 void mq_uniform_forward(float *y, void *codes, const struct mq_quantizer_config *config, const double *form,
                         const float *x, int64_t n_rows, int64_t row_count);
-/* dx = g inside, else 0. */
+/* dx = g inside, else 0; sums NULL: not wanted. */
 void mq_uniform_backward(float *dx, bool adds, double *sums, const struct mq_quantizer_config *config,
                          const double *form, const float *g, const float *x, int64_t n_rows,
                          int64_t row_count);
