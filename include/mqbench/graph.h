@@ -294,9 +294,10 @@ mq_status mq_node_get_resize(struct mq_resize *resize, const struct mq_node *nod
 /* Infers shape and dtype of every value, folds shape computations and constant subgraphs into constants, and
  * turns the first dimension of every graph input that carries images (rank 2 and up, not int32, int64, bool)
  * into MQ_DIM_BATCH if batch_is_free. Run once after load and after rewrites that change shapes; sorts.
- * Errors name the node. Where a Reshape or an Expand names the file's batch as a literal (1 or N), its
- * constant gets MQ_DIM_BATCH in that place. Shape computations carry the batch as an opaque element: moving
- * it is fine, arithmetic on it (beyond times 1, plus 0) is an error that names the node. */
+ * Errors name the node. Where a Reshape, an Expand or a Resize names the file's batch as a literal (1 or N),
+ * its constant gets MQ_DIM_BATCH in that place; a Slice's end becomes INT64_MAX, and a Squeeze without axes
+ * gets them. Min or Max with a single number becomes a Clip. Shape computations carry the batch as an opaque
+ * element: moving it is fine, arithmetic on it (beyond times 1, plus 0) is an error that names the node. */
 mq_status mq_graph_infer(struct mq_graph *graph, bool batch_is_free, struct mq_err *err) MQ_MUST_CHECK;
 /* Shape with MQ_DIM_BATCH replaced by `batch`. */
 struct mq_shape mq_shape_at_batch(const struct mq_shape *shape, int64_t batch);

@@ -19,8 +19,8 @@ struct mq_onnx_options {
  * named with its node and the list of supported ones, an unknown attribute with the known ones. Subgraphs,
  * sparse tensors, strings, sequences and domains other than ai.onnx are refused. An input's first dimension
  * that the file leaves open is the batch; only where none is open may a number be one (mq_graph_infer).
- * INT64_MIN in a file's integers becomes INT64_MIN + 1, because the former is MQ_DIM_BATCH.
- * `options` may be NULL. */
+ * A Sum becomes Adds. INT64_MIN in a file's integers becomes INT64_MIN + 1, because the former is
+ * MQ_DIM_BATCH. `options` may be NULL. */
 mq_status mq_onnx_read(struct mq_graph **graph, const char *path, const struct mq_onnx_options *options,
                        struct mq_err *err) MQ_MUST_CHECK;
 

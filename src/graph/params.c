@@ -271,12 +271,15 @@ static mq_status check_parts(const struct mq_node *node, const int64_t *parts, s
   if (n != (size_t)node->n_outputs) {
     return graph_fail(err, node, "%zu parts for %d outputs", n, node->n_outputs);
   }
-  if (n == 1 && dim == MQ_DIM_BATCH) {
+  if (n == 1 && dim == MQ_DIM_BATCH && parts[0] == MQ_DIM_BATCH) {
     return MQ_OK;
+  }
+  if (dim == MQ_DIM_BATCH) {
+    return graph_fail(err, node, "splits the batch into parts of given sizes, expected another axis");
   }
   int64_t sum = 0;
   for (size_t i = 0; i < n; i++) {
-    if (parts[i] < 0 || dim == MQ_DIM_BATCH || parts[i] > dim - sum) {
+    if (parts[i] < 0 || parts[i] > dim - sum) {
       return graph_fail(err, node, "part %zu does not fit into the dimension that is split", i);
     }
     sum += parts[i];

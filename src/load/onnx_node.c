@@ -205,6 +205,76 @@ static mq_status read_node(struct mq_onnx_reader *reader, const Onnx__NodeProto 
   return status == MQ_OK ? check_batch_norm(node, label, err) : status;
 }
 
+static bool is_sum(const Onnx__NodeProto *proto) {
+  const char *domain = mq_onnx_text(proto->domain);
+  return strcmp(mq_onnx_text(proto->op_type), "Sum") == 0 &&
+         (*domain == '\0' || strcmp(domain, "ai.onnx") == 0);
+}
+
+static mq_status check_sum(const Onnx__NodeProto *proto, const char *label, struct mq_err *err) {
+  bool has_all = proto->n_input > 0 && proto->n_output == 1 && *proto->output[0] && proto->n_attribute == 0;
+  for (size_t i = 0; i < proto->n_input; i++) {
+    has_all = has_all && *proto->input[i];
+  }
+  return has_all ? MQ_OK
+                 : mq_fail(err, MQ_BAD_INPUT,
+                           "%s: %zu inputs, %zu outputs, %zu attributes, expected 1 input or more, none left "
+                           "out, 1 output and no attribute",
+                           label, proto->n_input, proto->n_output, proto->n_attribute);
+}
+
+/* ((a + b) + c) + ... as Adds in the order of the inputs; the last one bears the name of the Sum. */
+static mq_status add_up(struct mq_graph *graph, const char *name, struct mq_value *const *terms, int n,
+                        struct mq_value *output, struct mq_err *err) {
+  struct mq_value *pair[2] = {terms[0], NULL}, *sum = NULL;
+  struct mq_node *node = NULL;
+  mq_status status = MQ_OK;
+  for (int i = 1; i < n && status == MQ_OK; i++) {
+    bool is_last = i == n - 1;
+    char partial[120];
+    snprintf(partial, sizeof partial, "%.80s/%d", name, i);
+    pair[1] = terms[i];
+    sum = output;
+    if (!is_last) {
+      status = mq_graph_add_value(&sum, graph, partial, 0, NULL, err);
+    }
+    if (status == MQ_OK) {
+      status = mq_graph_add_node(&node, graph, MQ_OP_Add, is_last ? name : partial, pair, 2, &sum, 1, err);
+    }
+    pair[0] = sum;
+  }
+  return n > 1 ? status : mq_graph_add_node(&node, graph, MQ_OP_Identity, name, pair, 1, &output, 1, err);
+}
+
+/* Caffe2 and others write a residual add as a Sum of two. */
+static mq_status read_sum(struct mq_onnx_reader *reader, const Onnx__NodeProto *proto, size_t index,
+                          struct mq_err *err) {
+  char label[LABEL_BYTES], name[120];
+  make_label(label, reader, proto, index);
+  mq_status status = check_sum(proto, label, err);
+  if (status != MQ_OK) {
+    return status;
+  }
+  if (*mq_onnx_text(proto->name)) {
+    snprintf(name, sizeof name, "%.100s", proto->name);
+  } else {
+    snprintf(name, sizeof name, "Sum_%zu", index);
+  }
+  struct mq_value **values = mq_alloc(proto->n_input + 1, sizeof *values);
+  if (!values) {
+    return mq_fail_memory(err, "inputs of a node");
+  }
+  status = find_values(values, reader->graph, proto->input, (int)proto->n_input, err);
+  if (status == MQ_OK) {
+    status = find_values(values + proto->n_input, reader->graph, proto->output, 1, err);
+  }
+  if (status == MQ_OK) {
+    status = add_up(reader->graph, name, values, (int)proto->n_input, values[proto->n_input], err);
+  }
+  mq_free(values);
+  return status;
+}
+
 static mq_status check_producers(const struct mq_onnx_reader *reader, struct mq_err *err) {
   for (size_t i = 0; i < reader->graph->n_values; i++) {
     const struct mq_value *value = reader->graph->values[i];
@@ -226,7 +296,9 @@ mq_status mq_onnx_read_nodes(struct mq_onnx_reader *reader, const Onnx__GraphPro
     }
   }
   for (size_t i = 0; i < proto->n_node && status == MQ_OK; i++) {
-    if (!is_constant(proto->node[i])) {
+    if (is_sum(proto->node[i])) {
+      status = read_sum(reader, proto->node[i], i, err);
+    } else if (!is_constant(proto->node[i])) {
       status = read_node(reader, proto->node[i], i, err);
     }
   }

@@ -1,4 +1,6 @@
 /* Shapes of every operator, over the forms of the opsets. */
+#include <math.h>
+
 #include "graph/help_graph.h"
 
 /* One node on x (and constants), inferred with a free batch. */
@@ -668,8 +670,121 @@ static void test_counts(void **state) {
   mq_graph_destroy(graph);
 }
 
+static struct mq_value *input4(struct mq_graph **graph, int opset) {
+  *graph = help_create(opset);
+  return help_input(*graph, "x", DIMS(4, 4, 6, 6));
+}
+
+/* What a file of four images says about four images would mean something else in the model written from it.
+ */
+static void test_literal_batch(void **state) {
+  (void)state;
+  struct mq_graph *graph;
+  struct mq_value *x = input4(&graph, 13);
+  struct mq_value *y = help_node(graph, MQ_OP_Resize, IN(x, NULL, NULL, help_ints(graph, INTS(4, 4, 9, 9))));
+  help_expect(graph, y, DIMS(N, 4, 9, 9));
+  help_expect_ints(y->producer->inputs[3], INTS(N, 4, 9, 9));
+  mq_graph_destroy(graph);
+
+  x = input4(&graph, 18);
+  y = help_node(graph, MQ_OP_Resize, IN(x, NULL, NULL, help_ints(graph, INTS(9, 4))));
+  help_set_ints(y, "axes", INTS(-1, 0));
+  help_expect(graph, y, DIMS(N, 4, 6, 9));
+  help_expect_ints(y->producer->inputs[3], INTS(9, N));
+  mq_graph_destroy(graph);
+
+  x = input4(&graph, 13);
+  y = slice(graph, x, help_ints(graph, INTS(1, 0)), help_ints(graph, INTS(4, 4)),
+            help_ints(graph, INTS(1, -4)), NULL);
+  help_expect(graph, y, DIMS(N, 3, 6, 6));
+  help_expect_ints(y->producer->inputs[2], INTS(4, INT64_MAX));
+  mq_graph_destroy(graph);
+
+  x = input4(&graph, 9);
+  y = help_node(graph, MQ_OP_Slice, IN(x));
+  help_set_ints(y, "starts", INTS(0, 1));
+  help_set_ints(y, "ends", INTS(4, 4));
+  help_expect(graph, y, DIMS(N, 3, 6, 6));
+  assert_int_equal(mq_node_find_attr(y->producer, "ends")->as.ints[0], INT64_MAX);
+  assert_int_equal(mq_node_find_attr(y->producer, "ends")->as.ints[1], 4);
+  mq_graph_destroy(graph);
+
+  x = input4(&graph, 13);
+  help_node(graph, MQ_OP_Reshape, IN(x, help_ints(graph, INTS(1, -1))));
+  help_expect_failure(graph, "without mixing the batch");
+  x = input4(&graph, 13);
+  help_node(graph, MQ_OP_Split, IN(x, help_ints(graph, INTS(4))));
+  help_expect_failure(graph, "splits the batch");
+}
+
+/* Squeeze without axes removes every 1: in the written model that could be the batch. */
+static void test_squeeze_keeps_the_batch(void **state) {
+  (void)state;
+  for (int opset = 11; opset <= 13; opset += 2) {
+    struct mq_graph *graph = help_create(opset);
+    struct mq_value *y = help_node(graph, MQ_OP_Squeeze, IN(help_input(graph, "x", DIMS(N, 6, 1, 1))));
+    help_expect(graph, y, DIMS(N, 6));
+    const struct mq_node *node = y->producer;
+    assert_int_equal(node->n_inputs, opset == 11 ? 1 : 2);
+    if (opset == 11) {
+      assert_int_equal(mq_node_find_attr(node, "axes")->as.ints[1], 3);
+    } else {
+      help_expect_ints(node->inputs[1], INTS(2, 3));
+    }
+    mq_graph_destroy(graph);
+    graph = help_create(opset);
+    y = help_node(graph, MQ_OP_Squeeze, IN(help_input(graph, "x", DIMS(N, 6))));
+    help_expect(graph, y, DIMS(N, 6));
+    assert_int_equal(y->producer->op, MQ_OP_Identity);
+    mq_graph_destroy(graph);
+  }
+}
+
+static void expect_bounds(int opset, mq_op op, bool is_first, float lo, float hi) {
+  struct mq_graph *graph = help_create(opset);
+  struct mq_value *x = help_input(graph, "x", DIMS(N, 4, 6, 6));
+  struct mq_value *six = help_floats(graph, (float[]){6}, DIMS(1, 1)), *y;
+  y = is_first ? help_node(graph, op, IN(six, x)) : help_node(graph, op, IN(x, six));
+  help_expect(graph, y, DIMS(N, 4, 6, 6));
+  float found[2];
+  struct mq_err err;
+  assert_int_equal(y->producer->op, MQ_OP_Clip);
+  assert_int_equal(y->producer->n_inputs, opset < 11 ? 1 : op == MQ_OP_Min ? 3 : 2);
+  help_ok(mq_node_get_clip(&found[0], &found[1], y->producer, &err), &err);
+  assert_true(found[0] == lo && found[1] == hi);
+  mq_graph_destroy(graph);
+}
+
+static void test_min_max_of_a_number(void **state) {
+  (void)state;
+  for (int opset = 9; opset <= 13; opset += 2) {
+    expect_bounds(opset, MQ_OP_Min, opset == 9, -INFINITY, 6);
+    expect_bounds(opset, MQ_OP_Max, opset != 9, 6, INFINITY);
+  }
+  struct mq_graph *graph = help_create(13);
+  help_node(graph, MQ_OP_Min, IN(help_input(graph, "x", DIMS(N, 4)), help_weights(graph, DIMS(4))));
+  help_expect_failure(graph, "depends on the data");
+}
+
+static void test_images_in_the_second_operand(void **state) {
+  (void)state;
+  struct mq_graph *graph = help_create(13);
+  struct mq_value *y =
+      help_node(graph, MQ_OP_Gemm, IN(help_weights(graph, DIMS(5, 4)), help_input(graph, "x", DIMS(N, 4))));
+  help_set_int(y, "transB", 1);
+  help_expect_failure(graph, "input B holds the images");
+  graph = help_create(13);
+  y = help_node(graph, MQ_OP_Transpose, IN(help_input(graph, "x", DIMS(N, 4))));
+  help_node(graph, MQ_OP_MatMul, IN(help_weights(graph, DIMS(5, 4)), y));
+  help_expect_failure(graph, "columns of input B");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_literal_batch),
+      cmocka_unit_test(test_squeeze_keeps_the_batch),
+      cmocka_unit_test(test_min_max_of_a_number),
+      cmocka_unit_test(test_images_in_the_second_operand),
       cmocka_unit_test(test_elementwise),
       cmocka_unit_test(test_elementwise_failures),
       cmocka_unit_test(test_conv),

@@ -450,6 +450,57 @@ def quantized():
     save('qdq', nodes, inits, y_shape=('N', 4))
 
 
+def literal_batch():
+    """Files fixed to a batch that spell it inside: Resize's sizes, Slice's ends, Expand's and Reshape's targets."""
+    ints = lambda name, *v: constant(name, np.array(v, np.int64))
+    first, inits = small_nodes()
+    first, last, inits = first[:2], first[2:], inits + [constant('none', np.zeros(0, np.float32))]
+    for batch, size in ((1, 1), (4, 4)):
+        nodes = first + [
+            node('Resize', 'r1 none none sizes', 'up', name='resize', mode='linear', coordinate_transformation_mode='align_corners'),
+            node('Slice', 'up zeros ends', 'part', name='slice'),
+            node('GlobalAveragePool', 'part', 'mean', name='mean'), node('Expand', 'mean whole', 'wide', name='expand'),
+            node('Mul', 'part wide', 'gated', name='gate'), node('Reshape', 'gated pairs', 'pair', name='reshape1'),
+            node('Transpose', 'pair', 'swapped', name='swap', perm=[0, 2, 1, 3, 4]),
+            node('Reshape', 'swapped whole', 'r1_out', name='reshape2'),
+            helper.make_node('GlobalAveragePool', ['r1_out'], ['g'], name='pool')] + last[1:]
+        more = [ints('sizes', size, 4, 20, 19), ints('zeros', 0, 0, 1), ints('ends', size, 4, 18), ints('whole', size, 4, 17, 19),
+                ints('pairs', size, 2, 2, 17, -1)]
+        save(f'literal_batch{batch}', nodes, inits + more, x_shape=(batch, 3, 16, 16), y_shape=(batch, 5), run_shape=(batch, 3, 16, 16))
+    nodes = first + [node('Slice', 'r1', 'part', name='slice', starts=[0, 1], ends=[4, 3], axes=[0, 2]),
+                     node('GlobalAveragePool', 'part', 'g', name='pool'), node('Squeeze', 'g', 'f', name='squeeze'), last[2]]
+    save('literal_batch4_opset9', nodes, inits[:-1], x_shape=(4, 3, 16, 16), y_shape=(4, 5), opset=9, run_shape=(4, 3, 16, 16))
+    nodes = first + [helper.make_node('Resize', ['r1', '', '', 'sizes'], ['up'], name='resize', mode='nearest', axes=[-1, 0]),
+                     node('GlobalAveragePool', 'up', 'g', name='pool')] + last[1:]
+    save('literal_batch4_opset18', nodes, inits[:-1] + [ints('sizes', 20, 4)], x_shape=(4, 3, 16, 16), y_shape=(4, 5), opset=18,
+         ir=8, run_shape=(4, 3, 16, 16), checks=False)
+    nodes = first + [node('Reshape', 'r1 row', 'output', name='middle')]
+    save('bad_mixed_batch', nodes, inits[:2] + [ints('row', 1, -1)], x_shape=(4, 3, 16, 16), y_shape=(1, 4096), run_shape=None)
+
+
+def relu6_as_minimum():
+    """tf.minimum(tf.nn.relu(x), 6) and tf.maximum(x, 0)."""
+    nodes, inits = small_nodes()
+    nodes[2:3] = [node('Min', 'r1 six', 'm1', name='minimum'), node('Max', 'zero m1', 'm2', name='maximum'),
+                  node('GlobalAveragePool', 'm2', 'g', name='pool')]
+    inits += [constant('six', np.float32(1.5)), constant('zero', np.float32(0.25))]
+    for opset in (9, 13):
+        save(f'min_max_opset{opset}', nodes, inits, opset=opset)
+
+
+def sums():
+    """Caffe2's residual add is a Sum; IR version 3 lists initializers as inputs, here before the image."""
+    nodes, inits = small_nodes()
+    nodes[2:3] = [node('Sum', 'r1 c1', 's1', name='two'), node('Sum', 's1 r1 c1', 's2', name='three'), node('Sum', 's2', 's3', name='one'),
+                  node('GlobalAveragePool', 's3', 'g', name='pool')]
+    listed = [helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in reversed(inits)]
+    model = save('sum_ir3', nodes, inits, opset=8, ir=3, extra_inputs=listed)
+    model.graph.input.append(model.graph.input[0])
+    del model.graph.input[0]
+    onnx.checker.check_model(model)
+    onnx.save(model, str(OUT / 'sum_ir3.onnx'))
+
+
 def refused():
     """Models that must be refused with a message; no outputs are stored."""
     nodes, inits = small_nodes()
@@ -474,7 +525,8 @@ def refused():
 def main():
     OUT.mkdir(parents=True, exist_ok=True)
     torch_models()
-    for make in (same_upper, same_lower, nhwc_input, external, float16, typed_fields, constants, newer, quantized, refused):
+    for make in (same_upper, same_lower, nhwc_input, external, float16, typed_fields, constants, newer, quantized, refused, literal_batch,
+                 relu6_as_minimum, sums):
         make()
     try:
         import onnxruntime

@@ -39,6 +39,7 @@ static void unsupported_operators(void **state) {
   file_refused("bad_subgraph", "'middle' (If)", "subgraph");
   file_refused("bad_domain", "'middle' (FusedRelu)", "com.example");
   file_refused("bad_cycle", "cycle", "first");
+  file_refused("bad_mixed_batch", "'middle' (Reshape)", "without mixing the batch");
   model.relu.op_type = "FakeQuantize";
   refused("(FakeQuantize): operator is not supported");
 }

@@ -1,8 +1,42 @@
-/* Constants that spell the file's batch: an exporter that knew the batch size folded "the same for every
- * image" (zeros that widen a shortcut, a class token) into one constant for all of them. */
+/* Constants that spell the file's batch, as a number in a shape, or because an exporter that knew the batch
+ * size folded "the same for every image" (zeros that widen a shortcut, a class token) into one constant for
+ * all of them. */
 #include <string.h>
 
+#include "graph/fold/fold.h"
 #include "graph/infer/infer.h"
+
+static mq_status replace_in_attribute(struct mq_node *node, const char *name, size_t at, int64_t value,
+                                      struct mq_err *err) {
+  const int64_t *ints;
+  int64_t copy[MQ_MAX_RANK];
+  size_t n;
+  mq_status status = mq_node_get_ints(&ints, &n, node, name, err);
+  if (status != MQ_OK) {
+    return status;
+  }
+  memcpy(copy, ints, n * sizeof *copy);
+  copy[at] = value;
+  return mq_node_set_ints(node->graph, node, name, copy, n, err);
+}
+
+mq_status graph_replace_literal(struct mq_node *node, const char *name, int input, size_t at, int64_t value,
+                                struct mq_err *err) {
+  if (!graph_has_input(node, input)) {
+    return replace_in_attribute(node, name, at, value, err);
+  }
+  const struct mq_value *old = node->inputs[input];
+  struct mq_value *own;
+  mq_status status = mq_graph_add_constant(&own, node->graph, old->name, old->constant, err);
+  if (status != MQ_OK) {
+    return status;
+  }
+  bool is_batch = value == MQ_DIM_BATCH;
+  int64_t most = own->dtype == MQ_I32 ? INT32_MAX : INT64_MAX;
+  graph_store(own->constant, (int64_t)at,
+              (struct graph_number){.is_batch = is_batch, .i = value < most ? value : most});
+  return mq_graph_set_input(node->graph, node, input, own, err);
+}
 
 static int batch_axis(const struct mq_shape *shape) {
   for (int i = 0; i < shape->rank; i++) {

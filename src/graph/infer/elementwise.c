@@ -61,11 +61,56 @@ mq_status graph_infer_Div(struct mq_node *node, struct mq_err *err) {
 mq_status graph_infer_Mod(struct mq_node *node, struct mq_err *err) {
   return arithmetic(node, err);
 }
+/* Of two inputs the one that is a single float and no more than that; -1 if neither or both are. */
+static int scalar_input(const struct mq_node *node) {
+  int found = -1;
+  for (int i = 0; i < node->n_inputs && node->n_inputs == 2; i++) {
+    const struct mq_value *value = node->inputs[i], *other = node->inputs[1 - i];
+    bool is_scalar = value && other && value->constant && !other->constant && value->dtype == MQ_F32 &&
+                     mq_shape_count(&value->shape) == 1 && value->shape.rank <= other->shape.rank;
+    found = is_scalar ? i : found;
+  }
+  return found;
+}
+
+/* ReLU6 written as Min(Relu(x), 6), ReLU as Max(x, 0): bounds of a Clip, as attributes before opset 11. */
+static mq_status bound_as_clip(struct mq_node *node, int scalar, bool is_min, struct mq_err *err) {
+  struct mq_graph *graph = node->graph;
+  struct mq_value *x = node->inputs[1 - scalar], *bound = NULL;
+  struct mq_tensor one = *node->inputs[scalar]->constant;
+  one.shape = (struct mq_shape){.rank = 0};
+  const float value = *(const float *)one.data;
+  node->op = MQ_OP_Clip;
+  mq_status status = mq_graph_set_input(graph, node, 0, x, err);
+  if (graph->opset < 11) {
+    if (status == MQ_OK) {
+      status = mq_graph_set_input(graph, node, 1, NULL, err);
+      node->n_inputs = 1;
+    }
+    return status == MQ_OK ? mq_node_set_float(graph, node, is_min ? "max" : "min", value, err) : status;
+  }
+  if (status == MQ_OK) {
+    status = mq_graph_add_constant(&bound, graph, node->name, &one, err);
+  }
+  if (status == MQ_OK) {
+    status = mq_graph_set_input(graph, node, 1, is_min ? NULL : bound, err);
+  }
+  return status == MQ_OK && is_min ? mq_graph_set_input(graph, node, 2, bound, err) : status;
+}
+
+static mq_status extremum(struct mq_node *node, bool is_min, struct mq_err *err) {
+  int scalar = scalar_input(node);
+  if (scalar < 0) {
+    return arithmetic(node, err);
+  }
+  mq_status status = bound_as_clip(node, scalar, is_min, err);
+  return status == MQ_OK ? same_as_input(node, err) : status;
+}
 mq_status graph_infer_Max(struct mq_node *node, struct mq_err *err) {
-  return arithmetic(node, err);
+  return extremum(node, false, err);
 }
 mq_status graph_infer_Min(struct mq_node *node, struct mq_err *err) {
-  return arithmetic(node, err);
+  return extremum(node, true, err);
 }
 mq_status graph_infer_Equal(struct mq_node *node, struct mq_err *err) {
   return comparison(node, err);

@@ -39,6 +39,11 @@ mq_status graph_require_no_batch(const struct mq_node *node, int axis, const cha
 mq_status graph_set_constant_ints(struct mq_node *node, int input, const int64_t *ints, size_t n,
                                   struct mq_err *err) MQ_MUST_CHECK;
 
+/* Where the file spelt the batch's size as the literal in element `at` of an integer list (constant input
+ * `input`, or attribute `name` if that is absent), `value` takes its place in a list of this node's own:
+ * MQ_DIM_BATCH, or INT64_MAX for "to the end". */
+mq_status graph_replace_literal(struct mq_node *node, const char *name, int input, size_t at, int64_t value,
+                                struct mq_err *err) MQ_MUST_CHECK;
 /* Constants that repeat the same for every image of a file of fixed batch: reduced to one image (operators
  * that broadcast), or expanded over the batch again (Concat). */
 mq_status graph_match_batch(struct mq_node *node, struct mq_err *err) MQ_MUST_CHECK;

@@ -37,6 +37,9 @@ mq_status graph_infer_Gemm(struct mq_node *node, struct mq_err *err) {
   }
   struct mq_shape out = {.rank = 2, .dim = {a->dim[a_transposed != 0], b->dim[b_transposed == 0]}};
   status = contract(node, a->dim[a_transposed == 0], b->dim[b_transposed != 0], err);
+  if (status == MQ_OK && out.dim[1] == MQ_DIM_BATCH) {
+    return graph_fail(err, node, "input B holds the images of the batch, expected weights");
+  }
   if (status == MQ_OK && graph_has_input(node, 2)) {
     struct mq_shape sum;
     status = graph_broadcast(&sum, node, &out, graph_shape(node, 2), err);
@@ -66,6 +69,10 @@ mq_status graph_infer_MatMul(struct mq_node *node, struct mq_err *err) {
   }
   int64_t m = a.dim[a.rank - 2], k = a.dim[a.rank - 1], n = b.dim[b.rank - 1];
   status = contract(node, k, b.dim[b.rank - 2], err);
+  if (status == MQ_OK && n == MQ_DIM_BATCH) {
+    return graph_fail(err, node,
+                      "the images of the batch are the columns of input B, expected rows of input A");
+  }
   a.rank -= 2;
   b.rank -= 2;
   if (status == MQ_OK) {

@@ -44,9 +44,57 @@ mq_status graph_infer_Split(struct mq_node *node, struct mq_err *err) {
   return status;
 }
 
+/* The index of `axis` in a list that speaks of `axes`, or of all axes in order if none are given; -1. */
+static mq_status find_axis(int *at, const struct mq_node *node, int axis, const int64_t *axes, size_t n_axes,
+                           struct mq_err *err) {
+  *at = axis;
+  mq_status status = MQ_OK;
+  for (size_t i = 0; i < n_axes && status == MQ_OK; i++) {
+    int named;
+    *at = i == 0 ? -1 : *at;
+    status = graph_normal_axis(&named, node, axes[i], graph_rank(node, 0), false, err);
+    *at = status == MQ_OK && named == axis ? (int)i : *at;
+  }
+  return status;
+}
+
+static int batch_axis(const struct mq_node *node) {
+  const struct mq_shape *shape = graph_shape(node, 0);
+  for (int i = 0; i < shape->rank; i++) {
+    if (shape->dim[i] == MQ_DIM_BATCH) {
+      return i;
+    }
+  }
+  return -1;
+}
+
+/* All images are taken; an end that is the file's batch size becomes one that is beyond any. */
+static mq_status open_slice(struct mq_node *node, struct mq_err *err) {
+  const int64_t *axes = NULL, *ends = NULL;
+  size_t n_axes = 0, n = 0;
+  int axis = batch_axis(node), at = -1;
+  if (axis < 0) {
+    return MQ_OK;
+  }
+  mq_status status = graph_has_input(node, 3) ? mq_node_get_constant_ints(&axes, &n_axes, node, 3, err)
+                                              : mq_node_get_ints(&axes, &n_axes, node, "axes", err);
+  if (status == MQ_OK) {
+    status = find_axis(&at, node, axis, axes, n_axes, err);
+  }
+  if (status == MQ_OK) {
+    status = graph_has_input(node, 2) ? mq_node_get_constant_ints(&ends, &n, node, 2, err)
+                                      : mq_node_get_ints(&ends, &n, node, "ends", err);
+  }
+  bool is_literal = status == MQ_OK && at >= 0 && at < (int)n && ends[at] > 0 && ends[at] < INT32_MAX;
+  return is_literal ? graph_replace_literal(node, "ends", 2, (size_t)at, INT64_MAX, err) : status;
+}
+
 mq_status graph_infer_Slice(struct mq_node *node, struct mq_err *err) {
   struct mq_slicing slicing;
   mq_status status = mq_node_get_slicing(&slicing, node, err);
+  if (status == MQ_OK) {
+    status = open_slice(node, err);
+  }
   struct mq_shape out = {.rank = slicing.rank};
   for (int i = 0; i < slicing.rank; i++) {
     out.dim[i] = slicing.count[i];
@@ -106,9 +154,31 @@ mq_status graph_infer_Transpose(struct mq_node *node, struct mq_err *err) {
   return status == MQ_OK ? graph_set_output(node, 0, graph_dtype(node, 0), &out, err) : status;
 }
 
+/* A literal 1 or N in sizes that means all images. */
+static mq_status name_batch_size(struct mq_node *node, struct mq_err *err) {
+  const int64_t *axes, *sizes = NULL;
+  size_t n_axes, n = 0;
+  int axis = batch_axis(node), at = -1;
+  if (axis < 0 || !graph_has_input(node, 3)) {
+    return MQ_OK;
+  }
+  mq_status status = mq_node_get_ints(&axes, &n_axes, node, "axes", err);
+  if (status == MQ_OK) {
+    status = find_axis(&at, node, axis, axes, n_axes, err);
+  }
+  if (status == MQ_OK) {
+    status = mq_node_get_constant_ints(&sizes, &n, node, 3, err);
+  }
+  bool is_literal = status == MQ_OK && at >= 0 && at < (int)n && sizes[at] != MQ_DIM_BATCH;
+  return is_literal ? graph_replace_literal(node, "sizes", 3, (size_t)at, MQ_DIM_BATCH, err) : status;
+}
+
 mq_status graph_infer_Resize(struct mq_node *node, struct mq_err *err) {
   struct mq_resize resize;
   mq_status status = mq_node_get_resize(&resize, node, err);
+  if (status == MQ_OK) {
+    status = name_batch_size(node, err);
+  }
   struct mq_shape out = {.rank = resize.rank};
   for (int i = 0; i < resize.rank; i++) {
     out.dim[i] = resize.size[i];

@@ -78,14 +78,14 @@ static bool is_batch_at(const struct mq_shape *target, int position, const struc
   return known_product(target->dim, position + 1, target->rank) == known_product(in->dim, b + 1, in->rank);
 }
 
-/* A target without the batch for an input with it: the file was written for a batch of `size` images. */
-static bool place_literal_batch(struct mq_shape *target, int hole, const struct mq_shape *in, int64_t size) {
+/* A target without the batch for an input with it: the file was written for a batch of `size` images.
+ * *is_possible: such a batch has as many elements as the target, with or without mixing its images. */
+static bool place_literal_batch(struct mq_shape *target, bool *is_possible, int hole,
+                                const struct mq_shape *in, int64_t size) {
   int64_t total;
-  if (__builtin_mul_overflow(known_product(in->dim, 0, in->rank), size, &total) ||
-      !fill_hole(target, hole, total)) {
-    return false;
-  }
-  for (int i = 0; i < target->rank; i++) {
+  *is_possible = !__builtin_mul_overflow(known_product(in->dim, 0, in->rank), size, &total) &&
+                 fill_hole(target, hole, total);
+  for (int i = 0; *is_possible && i < target->rank; i++) {
     if (target->dim[i] == size && is_batch_at(target, i, in)) {
       target->dim[i] = MQ_DIM_BATCH;
       return true;
@@ -106,11 +106,14 @@ static bool resolve(struct mq_shape *target, int hole, const struct mq_node *nod
   }
   struct mq_shape as_given = *target;
   int64_t size = node->graph->file_batch ? node->graph->file_batch : 1;
-  if (place_literal_batch(target, hole, in, size)) {
+  bool is_possible;
+  if (place_literal_batch(target, &is_possible, hole, in, size)) {
     return true;
   }
+  /* Files whose input alone was given a batch still say 1 inside. A target that is possible for the N images
+   * of the file means what it says, though: it mixes them. */
   *target = as_given;
-  return size != 1 && place_literal_batch(target, hole, in, 1);
+  return size != 1 && !is_possible && place_literal_batch(target, &is_possible, hole, in, 1);
 }
 
 /* The shape as an attribute is opset 1's form; it is met in files of mixed origin. */
@@ -209,6 +212,20 @@ mq_status graph_infer_Flatten(struct mq_node *node, struct mq_err *err) {
   return status == MQ_OK ? graph_set_output(node, 0, graph_dtype(node, 0), &out, err) : status;
 }
 
+/* Without axes a written model would lose its batch when that is 1: they are spelt out. */
+static mq_status name_squeezed(struct mq_node *node, const int64_t *axes, int n_axes, struct mq_err *err) {
+  bool is_given = graph_has_input(node, 1) || mq_node_find_attr(node, "axes");
+  if (is_given || !mq_shape_has_batch(graph_shape(node, 0))) {
+    return MQ_OK;
+  }
+  if (n_axes == 0) {
+    node->op = MQ_OP_Identity;
+    return MQ_OK;
+  }
+  return node->graph->opset >= 13 ? graph_set_constant_ints(node, 1, axes, (size_t)n_axes, err)
+                                  : mq_node_set_ints(node->graph, node, "axes", axes, (size_t)n_axes, err);
+}
+
 mq_status graph_infer_Squeeze(struct mq_node *node, struct mq_err *err) {
   const struct mq_shape *in = graph_shape(node, 0);
   struct mq_shape out = {.rank = 0};
@@ -230,7 +247,8 @@ mq_status graph_infer_Squeeze(struct mq_node *node, struct mq_err *err) {
                         in->dim[i] == MQ_DIM_BATCH ? "which is the batch" : "which is not of size 1");
     }
   }
-  return graph_set_output(node, 0, graph_dtype(node, 0), &out, err);
+  status = name_squeezed(node, axes, n_axes, err);
+  return status == MQ_OK ? graph_set_output(node, 0, graph_dtype(node, 0), &out, err) : status;
 }
 
 mq_status graph_infer_Unsqueeze(struct mq_node *node, struct mq_err *err) {
