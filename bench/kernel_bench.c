@@ -149,8 +149,72 @@ static void loop_global_average(float *y, const float *x, int64_t n) {
   mq_global_average(y, x, n / 8192, 64, 128);
 }
 
+static void moments_of(float *y, const float *x, int64_t n, int64_t n_channels) {
+  double sum[2][512];
+  mq_loop_channel_moments(sum[0], sum[1], x, n / n_channels, n_channels);
+  y[0] = (float)(sum[0][0] + sum[1][0]);
+}
+static void loop_moments_16(float *y, const float *x, int64_t n) {
+  moments_of(y, x, n, 16);
+}
+static void loop_moments_24(float *y, const float *x, int64_t n) {
+  moments_of(y, x, n, 24);
+}
+static void loop_moments_512(float *y, const float *x, int64_t n) {
+  moments_of(y, x, n, 512);
+}
+/* y also stands for a second operand: what it holds does not matter for the time. */
+static void loop_products_64(float *y, const float *x, int64_t n) {
+  double sum[2][64];
+  mq_loop_channel_products(sum[0], sum[1], x, y, n / 64, 64);
+  y[0] = (float)(sum[0][0] + sum[1][0]);
+}
+static void loop_normalize_64(float *y, const float *x, int64_t n) {
+  mq_loop_normalize_backward(y, false, y, x, n / 64, 64, x, x + 64, x + 128);
+}
+static void loop_clip_backward(float *y, const float *x, int64_t n) {
+  mq_loop_clip_backward(y, false, y, x, n, 0, INFINITY);
+}
+static void loop_axpy(float *y, const float *x, int64_t n) {
+  mq_loop_axpy(y, 0.5f, x, n);
+}
+static void loop_sgd(float *y, const float *x, int64_t n) {
+  const struct mq_sgd sgd = {.rate = 0.01f, .momentum = 0.9f, .decay = 1e-4f, .is_nesterov = true};
+  mq_loop_sgd(y, y + n / 2, x, n / 2, &sgd);
+}
+static void loop_adam(float *y, const float *x, int64_t n) {
+  const struct mq_adam adam = {.rate = 1e-3f,
+                               .beta1 = 0.9f,
+                               .beta2 = 0.999f,
+                               .epsilon = 1e-8f,
+                               .correction1 = 0.1,
+                               .correction2 = 0.001};
+  mq_loop_adam(y, y + n / 4, y + n / 2, x, n / 4, &adam);
+}
+static void loop_cross_entropy(float *y, const float *x, int64_t n) {
+  int64_t labels[N_LOOP / 1000] = {0};
+  mq_cross_entropy_rows(NULL, y, NULL, x, labels, n / 1000, 1000, 0.1, 1.0);
+}
+static void loop_max_pool_backward(float *y, const float *x, int64_t n) {
+  struct mq_pooling *pooling = NULL;
+  struct mq_err err;
+  const struct mq_pooling_desc desc = {.kind = MQ_POOLING_MAX,
+                                       .input = {4, {n / 65536, 64, 32, 32}},
+                                       .kernel = {3, 3},
+                                       .stride = {2, 2},
+                                       .dilation = {1, 1},
+                                       .pad_begin = {1, 1},
+                                       .pad_end = {1, 1}};
+  if (mq_pooling_create(&pooling, &desc, &err) != MQ_OK ||
+      mq_pooling_backward(pooling, y, false, x, x, NULL, &err) != MQ_OK)
+    puts(err.message);
+  mq_pooling_destroy(pooling);
+}
+
 /* In the second-level cache (64 Ki elements) and out of it. */
+static const char *part = "";
 static void bench_loop(const char *name, loop_fn loop, bool is_in_place) {
+  if (strstr(name, part) == NULL) return;
   float *x = fill(N_LOOP), *y = fill(N_LOOP);
   const int64_t sizes[] = {65536, N_LOOP};
   printf("%-32s", name);
@@ -179,10 +243,9 @@ int main(int argc, char **argv) {
   }
   printf("%s, %s, oneDNN %s\n", mq_kernel_cpu_name(), mq_isa_name(mq_kernel_isa()),
          mq_kernel_onednn_version());
-  const char *part = argc > 2 ? argv[2] : "";
+  if (argc > 2) part = argv[2];
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
     if (strstr(cases[i].name, part) != NULL) bench_conv(&cases[i]);
-  if (argc > 2) return 0;
   bench_loop("fake quantize", loop_fake_quantize, false);
   bench_loop("fake quantize, in place", loop_fake_quantize, true);
   bench_loop("clip", loop_clip, false);
@@ -192,5 +255,16 @@ int main(int argc, char **argv) {
   bench_loop("min, max", loop_min_max, false);
   bench_loop("moments", loop_moments, false);
   bench_loop("global average, 64 x 128", loop_global_average, false);
+  bench_loop("channel moments, 16", loop_moments_16, false);
+  bench_loop("channel moments, 24", loop_moments_24, false);
+  bench_loop("channel moments, 512", loop_moments_512, false);
+  bench_loop("channel products, 64", loop_products_64, false);
+  bench_loop("normalize backward, 64, in place", loop_normalize_64, false);
+  bench_loop("clip backward, in place", loop_clip_backward, false);
+  bench_loop("axpy", loop_axpy, false);
+  bench_loop("sgd (2 floats)", loop_sgd, false);
+  bench_loop("adam (4 floats)", loop_adam, false);
+  bench_loop("cross entropy, 1000 classes", loop_cross_entropy, false);
+  bench_loop("max pool backward, 3x3, stride 2", loop_max_pool_backward, false);
   return 0;
 }

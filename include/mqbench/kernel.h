@@ -237,39 +237,46 @@ mq_status mq_conv_int_sums(const struct mq_conv_int *conv, int32_t *y, const voi
 void mq_conv_int_reference(const struct mq_conv_int_desc *desc, int32_t *y, const void *x, int32_t zero_point,
                            const void *codes, const int32_t *w_zero_point);
 
-/* ---- Training: loops, channels last; rows of n_channels; the same bits for every instruction set. `adds`:
- * +=, otherwise =.
- * -------------------------------------------------------------------------------------------- */
+/* ---- Training: loops, channels last; the same bits for every instruction set ------------------------------
+ * `adds`: += the value, which is rounded to float32 first; otherwise =. The result may take the place of an
+ * input of its size. Rows are n_channels long. */
 /* sum[c] = sum of x, square[c] = sum of x^2 over the rows, in double, row after row. */
 void mq_loop_channel_moments(double *sum, double *square, const float *x, int64_t n_rows, int64_t n_channels);
-/* sum[c] = sum of g, product[c] = sum of g x (x NULL: not computed). */
+/* sum[c] = sum of g, product[c] = sum of g x (x NULL: not computed), likewise. */
 void mq_loop_channel_products(double *sum, double *product, const float *g, const float *x, int64_t n_rows,
                               int64_t n_channels);
-/* dx = a[c] g + b[c] x + d[c]: batch normalisation backward. */
+/* dx = (a[c] g + b[c] x) + d[c]: batch normalisation backward. */
 void mq_loop_normalize_backward(float *dx, bool adds, const float *g, const float *x, int64_t n_rows,
                                 int64_t n_channels, const float *a, const float *b, const float *d);
 /* dx = g where lo < y < hi strictly (y: the result of the clip), else 0. */
 void mq_loop_clip_backward(float *dx, bool adds, const float *g, const float *y, int64_t n, float lo,
                            float hi);
+/* x: the input. Where the function has a corner: hard sigmoid and hard swish take the slope of the flat or
+ * straight side, leaky ReLU alpha (as PyTorch). */
 void mq_loop_unary_backward(float *dx, bool adds, const float *g, const float *x, int64_t n, mq_unary unary,
                             float alpha, float beta);
-/* y += a x; y = a x + b y. */
+/* y += a x; y = a x + b y; each product and sum rounded. */
 void mq_loop_axpy(float *y, float a, const float *x, int64_t n);
 void mq_loop_axpby(float *y, float a, const float *x, float b, int64_t n);
-/* The gradient at one operand of mq_binary_forward (which: 0 a, 1 b), summed in double over broadcast
- * dimensions; strided; always added to d. */
+/* The gradient at one operand of mq_binary_forward (which: 0 a, 1 b), always added to d, which has the
+ * operand's shape; all strided. Summed in double over broadcast dimensions in the order of g's memory (along
+ * its innermost dimension in 16 lanes), then rounded and added. Operands that the gradient does not depend on
+ * are not read: both of ADD and SUB; of MUL, of DIV at a and of PRELU at b the operand itself. PReLU's corner
+ * has the slope of its negative side. */
 void mq_binary_backward(struct mq_tensor *d, const struct mq_tensor *g, const struct mq_tensor *a,
                         const struct mq_tensor *b, mq_binary binary, int which);
-/* dx of softmax (y: its result) or of log-softmax over rows; in double. */
+/* dx of softmax (y: its result) or of log-softmax over rows; in double, sums in 16 lanes. */
 void mq_softmax_rows_backward(float *dx, bool adds, const float *g, const float *y, int64_t n_rows,
                               int64_t row_count, bool is_log);
 /* Cross entropy with label smoothing e: target[k] = (1 - e) [k = label] + e / n_classes. Per row: loss[r] (in
  * double), and dx = weight (softmax(x) - target), 0 where label < 0 (loss 0 too); is_correct[r]: the label's
- * logit is the first largest. Any of the outputs may be NULL. */
+ * logit is the first largest (label < 0, or NaN in the row: not). Any of the outputs may be NULL; dx may be x.
+ */
 void mq_cross_entropy_rows(double *loss, float *dx, bool *is_correct, const float *x, const int64_t *labels,
                            int64_t n_rows, int64_t n_classes, double smoothing, double weight);
-/* Pools: dx is written (adds: added to). Maximum: the first largest of a window in row-major order takes all.
- */
+/* Pools: dx (not dy's or x's memory) is written (adds: added to), window after window in row-major order.
+ * Maximum: the first largest of a window in row-major order takes all (NaN counts as largest). Average: x is
+ * not read and may be NULL. */
 mq_status mq_pooling_backward(const struct mq_pooling *pooling, float *dx, bool adds, const float *dy,
                               const float *x, void *scratch, struct mq_err *err) MQ_MUST_CHECK;
 size_t mq_pooling_backward_scratch_bytes(const struct mq_pooling *pooling);
@@ -279,8 +286,8 @@ void mq_global_max_backward(float *dx, bool adds, const float *dy, const float *
                             int64_t channels);
 /* Optimisers, per element in float32, in the order written (t: the step, from 1).
  *   SGD:  d = g + decay w; v = momentum v + d; w -= rate (nesterov ? d + momentum v : v)
- *   Adam: d = g + decay w; m = b1 m + (1-b1) d; u = b2 u + (1-b2) d d;
- *         w -= rate (m / (1-b1^t)) / (sqrt(u / (1-b2^t)) + eps) */
+ *   Adam: d = g + decay w; m = b1 m + (1-b1) d; u = b2 u + ((1-b2) d) d;
+ *         w -= (rate (m / (1-b1^t))) / (sqrt(u / (1-b2^t)) + eps) */
 struct mq_sgd {
   float rate, momentum, decay;
   bool is_nesterov;
@@ -288,7 +295,7 @@ struct mq_sgd {
 void mq_loop_sgd(float *w, float *v, const float *g, int64_t n, const struct mq_sgd *sgd);
 struct mq_adam {
   float rate, beta1, beta2, epsilon, decay;
-  double correction1, correction2; /* 1 - b1^t, 1 - b2^t */
+  double correction1, correction2; /* 1 - b1^t, 1 - b2^t; rounded to float32 before use */
 };
 void mq_loop_adam(float *w, float *m, float *u, const float *g, int64_t n, const struct mq_adam *adam);
 

@@ -1,7 +1,7 @@
 /* The public loops: each picks the table of the resolved instruction set. */
 #include "kernel/simd/elementwise.h"
 #include "kernel/simd/reduce.h"
-#include "kernel/simd/rows.h"
+#include "kernel/simd/softmax.h"
 
 void mq_loop_fake_quantize(float *y, const float *x, int64_t n, const struct mq_fake_quant *fq) {
   mq_simd_elementwise_at(mq_simd_level_used())->fake_quantize(y, x, n, fq);
@@ -25,7 +25,7 @@ void mq_loop_unary(float *y, const float *x, int64_t n, mq_unary unary, float al
 }
 
 void mq_softmax_rows(float *y, const float *x, int64_t n_rows, int64_t row_count, bool is_log) {
-  mq_simd_rows_at(mq_simd_level_used())->softmax(y, x, n_rows, row_count, is_log);
+  mq_simd_softmax_at(mq_simd_level_used())->softmax(y, x, n_rows, row_count, is_log);
 }
 
 void mq_loop_min_max(float *min, float *max, const float *x, int64_t n) {

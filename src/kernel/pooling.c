@@ -1,13 +1,8 @@
+#include "kernel/pooling.h"
+
 #include <math.h>
 
-#include "kernel/simd/pooling.h"
-
 #define MAX_EXTENT ((int64_t)1 << 24)
-
-struct mq_pooling {
-  struct mq_pooling_desc desc;
-  struct mq_shape output;
-};
 
 static bool is_within(int64_t value, int64_t least) {
   return value >= least && value <= MAX_EXTENT;
@@ -89,13 +84,6 @@ size_t mq_pooling_scratch_bytes(const struct mq_pooling *pooling) {
   return 0;
 }
 
-/* The taps of one output coordinate along one axis. */
-struct taps {
-  int64_t first;    /* input coordinate of the first tap inside */
-  int64_t n;        /* taps inside the input */
-  int64_t n_padded; /* taps inside the input and its padding: what an average over the padding counts */
-};
-
 /* Taps t with 0 <= begin + t * dilation < end. */
 static void count_taps(int64_t *first, int64_t *n, int64_t begin, int64_t end, int64_t kernel,
                        int64_t dilation) {
@@ -106,10 +94,10 @@ static void count_taps(int64_t *first, int64_t *n, int64_t begin, int64_t end, i
   if (*n < 0) *n = 0;
 }
 
-static struct taps find_taps(const struct mq_pooling_desc *desc, int axis, int64_t out) {
+struct mq_pooling_taps mq_pooling_find_taps(const struct mq_pooling_desc *desc, int axis, int64_t out) {
   const int64_t in = desc->input.dim[2 + axis], dilation = desc->dilation[axis];
   const int64_t begin = out * desc->stride[axis] - desc->pad_begin[axis];
-  struct taps taps;
+  struct mq_pooling_taps taps;
   int64_t skipped, ignored;
   count_taps(&skipped, &taps.n, begin, in, desc->kernel[axis], dilation);
   count_taps(&ignored, &taps.n_padded, begin + desc->pad_begin[axis],
@@ -118,27 +106,38 @@ static struct taps find_taps(const struct mq_pooling_desc *desc, int axis, int64
   return taps;
 }
 
-static void pool_pixel(const struct mq_simd_pooling *table, const struct mq_pooling_desc *desc, float *y,
-                       const float *image, struct taps rows, struct taps columns) {
+struct mq_simd_window mq_pooling_window(const struct mq_pooling_desc *desc, const float *image,
+                                        struct mq_pooling_taps rows, struct mq_pooling_taps columns) {
   const int64_t channels = desc->input.dim[1], width = desc->input.dim[3];
-  const struct mq_simd_window window = {
+  return (struct mq_simd_window){
       .x = image + (rows.first * width + columns.first) * channels,
       .n_rows = rows.n,
       .n_columns = columns.n,
       .row_step = desc->dilation[0] * width * channels,
       .column_step = desc->dilation[1] * channels,
   };
+}
+
+int64_t mq_pooling_divisor(const struct mq_pooling_desc *desc, struct mq_pooling_taps rows,
+                           struct mq_pooling_taps columns) {
+  const bool counts_padding = desc->kind == MQ_POOLING_AVERAGE_WITH_PADDING;
+  return counts_padding ? rows.n_padded * columns.n_padded : rows.n * columns.n;
+}
+
+static void pool_pixel(const struct mq_simd_pooling *table, const struct mq_pooling_desc *desc, float *y,
+                       const float *image, struct mq_pooling_taps rows, struct mq_pooling_taps columns) {
+  const int64_t channels = desc->input.dim[1];
   if (rows.n == 0 || columns.n == 0) {
     /* Dilation can step over a small input altogether. */
     for (int64_t c = 0; c < channels; c++)
       y[c] = desc->kind == MQ_POOLING_MAX ? -INFINITY : 0.0f;
-  } else if (desc->kind == MQ_POOLING_MAX) {
-    table->max(y, &window, channels);
-  } else {
-    const bool counts_padding = desc->kind == MQ_POOLING_AVERAGE_WITH_PADDING;
-    const int64_t n = counts_padding ? rows.n_padded * columns.n_padded : rows.n * columns.n;
-    table->average(y, &window, channels, (float)n);
+    return;
   }
+  const struct mq_simd_window window = mq_pooling_window(desc, image, rows, columns);
+  if (desc->kind == MQ_POOLING_MAX)
+    table->max(y, &window, channels);
+  else
+    table->average(y, &window, channels, (float)mq_pooling_divisor(desc, rows, columns));
 }
 
 mq_status mq_pooling_forward(const struct mq_pooling *pooling, float *y, const float *x, void *scratch,
@@ -151,9 +150,9 @@ mq_status mq_pooling_forward(const struct mq_pooling *pooling, float *y, const f
   for (int64_t n = 0; n < desc->input.dim[0]; n++) {
     const float *image = x + n * channels * desc->input.dim[2] * desc->input.dim[3];
     for (int64_t oh = 0; oh < pooling->output.dim[2]; oh++) {
-      const struct taps rows = find_taps(desc, 0, oh);
+      const struct mq_pooling_taps rows = mq_pooling_find_taps(desc, 0, oh);
       for (int64_t ow = 0; ow < pooling->output.dim[3]; ow++, y += channels)
-        pool_pixel(table, desc, y, image, rows, find_taps(desc, 1, ow));
+        pool_pixel(table, desc, y, image, rows, mq_pooling_find_taps(desc, 1, ow));
     }
   }
   return MQ_OK;

@@ -5,7 +5,7 @@
 #include "kernel/help_kernel.h"
 #include "kernel/simd/elementwise.h"
 #include "kernel/simd/reduce.h"
-#include "kernel/simd/rows.h"
+#include "kernel/simd/softmax.h"
 
 /* Lengths around every vector width. */
 static const int64_t lengths[] = {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 200, 1027};
@@ -193,9 +193,9 @@ static void test_softmax(void **state) {
         x[i] *= 20;
       x[0] = -INFINITY;
       if (n == 1) x[0] = 3;
-      mq_simd_rows_at(MQ_SIMD_BASE)->softmax(base, x, 2, n, is_log);
+      mq_simd_softmax_at(MQ_SIMD_BASE)->softmax(base, x, 2, n, is_log);
       for (mq_simd_level level = MQ_SIMD_AVX2; level <= mq_simd_level_best(); level++) {
-        mq_simd_rows_at(level)->softmax(y, x, 2, n, is_log);
+        mq_simd_softmax_at(level)->softmax(y, x, 2, n, is_log);
         help_assert_same(y, base, 2 * n, "softmax");
       }
       for (int64_t r = 0; r < 2; r++) {

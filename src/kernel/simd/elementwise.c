@@ -1,6 +1,5 @@
 #include "kernel/simd/elementwise.h"
 
-#include "kernel/math_core.h"
 #include "kernel/simd/values.h"
 
 /* y = s (clip(rne(x / s) + z, n, p) - z). Clipping to the integers n - z and p - z before rounding is the
@@ -34,36 +33,9 @@ static void clip(float *y, const float *x, int64_t n, float lo, float hi) {
     y[i] = mq_clip_value(x[i], lo, hi);
 }
 
-/* 2^k from k + 1.5 * 2^23, -126 <= k <= 127. */
-static inline float power_of_two(float shifted) {
-  uint32_t bits;
-  memcpy(&bits, &shifted, sizeof bits);
-  bits = (bits + 127) << 23;
-  float power;
-  memcpy(&power, &bits, sizeof power);
-  return power;
-}
-
-/* e^x for x <= 0, in float: 2^k e^r with Taylor to r^7 (the rest is below 2^-27), within 1 ulp. */
-static inline float exp_of_negative(float x) {
-  const float shifter = 12582912.0f;
-  x = x < -104.0f ? -104.0f : x;
-  const float k = (x * 0x1.715476p+0f + shifter) - shifter;
-  const float hi = x - k * 0x1.62e4p-1f, lo = k * 0x1.7f7d1cp-20f, r = hi - lo, tail = (hi - r) - lo;
-  float q = 1.0f / 5040;
-  q = q * r + 1.0f / 720;
-  q = q * r + 1.0f / 120;
-  q = q * r + 1.0f / 24;
-  q = q * r + 1.0f / 6;
-  q = q * r + 0.5f;
-  const float p = 1.0f + (r + (tail + r * r * q));
-  const float half = k * 0.5f + shifter, other = (k - (half - shifter)) + shifter;
-  return p * power_of_two(half) * power_of_two(other);
-}
-
 /* 1/(1 + e^-x) = e^x/(1 + e^x): the form whose exponential does not overflow. Within 3 ulp. */
 static inline float sigmoid_value(float x) {
-  const float e = exp_of_negative(x > 0.0f ? -x : x);
+  const float e = mq_exp_of_negative(x > 0.0f ? -x : x);
   return (x > 0.0f ? 1.0f : e) / (1.0f + e);
 }
 

@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+#include "kernel/simd/values.h"
+
 #define LANES 32
 /* Channels that are summed at once: their doubles stay in the first-level cache. */
 #define CHANNELS 256
@@ -35,13 +37,6 @@ static void min_max(float *min, float *max, const float *x, int64_t n) {
   *max = has_nan ? NAN : hi[0];
 }
 
-static double add_lanes(double lanes[LANES]) {
-  for (int width = LANES / 2; width > 0; width /= 2)
-    for (int i = 0; i < width; i++)
-      lanes[i] += lanes[i + width];
-  return lanes[0];
-}
-
 /* A float's square is exact in double. */
 static void moments(double *sum, double *sum_abs, double *sum_square, const float *x, int64_t n) {
   double s[LANES] = {0}, a[LANES] = {0}, q[LANES] = {0};
@@ -60,9 +55,9 @@ static void moments(double *sum, double *sum_abs, double *sum_square, const floa
     a[j] += v < 0.0 ? -v : v;
     q[j] += v * v;
   }
-  *sum = add_lanes(s);
-  *sum_abs = add_lanes(a);
-  *sum_square = add_lanes(q);
+  *sum = mq_add_lanes(s, LANES);
+  *sum_abs = mq_add_lanes(a, LANES);
+  *sum_square = mq_add_lanes(q, LANES);
 }
 
 /* Pixel by pixel in double, one rounding at the end. */

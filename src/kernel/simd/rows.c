@@ -1,10 +1,8 @@
 #include "kernel/simd/rows.h"
 
-#include "kernel/math_core.h"
+#include "kernel/simd/values.h"
 
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-
-ALWAYS_INLINE float apply(float a, float b, mq_binary binary) {
+MQ_ALWAYS_INLINE float apply(float a, float b, mq_binary binary) {
   switch (binary) {
     case MQ_BINARY_ADD:
       return a + b;
@@ -20,8 +18,8 @@ ALWAYS_INLINE float apply(float a, float b, mq_binary binary) {
   return a >= 0.0f ? a : b * a;
 }
 
-ALWAYS_INLINE void run_row(float *y, const float *a, const float *b, int64_t n, int64_t a_step,
-                           int64_t b_step, mq_binary binary) {
+MQ_ALWAYS_INLINE void run_row(float *y, const float *a, const float *b, int64_t n, int64_t a_step,
+                              int64_t b_step, mq_binary binary) {
   const float a0 = a[0], b0 = b[0];
   if (a_step == 1 && b_step == 1) {
     MQ_SIMD_INDEPENDENT
@@ -41,8 +39,8 @@ ALWAYS_INLINE void run_row(float *y, const float *a, const float *b, int64_t n, 
   }
 }
 
-ALWAYS_INLINE void run_rows(float *y, const float *a, const float *b, const struct mq_simd_row_steps *steps,
-                            mq_binary kind) {
+MQ_ALWAYS_INLINE void run_rows(float *y, const float *a, const float *b,
+                               const struct mq_simd_row_steps *steps, mq_binary kind) {
   for (int64_t r = 0; r < steps->n_rows; r++)
     run_row(y + r * steps->y_row, a + r * steps->a_row, b + r * steps->b_row, steps->n_columns,
             steps->a_column, steps->b_column, kind);
@@ -70,59 +68,72 @@ static void binary(float *y, const float *a, const float *b, const struct mq_sim
   }
 }
 
-/* Sums of exponentials run in this many lanes, added pairwise at the end. */
-#define LANES 16
-
-static double add_lanes(double lanes[LANES]) {
-  for (int width = LANES / 2; width > 0; width /= 2)
-    for (int i = 0; i < width; i++)
-      lanes[i] += lanes[i + width];
-  return lanes[0];
-}
-
-/* A NaN anywhere is the answer: it must not get lost between ordinary values. */
-static float row_max(const float *x, int64_t n) {
-  float max = x[0];
-  for (int64_t i = 1; i < n; i++)
-    max = x[i] > max || x[i] != x[i] ? x[i] : max;
-  return max;
-}
-
-/* Sum of e^(x - max) in double; the exponentials themselves, rounded, go to e unless it is NULL. */
-ALWAYS_INLINE double sum_exp(float *e, const float *x, int64_t n, double max, bool is_kept) {
-  double lanes[LANES] = {0};
-  int64_t i = 0;
-  for (; i + LANES <= n; i += LANES) {
-    MQ_SIMD_INDEPENDENT
-    for (int j = 0; j < LANES; j++) {
-      const double v = mq_exp_core((double)x[i + j] - max);
-      lanes[j] += v;
-      if (is_kept) e[i + j] = (float)v;
-    }
+/* dy/da (which 0) or dy/db (1), times g. Products and quotients of floats rounded to float would be the same.
+ */
+MQ_ALWAYS_INLINE double term_of(double g, float a, float b, mq_binary binary, int which) {
+  switch (binary) {
+    case MQ_BINARY_ADD:
+      return g;
+    case MQ_BINARY_SUB:
+      return which == 0 ? g : -g;
+    case MQ_BINARY_MUL:
+      return g * (double)(which == 0 ? b : a);
+    case MQ_BINARY_DIV:
+      return which == 0 ? g / (double)b : -(g * (double)a) / ((double)b * (double)b);
+    case MQ_BINARY_PRELU:
+      break;
   }
-  for (int j = 0; i < n; i++, j++) {
-    const double v = mq_exp_core((double)x[i] - max);
-    lanes[j] += v;
-    if (is_kept) e[i] = (float)v;
-  }
-  return add_lanes(lanes);
+  const double at_negative = g * (double)(which == 0 ? b : a), at_positive = which == 0 ? g : 0.0;
+  return a > 0.0f ? at_positive : at_negative;
 }
 
-static void softmax(float *y, const float *x, int64_t n_rows, int64_t n, bool is_log) {
-  for (int64_t r = 0; r < n_rows; r++, x += n, y += n) {
-    const double max = (double)row_max(x, n);
-    if (is_log) {
-      const double log_sum = mq_log(sum_exp(NULL, x, n, max, false));
-      MQ_SIMD_INDEPENDENT
-      for (int64_t i = 0; i < n; i++)
-        y[i] = (float)(((double)x[i] - max) - log_sum);
-    } else {
-      const double sum = sum_exp(y, x, n, max, true);
-      MQ_SIMD_INDEPENDENT
-      for (int64_t i = 0; i < n; i++)
-        y[i] = (float)((double)y[i] / sum);
-    }
+MQ_ALWAYS_INLINE void run_terms(double *term, const float *g, const float *a, const float *b, int64_t n,
+                                int64_t g_step, int64_t a_step, int64_t b_step, mq_binary binary, int which) {
+  MQ_SIMD_INDEPENDENT
+  for (int64_t i = 0; i < n; i++)
+    term[i] = term_of((double)g[i * g_step], a[i * a_step], b[i * b_step], binary, which);
+}
+
+/* The usual steps as constants. */
+MQ_ALWAYS_INLINE void step_terms(double *term, const float *g, const float *a, const float *b, int64_t n,
+                                 const struct mq_simd_term_steps *steps, mq_binary binary, int which) {
+  if (steps->g == 1 && steps->a == 1 && steps->b == 1)
+    run_terms(term, g, a, b, n, 1, 1, 1, binary, which);
+  else if (steps->g == 1 && steps->a == 1 && steps->b == 0)
+    run_terms(term, g, a, b, n, 1, 1, 0, binary, which);
+  else if (steps->g == 1 && steps->a == 0 && steps->b == 1)
+    run_terms(term, g, a, b, n, 1, 0, 1, binary, which);
+  else
+    run_terms(term, g, a, b, n, steps->g, steps->a, steps->b, binary, which);
+}
+
+MQ_ALWAYS_INLINE void operand_terms(double *term, const float *g, const float *a, const float *b, int64_t n,
+                                    const struct mq_simd_term_steps *steps, mq_binary kind, int which) {
+  if (which == 0)
+    step_terms(term, g, a, b, n, steps, kind, 0);
+  else
+    step_terms(term, g, a, b, n, steps, kind, 1);
+}
+
+static void binary_terms(double *term, const float *g, const float *a, const float *b, int64_t n,
+                         const struct mq_simd_term_steps *steps, mq_binary kind, int which) {
+  switch (kind) {
+    case MQ_BINARY_ADD:
+      operand_terms(term, g, a, b, n, steps, MQ_BINARY_ADD, which);
+      break;
+    case MQ_BINARY_SUB:
+      operand_terms(term, g, a, b, n, steps, MQ_BINARY_SUB, which);
+      break;
+    case MQ_BINARY_MUL:
+      operand_terms(term, g, a, b, n, steps, MQ_BINARY_MUL, which);
+      break;
+    case MQ_BINARY_DIV:
+      operand_terms(term, g, a, b, n, steps, MQ_BINARY_DIV, which);
+      break;
+    case MQ_BINARY_PRELU:
+      operand_terms(term, g, a, b, n, steps, MQ_BINARY_PRELU, which);
+      break;
   }
 }
 
-const struct mq_simd_rows MQ_SIMD_NAME(mq_simd_rows) = {.binary = binary, .softmax = softmax};
+const struct mq_simd_rows MQ_SIMD_NAME(mq_simd_rows) = {.binary = binary, .binary_terms = binary_terms};
