@@ -1,4 +1,4 @@
-/* Executes a graph: forward now; backward, losses and optimisers will join.
+/* Executes a graph: inference (mq_engine) and training (mq_trainer: forward, loss, backward, optimiser).
  *
  * The engine compiles a graph for slices of a fixed number of images. Compilation fuses (conv + affine + add
  * + clip + fake quantization), chooses layouts once, packs weights and plans memory; a step then never
@@ -8,10 +8,12 @@
 #define MQBENCH_ENGINE_H
 
 #include "mqbench/graph.h"
+#include "mqbench/kernel.h"
 #include "mqbench/quant.h"
 
 typedef enum mq_memory_plan {
   MQ_MEMORY_FORWARD,
+  MQ_MEMORY_BACKWARD, /* what backward reads stays; set by mq_trainer */
   MQ_MEMORY_KEEP_ALL
 } mq_memory_plan;
 
@@ -73,5 +75,89 @@ mq_status mq_engine_run(struct mq_engine *engine, const struct mq_engine_job *jo
 /* Processor seconds spent inside the engine's own steps, summed over workers, since creation (fill, take, tap
  * excluded). */
 double mq_engine_busy_seconds(const struct mq_engine *engine);
+
+/* ---- Training
+ * ------------------------------------------------------------------------------------------------ A step
+ * takes a batch through the graph and back and moves the parameters. The batch is cut into slices; what is
+ * summed over them (gradients, batch statistics, the loss) is summed in the fixed tree of the slice index, so
+ * that the bits do not depend on the number of workers. Batch normalisation has the statistics of its group
+ * of slices (bn_groups; 1: of the whole batch); running statistics follow the first group. */
+typedef enum mq_optimiser {
+  MQ_OPTIMISER_SGD,
+  MQ_OPTIMISER_ADAM
+} mq_optimiser;
+
+struct mq_trainer_options {
+  int64_t batch;           /* images of a step: a multiple of slice_images * bn_groups */
+  int64_t slice_images;    /* 0: 8 */
+  int64_t bn_groups;       /* 0: 1 */
+  int64_t batch_per_gpu;   /* what LSQ's N counts; 0: the batch */
+  struct mq_point *points; /* borrowed; with quantizers and their parameters. NULL: float training */
+  size_t n_points;
+  double label_smoothing;
+  mq_precision backward;  /* of convolutions and linear layers */
+  bool has_float_forward; /* never products on integers: the cross-check */
+  mq_optimiser optimiser;
+  double momentum; /* SGD; Adam's first beta */
+  double beta2;    /* Adam; 0: 0.999 */
+  bool is_nesterov;
+  double weight_decay;                 /* of weights and, where a method has it so, of its parameters */
+  double bias_decay, bn_decay;         /* of biases; of gamma and beta. NAN: like weights */
+  double quantizer_decay, scale_decay; /* of a method's parameters; of scales alone. NAN: like weights */
+};
+
+struct mq_trainer;
+/* The graph is only read; its constants are where the parameters start. */
+mq_status mq_trainer_create(struct mq_trainer **trainer, const struct mq_graph *graph,
+                            const struct mq_trainer_options *options, struct mq_pool *pool,
+                            struct mq_err *err) MQ_MUST_CHECK;
+void mq_trainer_destroy(struct mq_trainer *trainer);
+size_t mq_trainer_memory_bytes(const struct mq_trainer *trainer);
+size_t mq_trainer_slices(const struct mq_trainer *trainer); /* of a batch */
+
+struct mq_trainer_job {
+  void *context;
+  /* Fills a slice's inputs (as mq_engine_job.fill) and its slice_images labels (-1: does not count). Called
+   * in workers. */
+  mq_status (*fill)(void *context, size_t slice, unsigned worker, struct mq_tensor *inputs, int64_t *labels,
+                    struct mq_err *err);
+  /* Reads the outputs of a slice; may be NULL. */
+  mq_status (*take)(void *context, size_t slice, unsigned worker, const struct mq_tensor *outputs,
+                    struct mq_err *err);
+};
+struct mq_trainer_result {
+  double loss; /* mean over the batch's images */
+  int64_t correct, images;
+  bool is_finite; /* false: the loss is NaN or infinite, nothing was changed but running statistics */
+};
+/* One step: forward, backward, the quantizers' own updates, the optimiser at `rate`. */
+mq_status mq_trainer_step(struct mq_trainer_result *result, struct mq_trainer *trainer,
+                          const struct mq_trainer_job *job, double rate, struct mq_err *err) MQ_MUST_CHECK;
+/* Forward and backward only: the gradients stay for mq_trainer_gradient. For tests and analyses. */
+mq_status mq_trainer_differentiate(struct mq_trainer_result *result, struct mq_trainer *trainer,
+                                   const struct mq_trainer_job *job, struct mq_err *err) MQ_MUST_CHECK;
+/* The training graph in evaluation: running statistics, quantizers as they stand. Nothing changes. */
+mq_status mq_trainer_evaluate(struct mq_trainer_result *result, struct mq_trainer *trainer,
+                              const struct mq_trainer_job *job, struct mq_err *err) MQ_MUST_CHECK;
+
+/* Everything that training changes, one entry after the other in a fixed order: variables (parameters and
+ * running statistics), then the optimiser's own, then its step counter. For checkpoints, moving averages,
+ * hashes of a run. `values` is the trainer's memory and may be written. */
+struct mq_trainer_state {
+  const char *name; /* "conv1.weight", "conv1.weight/momentum", "layer1.out/scale", ... */
+  float *values;
+  size_t count;
+  bool is_variable; /* false: the optimiser's */
+};
+size_t mq_trainer_state_count(const struct mq_trainer *trainer);
+struct mq_trainer_state mq_trainer_state_at(const struct mq_trainer *trainer, size_t i);
+/* The gradient of variable i after mq_trainer_differentiate; NULL for running statistics. */
+const float *mq_trainer_gradient(const struct mq_trainer *trainer, size_t i);
+int64_t mq_trainer_steps(const struct mq_trainer *trainer);           /* done so far */
+void mq_trainer_set_steps(struct mq_trainer *trainer, int64_t steps); /* when a checkpoint is taken up */
+/* Writes the variables into `graph` (the one given at creation, or a clone: values are found by name) and the
+ * quantizers' parameters into `points`. */
+mq_status mq_trainer_export(const struct mq_trainer *trainer, struct mq_graph *graph, struct mq_point *points,
+                            struct mq_err *err) MQ_MUST_CHECK;
 
 #endif

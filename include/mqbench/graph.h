@@ -39,6 +39,7 @@ struct mq_op_traits {
 };
 const struct mq_op_traits *mq_op_get(mq_op op);
 mq_op mq_op_find(const char *name); /* MQ_OP_NONE if it is not supported */
+bool mq_op_is_onnx(mq_op op);       /* false for operators of our own */
 
 typedef enum mq_attr_kind {
   MQ_ATTR_INT = 1,

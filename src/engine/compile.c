@@ -1,5 +1,5 @@
 /* The walk over the sorted graph that turns nodes into steps. */
-#include "engine/compile.h"
+#include "engine/train/training.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -70,6 +70,7 @@ static mq_status add_step(struct engine_compiler *c, const struct engine_step *s
   }
   struct engine_step *added = &engine->steps[engine->n_steps++];
   *added = *step;
+  added->scope = c->scope;
   added->inputs = inputs;
   added->outputs = outputs;
   return MQ_OK;
@@ -83,9 +84,10 @@ mq_status engine_emit(struct engine_compiler *c, const struct engine_step *step,
   return status;
 }
 
-mq_status engine_emit_simple(struct engine_compiler *c, engine_forward_fn forward, const void *state,
-                             const int *inputs, int n_inputs, int output, struct mq_err *err) {
-  struct engine_step step = {.forward = forward,
+mq_status engine_emit_simple(struct engine_compiler *c, const struct engine_function *function,
+                             const void *state, const int *inputs, int n_inputs, int output,
+                             struct mq_err *err) {
+  struct engine_step step = {.function = function,
                              .state = state,
                              .inputs = inputs,
                              .n_inputs = n_inputs,
@@ -137,11 +139,25 @@ static mq_status exchange_output(struct engine_compiler *c, const struct mq_valu
   return status == MQ_OK ? engine_emit_exchange(c, node, x, x, err) : status;
 }
 
+/* A node belongs to the narrowest scope it reads. */
+static engine_scope scope_of(const struct engine_compiler *c, const struct mq_node *node) {
+  engine_scope scope = ENGINE_BATCH;
+  for (int i = 0; i < node->n_inputs; i++) {
+    int place = node->inputs[i] ? c->place_of[node->inputs[i]->index] : -1;
+    if (place >= 0 && c->engine->places[place].scope < scope) {
+      scope = c->engine->places[place].scope;
+    }
+  }
+  return scope;
+}
+
 static mq_status compile_node(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
   const struct mq_engine *engine = c->engine;
   size_t first_step = engine->n_steps, first_place = engine->n_places, first_buffer = engine->n_buffers;
+  const struct engine_op *op = engine_op_get(node->op);
   c->is_done[node->index] = true;
-  mq_status status = engine_op_get(node->op)->compile(c, node, err);
+  c->scope = c->training ? scope_of(c, node) : ENGINE_SLICE;
+  mq_status status = c->training && op->train ? op->train(c, node, err) : op->compile(c, node, err);
   if (status == MQ_OK && c->exchange_of[node->index] && node->op != MQ_OP_BatchNormalization) {
     status = exchange_output(c, node->outputs[0], node, err);
   }
@@ -196,12 +212,14 @@ static mq_status name_node(mq_status status, const struct mq_node *node, struct 
   return engine_fail_unsupported(node, err, "%.400s", inner.message);
 }
 
-static mq_status compile_nodes(struct engine_compiler *c, struct mq_err *err) {
+/* With a filter: only the nodes it names. */
+static mq_status compile_nodes(struct engine_compiler *c, const bool *filter_or_null, struct mq_err *err) {
   mq_status status = MQ_OK;
   for (size_t i = 0; i < c->graph->n_nodes && status == MQ_OK; i++) {
     const struct mq_node *node = c->graph->nodes[i];
     const struct engine_chain *chain = c->chains[i];
-    if (node->op == MQ_OP_NONE || c->is_done[i] || (chain && chain->tail != node)) {
+    if (node->op == MQ_OP_NONE || c->is_done[i] || (chain && chain->tail != node) ||
+        (filter_or_null && !filter_or_null[i])) {
       continue;
     }
     if (chain) {
@@ -234,6 +252,7 @@ static mq_status compile_inputs(struct engine_compiler *c, struct mq_err *err) {
   struct mq_engine *engine = c->engine;
   const struct mq_graph *graph = c->graph;
   mq_status status = MQ_OK;
+  c->scope = ENGINE_SLICE;
   for (size_t i = 0; i < graph->n_inputs && status == MQ_OK; i++) {
     const struct mq_value *value = graph->inputs[i];
     struct mq_shape shape = engine_shape(c, value);
@@ -310,7 +329,6 @@ static mq_status prepare_compiler(struct engine_compiler *c, struct mq_err *err)
   for (size_t i = 0; i < c->options->n_taps; i++) {
     c->is_tapped[c->options->taps[i]->index] = true;
   }
-  engine_find_constants(c);
   return MQ_OK;
 }
 
@@ -355,25 +373,69 @@ static int64_t choose_chunk(const struct mq_graph *graph, const struct mq_engine
   return chunk;
 }
 
+/* ---- Training: what comes from parameters alone stands first ------------------------------------------- */
+static bool is_of_batch(const struct engine_compiler *c, const bool *of_batch, const struct mq_value *value) {
+  return !value || value->constant || c->is_constant[value->index] ||
+         (value->producer && of_batch[value->producer->index]);
+}
+
+static mq_status compile_batch_nodes(struct engine_compiler *c, struct mq_err *err) {
+  bool *of_batch = mq_arena_alloc(&c->arena, c->graph->n_nodes, sizeof *of_batch);
+  if (!of_batch) {
+    return mq_fail_memory(err, "engine compiler");
+  }
+  for (size_t i = 0; i < c->graph->n_nodes; i++) {
+    const struct mq_node *node = c->graph->nodes[i];
+    of_batch[i] = node->op != MQ_OP_NONE;
+    for (int k = 0; k < node->n_inputs; k++) {
+      of_batch[i] = of_batch[i] && is_of_batch(c, of_batch, node->inputs[k]);
+    }
+  }
+  return compile_nodes(c, of_batch, err);
+}
+
+static mq_status prepare_mode(struct engine_compiler *c, struct mq_err *err) {
+  if (!c->training) {
+    engine_find_constants(c);
+    return engine_find_chains(c, err);
+  }
+  c->training->kind_of = mq_arena_alloc(&c->arena, c->graph->n_values, sizeof *c->training->kind_of);
+  if (!c->training->kind_of) {
+    return mq_fail_memory(err, "engine compiler");
+  }
+  engine_find_variables(c);
+  engine_find_constants(c);
+  return compile_batch_nodes(c, err);
+}
+
+static mq_status finish_training(struct engine_compiler *c, struct mq_err *err) {
+  mq_status status = engine_compile_loss(c, err);
+  return status == MQ_OK ? engine_plan_training(c, err) : status;
+}
+
 mq_status engine_compile(struct mq_engine *engine, const struct mq_graph *graph,
                          const struct mq_engine_options *options, struct mq_err *err) {
   engine->slice_images = options->slice_images > 0 ? options->slice_images : 8;
   engine->chunk_images = choose_chunk(graph, options, engine->slice_images);
   struct engine_compiler c = {
       .engine = engine, .graph = graph, .options = options, .images = engine->chunk_images};
+  c.training = engine->training;
   mq_arena_init(&c.arena, 0);
   mq_status status = prepare_compiler(&c, err);
   if (status == MQ_OK) {
-    status = engine_find_chains(&c, err);
+    status = prepare_mode(&c, err);
   }
   if (status == MQ_OK) {
     status = compile_inputs(&c, err);
   }
   if (status == MQ_OK) {
-    status = compile_nodes(&c, err);
+    status = compile_nodes(&c, NULL, err);
   }
   if (status == MQ_OK) {
     status = compile_outputs(&c, err);
+  }
+  if (status == MQ_OK && c.training) {
+    status = finish_training(&c, err);
   }
   mq_arena_deinit(&c.arena);
   return status;

@@ -24,31 +24,37 @@ struct engine_compiler {
   struct mq_engine *engine;
   const struct mq_graph *graph;
   const struct mq_engine_options *options;
-  int64_t images;               /* what MQ_DIM_BATCH stands for */
-  int *place_of;                /* by value index; -1: none yet */
-  bool *is_done;                /* by node index: its inputs were read */
-  size_t *exchange_of;          /* by node index: 1 + index of its exchange; 0: none */
-  bool *is_tapped;              /* by value index */
-  bool *is_constant;            /* by value index: known before the first slice */
-  struct engine_chain **chains; /* by node index: the chain a node belongs to, or NULL */
-  struct mq_arena arena;        /* dies with the compiler */
+  int64_t images;                   /* what MQ_DIM_BATCH stands for */
+  int *place_of;                    /* by value index; -1: none yet */
+  bool *is_done;                    /* by node index: its inputs were read */
+  size_t *exchange_of;              /* by node index: 1 + index of its exchange; 0: none */
+  bool *is_tapped;                  /* by value index */
+  bool *is_constant;                /* by value index: known before the first slice */
+  engine_scope scope;               /* of the places and steps made now */
+  struct engine_training *training; /* the engine's; NULL: inference */
+  struct engine_chain **chains;     /* by node index: the chain a node belongs to, or NULL */
+  struct mq_arena arena;            /* dies with the compiler */
 };
 
 struct engine_op {
   mq_status (*compile)(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err);
-  engine_forward_fn forward; /* NULL: never executed, the compile function makes views or constants */
+  const struct engine_function *function; /* NULL: never executed, compile makes views or constants */
+  /* What training compiles instead; NULL: the same. */
+  mq_status (*train)(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err);
 };
 const struct engine_op *engine_op_get(mq_op op);
 
 /* ---- compile.c ---------------------------------------------------------------------------------- */
+/* Fills an engine whose pool, arena and (for training) `training` are set. */
 mq_status engine_compile(struct mq_engine *engine, const struct mq_graph *graph,
                          const struct mq_engine_options *options, struct mq_err *err) MQ_MUST_CHECK;
 /* Takes the step's lists by copy; releases the state on failure. Keeps the buffers' lifetimes. */
 mq_status engine_emit(struct engine_compiler *c, const struct engine_step *step,
                       struct mq_err *err) MQ_MUST_CHECK;
 /* The usual step: inputs to one output, arena state, no scratch. */
-mq_status engine_emit_simple(struct engine_compiler *c, engine_forward_fn forward, const void *state,
-                             const int *inputs, int n_inputs, int output, struct mq_err *err) MQ_MUST_CHECK;
+mq_status engine_emit_simple(struct engine_compiler *c, const struct engine_function *function,
+                             const void *state, const int *inputs, int n_inputs, int output,
+                             struct mq_err *err) MQ_MUST_CHECK;
 /* Memory that lives as long as the engine. */
 mq_status engine_alloc(void **block, struct engine_compiler *c, size_t count, size_t bytes,
                        struct mq_err *err) MQ_MUST_CHECK;
@@ -87,6 +93,14 @@ mq_status engine_chain_output(int *y, struct engine_compiler *c, const struct en
 /* op_pool.c: the mean over everything behind N and C, channels last (GlobalAveragePool, some ReduceMean). */
 mq_status engine_compile_mean_of_pixels(struct engine_compiler *c, const struct mq_node *node,
                                         struct mq_err *err) MQ_MUST_CHECK;
+
+/* ---- train/ ------------------------------------------------------------------------------------- */
+struct engine_training;
+/* The place of a parameter or state, made at first use from the value's constant. */
+mq_status engine_read_variable(int *place, struct engine_compiler *c, const struct mq_value *value,
+                               struct mq_err *err) MQ_MUST_CHECK;
+/* Gives a new place a gradient that lies like the value. */
+mq_status engine_add_gradient(struct engine_compiler *c, int place, struct mq_err *err) MQ_MUST_CHECK;
 
 /* ---- place.c: where tensors lie ------------------------------------------------------------- */
 /* Rank 4 lies channels last, everything else row-major, unless an operator says otherwise; a view keeps the
@@ -129,11 +143,17 @@ bool engine_can_overwrite(const struct engine_compiler *c, int place);
  * with the same strides (dense). */
 mq_status engine_like(int *result, struct engine_compiler *c, int place, struct mq_err *err) MQ_MUST_CHECK;
 bool engine_is_dense(const struct mq_tensor *tensor);
+/* Makes room for one more element of an array that doubles. */
+mq_status engine_reserve(void **array, size_t *capacity, size_t n, size_t bytes,
+                         struct mq_err *err) MQ_MUST_CHECK;
 struct mq_shape engine_shape(const struct engine_compiler *c, const struct mq_value *value);
 
 /* ---- copy.c ------------------------------------------------------------------------------------- */
 /* mq_tensor_copy after dropping and joining dimensions, so that runs are as long as possible. */
 void engine_copy(struct mq_tensor *to, const struct mq_tensor *from);
-mq_status engine_forward_copy(const struct engine_step *step, struct engine_frame *frame, struct mq_err *err);
+extern const struct engine_function engine_copy_function;
+/* d = g, or d += g; strided, of one shape. */
+void engine_pass_gradient(struct mq_tensor *d, const struct mq_tensor *g, bool adds);
+void engine_zero(const struct mq_tensor *dense);
 
 #endif

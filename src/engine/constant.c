@@ -1,11 +1,11 @@
 /* Constants that the graph's own folding left: dequantized, transposed or multiplied weights. */
 #include <string.h>
 
-#include "engine/compile.h"
+#include "engine/train/training.h"
 
 void engine_find_constants(struct engine_compiler *c) {
   for (size_t i = 0; i < c->graph->n_values; i++) {
-    c->is_constant[i] = c->graph->values[i]->constant != NULL;
+    c->is_constant[i] = c->graph->values[i]->constant && !(c->training && c->training->kind_of[i]);
   }
   for (size_t i = 0; i < c->graph->n_nodes; i++) {
     const struct mq_node *node = c->graph->nodes[i];
@@ -57,7 +57,7 @@ static mq_status execute(struct engine_compiler *c, size_t first_step, struct mq
     frame.places[i] = engine->places[i].tensor;
   }
   for (size_t i = first_step; i < engine->n_steps && status == MQ_OK; i++) {
-    status = engine->steps[i].forward(&engine->steps[i], &frame, err);
+    status = engine->steps[i].function->forward(&engine->steps[i], &frame, err);
   }
   mq_free(frame.places);
   mq_free(frame.scratch);

@@ -48,14 +48,14 @@ static void destroy_frame(struct engine_frame *frame, const struct mq_engine *en
 
 static mq_status create_frame(struct engine_frame *frame, const struct mq_engine *engine,
                               struct mq_err *err) {
-  frame->block = mq_alloc(engine->block_bytes, 1);
+  frame->block = mq_alloc(engine->buffer_bytes[ENGINE_SLICE] + engine->scratch_bytes + 1, 1);
   frame->places = mq_alloc(engine->n_places + 1, sizeof *frame->places);
   frame->inputs = mq_alloc(engine->n_inputs + 1, sizeof *frame->inputs);
   frame->outputs = mq_alloc(engine->n_outputs + 1, sizeof *frame->outputs);
   if (!frame->block || !frame->places || !frame->inputs || !frame->outputs) {
     return mq_fail_memory(err, "a worker's activations");
   }
-  frame->scratch = (char *)frame->block + engine->scratch_offset;
+  frame->scratch = (char *)frame->block + engine->buffer_bytes[ENGINE_SLICE];
   for (size_t i = 0; i < engine->n_places; i++) {
     const struct engine_place *place = &engine->places[i];
     frame->places[i] = place->tensor;
@@ -140,7 +140,7 @@ void mq_engine_destroy(struct mq_engine *engine) {
 }
 
 size_t mq_engine_memory_bytes(const struct mq_engine *engine) {
-  return engine->block_bytes;
+  return engine->buffer_bytes[ENGINE_SLICE] + engine->scratch_bytes;
 }
 
 double mq_engine_busy_seconds(const struct mq_engine *engine) {

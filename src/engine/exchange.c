@@ -17,6 +17,8 @@ static mq_status forward_exchange(const struct engine_step *step, struct engine_
   return MQ_OK;
 }
 
+static const struct engine_function exchange_function = {.forward = forward_exchange};
+
 mq_status engine_emit_exchange(struct engine_compiler *c, const struct mq_node *node, int x, int y,
                                struct mq_err *err) {
   struct mq_engine *engine = c->engine;
@@ -36,7 +38,7 @@ mq_status engine_emit_exchange(struct engine_compiler *c, const struct mq_node *
                                 .n_channels = shape.dim[1],
                                 .gain = block};
   e->shift = e->gain + shape.dim[1];
-  return engine_emit_simple(c, forward_exchange, e, &x, 1, y, err);
+  return engine_emit_simple(c, &exchange_function, e, &x, 1, y, err);
 }
 
 /* ---- Statistics --------------------------------------------------------------------------------- */

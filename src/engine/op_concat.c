@@ -29,6 +29,28 @@ static mq_status forward_concat(const struct engine_step *step, struct engine_fr
   return MQ_OK;
 }
 
+static mq_status backward_concat(const struct engine_step *step, struct engine_frame *frame,
+                                 struct mq_err *err) {
+  (void)err;
+  const struct axis_state *state = step->state;
+  const struct mq_tensor *g = engine_output_gradient(step, frame, 0);
+  int64_t start = 0;
+  for (int i = 0; i < step->n_inputs; i++) {
+    struct mq_tensor *d = engine_input_gradient(step, frame, i), part = *g;
+    const struct mq_tensor *x = engine_input(step, frame, i);
+    part.shape = x->shape;
+    part.data = element_at(g, start * g->stride[state->axis]);
+    if (d->data) {
+      engine_pass_gradient(d, &part, step->adds[i]);
+    }
+    start += x->shape.dim[state->axis];
+  }
+  return MQ_OK;
+}
+
+static const struct engine_function concat_function = {.forward = forward_concat,
+                                                       .backward = backward_concat};
+
 static mq_status compile_concat(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
   void *block, *list;
   int y;
@@ -48,11 +70,11 @@ static mq_status compile_concat(struct engine_compiler *c, const struct mq_node 
   if (status == MQ_OK) {
     status = engine_new_output(&y, c, node, 0, NULL, err);
   }
-  return status == MQ_OK ? engine_emit_simple(c, forward_concat, state, inputs, node->n_inputs, y, err)
+  return status == MQ_OK ? engine_emit_simple(c, &concat_function, state, inputs, node->n_inputs, y, err)
                          : status;
 }
 
-const struct engine_op engine_op_Concat = {compile_concat, forward_concat};
+const struct engine_op engine_op_Concat = {.compile = compile_concat, .function = &concat_function};
 
 /* ---- Gather ------------------------------------------------------------------------------------- */
 /* Copies plane `index` of x along the axis to plane j of y, where y's index dimensions count as one. */
@@ -92,6 +114,8 @@ static mq_status forward_gather(const struct engine_step *step, struct engine_fr
   return MQ_OK;
 }
 
+static const struct engine_function gather_function = {.forward = forward_gather};
+
 static mq_status compile_gather(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
   void *block;
   int inputs[2], y;
@@ -114,7 +138,7 @@ static mq_status compile_gather(struct engine_compiler *c, const struct mq_node 
   if (status == MQ_OK) {
     status = engine_new_output(&y, c, node, 0, stride, err);
   }
-  return status == MQ_OK ? engine_emit_simple(c, forward_gather, state, inputs, 2, y, err) : status;
+  return status == MQ_OK ? engine_emit_simple(c, &gather_function, state, inputs, 2, y, err) : status;
 }
 
-const struct engine_op engine_op_Gather = {compile_gather, forward_gather};
+const struct engine_op engine_op_Gather = {.compile = compile_gather, .function = &gather_function};

@@ -22,7 +22,7 @@ static mq_status compile_constant(struct engine_compiler *c, const struct mq_nod
   return status == MQ_OK ? bind_constant(c, node->outputs[0], tensor, err) : status;
 }
 
-const struct engine_op engine_op_Constant = {compile_constant, NULL};
+const struct engine_op engine_op_Constant = {.compile = compile_constant};
 
 /* Left over only where the shape holds the batch. */
 static mq_status compile_constant_of_shape(struct engine_compiler *c, const struct mq_node *node,
@@ -52,7 +52,7 @@ static mq_status compile_constant_of_shape(struct engine_compiler *c, const stru
   return bind_constant(c, value, &tensor, err);
 }
 
-const struct engine_op engine_op_ConstantOfShape = {compile_constant_of_shape, NULL};
+const struct engine_op engine_op_ConstantOfShape = {.compile = compile_constant_of_shape};
 
 static mq_status compile_shape(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
   struct mq_shape in = engine_shape(c, node->inputs[0]), out = engine_shape(c, node->outputs[0]);
@@ -74,7 +74,7 @@ static mq_status compile_shape(struct engine_compiler *c, const struct mq_node *
   return bind_constant(c, node->outputs[0], &tensor, err);
 }
 
-const struct engine_op engine_op_Shape = {compile_shape, NULL};
+const struct engine_op engine_op_Shape = {.compile = compile_shape};
 
 static mq_status compile_folded_only(struct engine_compiler *c, const struct mq_node *node,
                                      struct mq_err *err) {
@@ -83,19 +83,19 @@ static mq_status compile_folded_only(struct engine_compiler *c, const struct mq_
                                  "its inputs are computed; supported in computations of shapes only");
 }
 
-const struct engine_op engine_op_And = {compile_folded_only, NULL};
-const struct engine_op engine_op_Ceil = {compile_folded_only, NULL};
-const struct engine_op engine_op_Equal = {compile_folded_only, NULL};
-const struct engine_op engine_op_Floor = {compile_folded_only, NULL};
-const struct engine_op engine_op_Greater = {compile_folded_only, NULL};
-const struct engine_op engine_op_Less = {compile_folded_only, NULL};
-const struct engine_op engine_op_Max = {compile_folded_only, NULL};
-const struct engine_op engine_op_Min = {compile_folded_only, NULL};
-const struct engine_op engine_op_Mod = {compile_folded_only, NULL};
-const struct engine_op engine_op_Neg = {compile_folded_only, NULL};
-const struct engine_op engine_op_Not = {compile_folded_only, NULL};
-const struct engine_op engine_op_Or = {compile_folded_only, NULL};
-const struct engine_op engine_op_Range = {compile_folded_only, NULL};
-const struct engine_op engine_op_ReduceProd = {compile_folded_only, NULL};
-const struct engine_op engine_op_Where = {compile_folded_only, NULL};
-const struct engine_op engine_op_Xor = {compile_folded_only, NULL};
+const struct engine_op engine_op_And = {.compile = compile_folded_only};
+const struct engine_op engine_op_Ceil = {.compile = compile_folded_only};
+const struct engine_op engine_op_Equal = {.compile = compile_folded_only};
+const struct engine_op engine_op_Floor = {.compile = compile_folded_only};
+const struct engine_op engine_op_Greater = {.compile = compile_folded_only};
+const struct engine_op engine_op_Less = {.compile = compile_folded_only};
+const struct engine_op engine_op_Max = {.compile = compile_folded_only};
+const struct engine_op engine_op_Min = {.compile = compile_folded_only};
+const struct engine_op engine_op_Mod = {.compile = compile_folded_only};
+const struct engine_op engine_op_Neg = {.compile = compile_folded_only};
+const struct engine_op engine_op_Not = {.compile = compile_folded_only};
+const struct engine_op engine_op_Or = {.compile = compile_folded_only};
+const struct engine_op engine_op_Range = {.compile = compile_folded_only};
+const struct engine_op engine_op_ReduceProd = {.compile = compile_folded_only};
+const struct engine_op engine_op_Where = {.compile = compile_folded_only};
+const struct engine_op engine_op_Xor = {.compile = compile_folded_only};

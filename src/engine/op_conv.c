@@ -1,7 +1,7 @@
 /* Conv and ConvTranspose: one oneDNN call with everything that is fused behind it. */
 #include <string.h>
 
-#include "engine/compile.h"
+#include "engine/train/training.h"
 
 /* Weights of a slice's convolution in the kernel's form: rank 4 (1-D gets a height of 1), with a folded batch
  * normalisation merged in double and rounded once: w' = w gain, b' = b gain + shift. */
@@ -111,6 +111,8 @@ static mq_status forward_conv(const struct engine_step *step, struct engine_fram
                          residual, frame->scratch, err);
 }
 
+static const struct engine_function conv_function = {.forward = forward_conv};
+
 static mq_status compile_conv(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
   struct engine_chain chain = engine_chain_get(c, node);
   struct mq_conv *conv = NULL;
@@ -137,7 +139,7 @@ static mq_status compile_conv(struct engine_compiler *c, const struct mq_node *n
     return status;
   }
   int inputs[2] = {x, residual};
-  struct engine_step step = {.forward = engine_op_get(node->op)->forward,
+  struct engine_step step = {.function = engine_op_get(node->op)->function,
                              .state = conv,
                              .release = release_conv,
                              .inputs = inputs,
@@ -148,5 +150,7 @@ static mq_status compile_conv(struct engine_compiler *c, const struct mq_node *n
   return engine_emit(c, &step, err);
 }
 
-const struct engine_op engine_op_Conv = {compile_conv, forward_conv};
-const struct engine_op engine_op_ConvTranspose = {compile_conv, forward_conv};
+const struct engine_op engine_op_Conv = {
+    .compile = compile_conv, .function = &conv_function, .train = engine_train_conv};
+const struct engine_op engine_op_ConvTranspose = {
+    .compile = compile_conv, .function = &conv_function, .train = engine_train_conv};

@@ -14,7 +14,7 @@ static mq_status compile_in_place(struct engine_compiler *c, const struct mq_nod
     return status;
   }
   engine_bind(c, node->outputs[0], y);
-  return engine_emit_simple(c, engine_op_get(node->op)->forward, state, &x, 1, y, err);
+  return engine_emit_simple(c, engine_op_get(node->op)->function, state, &x, 1, y, err);
 }
 
 /* ---- Relu, Clip --------------------------------------------------------------------------------- */
@@ -31,6 +31,20 @@ static mq_status forward_clip(const struct engine_step *step, struct engine_fram
   return MQ_OK;
 }
 
+static mq_status backward_clip(const struct engine_step *step, struct engine_frame *frame,
+                               struct mq_err *err) {
+  (void)err;
+  const struct clip_state *clip = step->state;
+  const struct mq_tensor *y = engine_output(step, frame, 0);
+  mq_loop_clip_backward(engine_input_gradient(step, frame, 0)->data, step->adds[0],
+                        engine_output_gradient(step, frame, 0)->data, y->data, mq_shape_count(&y->shape),
+                        clip->lo, clip->hi);
+  return MQ_OK;
+}
+
+static const struct engine_function clip_function = {
+    .forward = forward_clip, .backward = backward_clip, .keeps_outputs = true};
+
 static mq_status compile_clip(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
   void *state;
   mq_status status = engine_alloc(&state, c, 1, sizeof(struct clip_state), err);
@@ -41,8 +55,8 @@ static mq_status compile_clip(struct engine_compiler *c, const struct mq_node *n
   return status == MQ_OK ? compile_in_place(c, node, clip, err) : status;
 }
 
-const struct engine_op engine_op_Relu = {compile_clip, forward_clip};
-const struct engine_op engine_op_Clip = {compile_clip, forward_clip};
+const struct engine_op engine_op_Relu = {.compile = compile_clip, .function = &clip_function};
+const struct engine_op engine_op_Clip = {.compile = compile_clip, .function = &clip_function};
 
 /* ---- Sigmoid and its kind ----------------------------------------------------------------------- */
 struct unary_state {
@@ -59,6 +73,20 @@ static mq_status forward_unary(const struct engine_step *step, struct engine_fra
                 s->beta);
   return MQ_OK;
 }
+
+static mq_status backward_unary(const struct engine_step *step, struct engine_frame *frame,
+                                struct mq_err *err) {
+  (void)err;
+  const struct unary_state *s = step->state;
+  const struct mq_tensor *x = engine_input(step, frame, 0);
+  mq_loop_unary_backward(engine_input_gradient(step, frame, 0)->data, step->adds[0],
+                         engine_output_gradient(step, frame, 0)->data, x->data, mq_shape_count(&x->shape),
+                         s->unary, s->alpha, s->beta);
+  return MQ_OK;
+}
+
+static const struct engine_function unary_function = {
+    .forward = forward_unary, .backward = backward_unary, .keeps_inputs = true};
 
 static mq_status compile_unary(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
   static const struct {
@@ -88,10 +116,10 @@ static mq_status compile_unary(struct engine_compiler *c, const struct mq_node *
   return status == MQ_OK ? compile_in_place(c, node, state, err) : status;
 }
 
-const struct engine_op engine_op_Sigmoid = {compile_unary, forward_unary};
-const struct engine_op engine_op_HardSigmoid = {compile_unary, forward_unary};
-const struct engine_op engine_op_HardSwish = {compile_unary, forward_unary};
-const struct engine_op engine_op_LeakyRelu = {compile_unary, forward_unary};
+const struct engine_op engine_op_Sigmoid = {.compile = compile_unary, .function = &unary_function};
+const struct engine_op engine_op_HardSigmoid = {.compile = compile_unary, .function = &unary_function};
+const struct engine_op engine_op_HardSwish = {.compile = compile_unary, .function = &unary_function};
+const struct engine_op engine_op_LeakyRelu = {.compile = compile_unary, .function = &unary_function};
 
 /* ---- Two tensors, broadcast --------------------------------------------------------------------- */
 struct binary_state {
@@ -107,6 +135,27 @@ static mq_status forward_binary(const struct engine_step *step, struct engine_fr
   return MQ_OK;
 }
 
+/* A gradient that is written (not added to) is dense: see the plan. */
+static mq_status backward_binary(const struct engine_step *step, struct engine_frame *frame,
+                                 struct mq_err *err) {
+  (void)err;
+  const struct binary_state *s = step->state;
+  for (int i = 0; i < 2; i++) {
+    struct mq_tensor *d = engine_input_gradient(step, frame, i);
+    if (d->data && !step->adds[i]) {
+      engine_zero(d);
+    }
+    if (d->data) {
+      mq_binary_backward(d, engine_output_gradient(step, frame, 0), engine_input(step, frame, 0),
+                         engine_input(step, frame, 1), s->binary, i);
+    }
+  }
+  return MQ_OK;
+}
+
+static const struct engine_function binary_function = {
+    .forward = forward_binary, .backward = backward_binary, .keeps_inputs = true};
+
 /* Operands that lie alike and without gaps are one long run. */
 static mq_status forward_add(const struct engine_step *step, struct engine_frame *frame, struct mq_err *err) {
   (void)err;
@@ -115,6 +164,20 @@ static mq_status forward_add(const struct engine_step *step, struct engine_frame
               mq_shape_count(&a->shape), -INFINITY, INFINITY);
   return MQ_OK;
 }
+
+static mq_status backward_add(const struct engine_step *step, struct engine_frame *frame,
+                              struct mq_err *err) {
+  (void)err;
+  for (int i = 0; i < 2; i++) {
+    struct mq_tensor *d = engine_input_gradient(step, frame, i);
+    if (d->data) {
+      engine_pass_gradient(d, engine_output_gradient(step, frame, 0), step->adds[i]);
+    }
+  }
+  return MQ_OK;
+}
+
+static const struct engine_function add_function = {.forward = forward_add, .backward = backward_add};
 
 static bool lie_alike(const struct mq_tensor *a, const struct mq_tensor *b) {
   bool is_alike = mq_shape_equal(&a->shape, &b->shape) && engine_is_dense(a) && engine_is_dense(b);
@@ -168,11 +231,11 @@ static mq_status compile_binary(struct engine_compiler *c, const struct mq_node 
   state->binary = binaries[node->op];
   bool is_run =
       node->op == MQ_OP_Add && lie_alike(engine_tensor(c, operands[0]), engine_tensor(c, operands[1]));
-  return engine_emit_simple(c, is_run ? forward_add : forward_binary, state, operands, 2, y, err);
+  return engine_emit_simple(c, is_run ? &add_function : &binary_function, state, operands, 2, y, err);
 }
 
-const struct engine_op engine_op_Add = {compile_binary, forward_binary};
-const struct engine_op engine_op_Sub = {compile_binary, forward_binary};
-const struct engine_op engine_op_Mul = {compile_binary, forward_binary};
-const struct engine_op engine_op_Div = {compile_binary, forward_binary};
-const struct engine_op engine_op_PRelu = {compile_binary, forward_binary};
+const struct engine_op engine_op_Add = {.compile = compile_binary, .function = &binary_function};
+const struct engine_op engine_op_Sub = {.compile = compile_binary, .function = &binary_function};
+const struct engine_op engine_op_Mul = {.compile = compile_binary, .function = &binary_function};
+const struct engine_op engine_op_Div = {.compile = compile_binary, .function = &binary_function};
+const struct engine_op engine_op_PRelu = {.compile = compile_binary, .function = &binary_function};

@@ -1,5 +1,5 @@
 /* Gemm and MatMul: constant weights are packed at compile time, computed ones are given at run time. */
-#include "engine/compile.h"
+#include "engine/train/training.h"
 
 static void release_matmul(void *state) {
   mq_matmul_destroy(state);
@@ -13,6 +13,8 @@ static mq_status forward_matmul(const struct engine_step *step, struct engine_fr
       step->n_inputs > 1 ? engine_input(step, frame, 1)->data : NULL, frame->scratch, err);
 }
 
+static const struct engine_function matmul_function = {.forward = forward_matmul};
+
 static mq_status forward_matmul_computed(const struct engine_step *step, struct engine_frame *frame,
                                          struct mq_err *err) {
   return mq_matmul_forward(step->state, engine_output(step, frame, 0)->data,
@@ -20,6 +22,8 @@ static mq_status forward_matmul_computed(const struct engine_step *step, struct 
                            step->n_inputs > 2 ? engine_input(step, frame, 2)->data : NULL, frame->scratch,
                            err);
 }
+
+static const struct engine_function matmul_computed_function = {.forward = forward_matmul_computed};
 
 /* A product about to be emitted: places and the kernel's description. */
 struct product {
@@ -40,7 +44,7 @@ static mq_status emit_product(struct engine_compiler *c, const struct product *p
   if (p->residual >= 0) {
     inputs[n_inputs++] = p->residual;
   }
-  struct engine_step step = {.forward = p->w >= 0 ? forward_matmul_computed : forward_matmul,
+  struct engine_step step = {.function = p->w >= 0 ? &matmul_computed_function : &matmul_function,
                              .state = matmul,
                              .release = release_matmul,
                              .inputs = inputs,
@@ -192,6 +196,8 @@ static mq_status forward_scale(const struct engine_step *step, struct engine_fra
   return MQ_OK;
 }
 
+static const struct engine_function scale_function = {.forward = forward_scale};
+
 static mq_status forward_add_general(const struct engine_step *step, struct engine_frame *frame,
                                      struct mq_err *err) {
   (void)err;
@@ -199,6 +205,8 @@ static mq_status forward_add_general(const struct engine_step *step, struct engi
                     MQ_BINARY_ADD);
   return MQ_OK;
 }
+
+static const struct engine_function add_general_function = {.forward = forward_add_general};
 
 /* Y += beta C for a C that is no row of constants. */
 static mq_status add_general_bias(struct engine_compiler *c, const struct mq_node *node, int y, float beta,
@@ -215,12 +223,12 @@ static mq_status add_general_bias(struct engine_compiler *c, const struct mq_nod
     }
     if (status == MQ_OK) {
       *(float *)factor = beta;
-      status = engine_emit_simple(c, forward_scale, factor, &bias, 1, scaled, err);
+      status = engine_emit_simple(c, &scale_function, factor, &bias, 1, scaled, err);
     }
     bias = scaled;
   }
   int inputs[2] = {y, bias};
-  return status == MQ_OK ? engine_emit_simple(c, forward_add_general, NULL, inputs, 2, y, err) : status;
+  return status == MQ_OK ? engine_emit_simple(c, &add_general_function, NULL, inputs, 2, y, err) : status;
 }
 
 static mq_status compile_gemm(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
@@ -347,5 +355,7 @@ static mq_status compile_matmul(struct engine_compiler *c, const struct mq_node 
              : compile_batch_product(c, node, err);
 }
 
-const struct engine_op engine_op_Gemm = {compile_gemm, forward_matmul};
-const struct engine_op engine_op_MatMul = {compile_matmul, forward_matmul};
+const struct engine_op engine_op_Gemm = {
+    .compile = compile_gemm, .function = &matmul_function, .train = engine_train_gemm};
+const struct engine_op engine_op_MatMul = {
+    .compile = compile_matmul, .function = &matmul_function, .train = engine_train_matmul};

@@ -1,7 +1,7 @@
 /* BatchNormalization that no convolution took: one multiply and add per channel. */
 #include <math.h>
 
-#include "engine/compile.h"
+#include "engine/train/training.h"
 
 struct affine_state {
   int64_t rows, channels;
@@ -16,6 +16,8 @@ static mq_status forward_affine(const struct engine_step *step, struct engine_fr
                  s->channels, s->gain, s->shift, -INFINITY, INFINITY);
   return MQ_OK;
 }
+
+static const struct engine_function affine_function = {.forward = forward_affine};
 
 static mq_status create_state(const struct affine_state **state, struct engine_compiler *c,
                               const struct mq_node *node, struct mq_err *err) {
@@ -77,7 +79,8 @@ static mq_status compile_batch_norm(struct engine_compiler *c, const struct mq_n
     return status;
   }
   engine_bind(c, node->outputs[0], y);
-  return engine_emit_simple(c, forward_affine, state, &x, 1, y, err);
+  return engine_emit_simple(c, &affine_function, state, &x, 1, y, err);
 }
 
-const struct engine_op engine_op_BatchNormalization = {compile_batch_norm, forward_affine};
+const struct engine_op engine_op_BatchNormalization = {
+    .compile = compile_batch_norm, .function = &affine_function, .train = engine_train_batch_norm};

@@ -78,6 +78,8 @@ static mq_status forward_pad(const struct engine_step *step, struct engine_frame
   return MQ_OK;
 }
 
+static const struct engine_function pad_function = {.forward = forward_pad};
+
 static mq_status compile_pad(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
   int x, y;
   void *block;
@@ -91,7 +93,7 @@ static mq_status compile_pad(struct engine_compiler *c, const struct mq_node *no
   if (status == MQ_OK) {
     status = engine_new_output(&y, c, node, 0, NULL, err);
   }
-  return status == MQ_OK ? engine_emit_simple(c, forward_pad, block, &x, 1, y, err) : status;
+  return status == MQ_OK ? engine_emit_simple(c, &pad_function, block, &x, 1, y, err) : status;
 }
 
-const struct engine_op engine_op_Pad = {compile_pad, forward_pad};
+const struct engine_op engine_op_Pad = {.compile = compile_pad, .function = &pad_function};

@@ -14,6 +14,17 @@ static mq_status forward_pool(const struct engine_step *step, struct engine_fram
                             engine_input(step, frame, 0)->data, frame->scratch, err);
 }
 
+static mq_status backward_pool(const struct engine_step *step, struct engine_frame *frame,
+                               struct mq_err *err) {
+  return mq_pooling_backward(step->state, engine_input_gradient(step, frame, 0)->data, step->adds[0],
+                             engine_output_gradient(step, frame, 0)->data, engine_input(step, frame, 0)->data,
+                             frame->scratch, err);
+}
+
+static const struct engine_function average_function = {.forward = forward_pool, .backward = backward_pool};
+static const struct engine_function maximum_function = {
+    .forward = forward_pool, .backward = backward_pool, .keeps_inputs = true};
+
 static struct mq_shape with_height(const struct mq_shape *shape) {
   if (shape->rank == 4) {
     return *shape;
@@ -59,14 +70,17 @@ static mq_status compile_window_pool(struct engine_compiler *c, const struct mq_
     mq_pooling_destroy(pooling);
     return status;
   }
-  struct engine_step step = {.forward = forward_pool,
-                             .state = pooling,
-                             .release = release_pooling,
-                             .inputs = &x,
-                             .n_inputs = 1,
-                             .outputs = &y,
-                             .n_outputs = 1,
-                             .scratch_bytes = mq_pooling_scratch_bytes(pooling)};
+  size_t forward_bytes = mq_pooling_scratch_bytes(pooling);
+  size_t backward_bytes = c->training ? mq_pooling_backward_scratch_bytes(pooling) : 0;
+  struct engine_step step = {
+      .function = engine_op_get(node->op)->function,
+      .state = pooling,
+      .release = release_pooling,
+      .inputs = &x,
+      .n_inputs = 1,
+      .outputs = &y,
+      .n_outputs = 1,
+      .scratch_bytes = forward_bytes > backward_bytes ? forward_bytes : backward_bytes};
   return engine_emit(c, &step, err);
 }
 
@@ -77,7 +91,8 @@ static mq_status compile_average_pool(struct engine_compiler *c, const struct mq
   return status == MQ_OK ? compile_window_pool(c, node, &window, err) : status;
 }
 
-const struct engine_op engine_op_AveragePool = {compile_average_pool, forward_pool};
+const struct engine_op engine_op_AveragePool = {.compile = compile_average_pool,
+                                                .function = &average_function};
 
 /* ---- MaxPool with its second output: where each maximum was, as an index into the flattened input ---- */
 struct argmax_state {
@@ -122,6 +137,8 @@ static mq_status forward_argmax(const struct engine_step *step, struct engine_fr
   return MQ_OK;
 }
 
+static const struct engine_function argmax_function = {.forward = forward_argmax};
+
 static mq_status compile_argmax(struct engine_compiler *c, const struct mq_node *node,
                                 const struct mq_window *window, struct mq_err *err) {
   int x, outputs[2];
@@ -144,7 +161,7 @@ static mq_status compile_argmax(struct engine_compiler *c, const struct mq_node 
   }
   struct argmax_state *state = block;
   *state = (struct argmax_state){.window = *window, .is_column_major = storage_order != 0};
-  struct engine_step step = {.forward = forward_argmax,
+  struct engine_step step = {.function = &argmax_function,
                              .state = state,
                              .inputs = &x,
                              .n_inputs = 1,
@@ -164,7 +181,7 @@ static mq_status compile_max_pool(struct engine_compiler *c, const struct mq_nod
   return is_index_used ? compile_argmax(c, node, &window, err) : compile_window_pool(c, node, &window, err);
 }
 
-const struct engine_op engine_op_MaxPool = {compile_max_pool, forward_pool};
+const struct engine_op engine_op_MaxPool = {.compile = compile_max_pool, .function = &maximum_function};
 
 /* ---- Global pools ------------------------------------------------------------------------------- */
 static int64_t pixels_of(const struct mq_tensor *x) {
@@ -184,6 +201,18 @@ static mq_status forward_global_average(const struct engine_step *step, struct e
   return MQ_OK;
 }
 
+static mq_status backward_global_average(const struct engine_step *step, struct engine_frame *frame,
+                                         struct mq_err *err) {
+  (void)err;
+  const struct mq_tensor *dx = engine_input_gradient(step, frame, 0);
+  mq_global_average_backward(dx->data, step->adds[0], engine_output_gradient(step, frame, 0)->data,
+                             dx->shape.dim[0], pixels_of(dx), dx->shape.dim[1]);
+  return MQ_OK;
+}
+
+static const struct engine_function global_average_function = {.forward = forward_global_average,
+                                                               .backward = backward_global_average};
+
 static mq_status forward_global_max(const struct engine_step *step, struct engine_frame *frame,
                                     struct mq_err *err) {
   (void)err;
@@ -192,8 +221,21 @@ static mq_status forward_global_max(const struct engine_step *step, struct engin
   return MQ_OK;
 }
 
+static mq_status backward_global_max(const struct engine_step *step, struct engine_frame *frame,
+                                     struct mq_err *err) {
+  (void)err;
+  const struct mq_tensor *x = engine_input(step, frame, 0);
+  mq_global_max_backward(engine_input_gradient(step, frame, 0)->data, step->adds[0],
+                         engine_output_gradient(step, frame, 0)->data, x->data, x->shape.dim[0], pixels_of(x),
+                         x->shape.dim[1]);
+  return MQ_OK;
+}
+
+static const struct engine_function global_max_function = {
+    .forward = forward_global_max, .backward = backward_global_max, .keeps_inputs = true};
+
 static mq_status compile_global_pool(struct engine_compiler *c, const struct mq_node *node,
-                                     engine_forward_fn forward, struct mq_err *err) {
+                                     const struct engine_function *function, struct mq_err *err) {
   int x, y;
   int64_t stride[MQ_MAX_RANK];
   struct mq_shape shape = engine_shape(c, node->outputs[0]);
@@ -202,18 +244,20 @@ static mq_status compile_global_pool(struct engine_compiler *c, const struct mq_
   if (status == MQ_OK) {
     status = engine_new_output(&y, c, node, 0, stride, err);
   }
-  return status == MQ_OK ? engine_emit_simple(c, forward, NULL, &x, 1, y, err) : status;
+  return status == MQ_OK ? engine_emit_simple(c, function, NULL, &x, 1, y, err) : status;
 }
 
 mq_status engine_compile_mean_of_pixels(struct engine_compiler *c, const struct mq_node *node,
                                         struct mq_err *err) {
-  return compile_global_pool(c, node, forward_global_average, err);
+  return compile_global_pool(c, node, &global_average_function, err);
 }
 
 static mq_status compile_global_max(struct engine_compiler *c, const struct mq_node *node,
                                     struct mq_err *err) {
-  return compile_global_pool(c, node, forward_global_max, err);
+  return compile_global_pool(c, node, &global_max_function, err);
 }
 
-const struct engine_op engine_op_GlobalAveragePool = {engine_compile_mean_of_pixels, forward_global_average};
-const struct engine_op engine_op_GlobalMaxPool = {compile_global_max, forward_global_max};
+const struct engine_op engine_op_GlobalAveragePool = {.compile = engine_compile_mean_of_pixels,
+                                                      .function = &global_average_function};
+const struct engine_op engine_op_GlobalMaxPool = {.compile = compile_global_max,
+                                                  .function = &global_max_function};

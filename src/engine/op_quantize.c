@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "engine/compile.h"
+#include "engine/train/training.h"
 
 /* ---- FakeQuantize ------------------------------------------------------------------------------- */
 static mq_status forward_fake_quantize(const struct engine_step *step, struct engine_frame *frame,
@@ -18,12 +18,17 @@ static mq_status forward_fake_quantize(const struct engine_step *step, struct en
   return MQ_OK;
 }
 
+static const struct engine_function fake_quantize_function = {.forward = forward_fake_quantize};
+
 static mq_status forward_fake_quantize_channels(const struct engine_step *step, struct engine_frame *frame,
                                                 struct mq_err *err) {
   (void)err;
   mq_fake_quantize(engine_output(step, frame, 0), engine_input(step, frame, 0), step->state);
   return MQ_OK;
 }
+
+static const struct engine_function fake_quantize_channels_function = {.forward =
+                                                                           forward_fake_quantize_channels};
 
 /* Constants are quantized once, here. */
 static mq_status quantize_constant(struct engine_compiler *c, const struct mq_node *node,
@@ -94,11 +99,13 @@ static mq_status compile_fake_quantize(struct engine_compiler *c, const struct m
     return status;
   }
   engine_bind(c, node->outputs[0], y);
-  return engine_emit_simple(c, q->n_channels == 1 ? forward_fake_quantize : forward_fake_quantize_channels, q,
-                            &x, 1, y, err);
+  return engine_emit_simple(
+      c, q->n_channels == 1 ? &fake_quantize_function : &fake_quantize_channels_function, q, &x, 1, y, err);
 }
 
-const struct engine_op engine_op_FakeQuantize = {compile_fake_quantize, forward_fake_quantize};
+const struct engine_op engine_op_FakeQuantize = {.compile = compile_fake_quantize,
+                                                 .function = &fake_quantize_function,
+                                                 .train = engine_train_fake_quantize};
 
 /* ---- QuantizeLinear, DequantizeLinear ----------------------------------------------------------- */
 /* inputs: x, scale, zero point (maybe). Scale and zero point: one element, or one per index of the axis. */
@@ -202,12 +209,16 @@ static mq_status forward_quantize(const struct engine_step *step, struct engine_
   return MQ_OK;
 }
 
+static const struct engine_function quantize_function = {.forward = forward_quantize};
+
 static mq_status forward_dequantize(const struct engine_step *step, struct engine_frame *frame,
                                     struct mq_err *err) {
   (void)err;
   for_each_element(step, frame, dequantize_element);
   return MQ_OK;
 }
+
+static const struct engine_function dequantize_function = {.forward = forward_dequantize};
 
 static mq_status set_bounds(struct linear_state *state, const struct mq_node *node, struct mq_err *err) {
   switch (node->outputs[0]->dtype) {
@@ -273,12 +284,13 @@ static mq_status compile_linear(struct engine_compiler *c, const struct mq_node 
     status = engine_new_output(&y, c, node, 0, like.stride, err);
   }
   return status == MQ_OK
-             ? engine_emit_simple(c, engine_op_get(node->op)->forward, state, inputs, n_inputs, y, err)
+             ? engine_emit_simple(c, engine_op_get(node->op)->function, state, inputs, n_inputs, y, err)
              : status;
 }
 
-const struct engine_op engine_op_QuantizeLinear = {compile_linear, forward_quantize};
-const struct engine_op engine_op_DequantizeLinear = {compile_linear, forward_dequantize};
+const struct engine_op engine_op_QuantizeLinear = {.compile = compile_linear, .function = &quantize_function};
+const struct engine_op engine_op_DequantizeLinear = {.compile = compile_linear,
+                                                     .function = &dequantize_function};
 
 /* ---- Cast: toward zero from floats to integers, x != 0 to bool ---------------------------------- */
 static mq_status forward_cast(const struct engine_step *step, struct engine_frame *frame,
@@ -302,6 +314,8 @@ static mq_status forward_cast(const struct engine_step *step, struct engine_fram
   return MQ_OK;
 }
 
+static const struct engine_function cast_function = {.forward = forward_cast};
+
 static mq_status compile_cast(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
   int x, y;
   int64_t stride[MQ_MAX_RANK];
@@ -315,7 +329,7 @@ static mq_status compile_cast(struct engine_compiler *c, const struct mq_node *n
   if (status == MQ_OK) {
     status = engine_new_output(&y, c, node, 0, stride, err);
   }
-  return status == MQ_OK ? engine_emit_simple(c, forward_cast, NULL, &x, 1, y, err) : status;
+  return status == MQ_OK ? engine_emit_simple(c, &cast_function, NULL, &x, 1, y, err) : status;
 }
 
-const struct engine_op engine_op_Cast = {compile_cast, forward_cast};
+const struct engine_op engine_op_Cast = {.compile = compile_cast, .function = &cast_function};

@@ -18,6 +18,19 @@ static mq_status forward_softmax(const struct engine_step *step, struct engine_f
   return MQ_OK;
 }
 
+static mq_status backward_softmax(const struct engine_step *step, struct engine_frame *frame,
+                                  struct mq_err *err) {
+  (void)err;
+  const struct softmax_state *s = step->state;
+  mq_softmax_rows_backward(engine_input_gradient(step, frame, 0)->data, step->adds[0],
+                           engine_output_gradient(step, frame, 0)->data, engine_output(step, frame, 0)->data,
+                           s->n_rows, s->row_count, s->is_log);
+  return MQ_OK;
+}
+
+static const struct engine_function softmax_function = {
+    .forward = forward_softmax, .backward = backward_softmax, .keeps_outputs = true};
+
 /* Axes first..last behind the others. */
 static void axes_last(int perm[MQ_MAX_RANK], int rank, int first, int last) {
   int n = 0;
@@ -88,12 +101,12 @@ static mq_status compile_softmax(struct engine_compiler *c, const struct mq_node
     state->row_count *= shape.dim[i];
   }
   state->n_rows = state->row_count ? mq_shape_count(&shape) / state->row_count : 0;
-  status = engine_emit_simple(c, forward_softmax, state, &x, 1, y, err);
+  status = engine_emit_simple(c, &softmax_function, state, &x, 1, y, err);
   return status == MQ_OK ? bind_unpermuted(c, node->outputs[0], y, perm, err) : status;
 }
 
-const struct engine_op engine_op_Softmax = {compile_softmax, forward_softmax};
-const struct engine_op engine_op_LogSoftmax = {compile_softmax, forward_softmax};
+const struct engine_op engine_op_Softmax = {.compile = compile_softmax, .function = &softmax_function};
+const struct engine_op engine_op_LogSoftmax = {.compile = compile_softmax, .function = &softmax_function};
 
 /* ---- ReduceMean --------------------------------------------------------------------------------- */
 struct reduce_state {
@@ -150,6 +163,33 @@ static mq_status forward_reduce_mean(const struct engine_step *step, struct engi
   return MQ_OK;
 }
 
+/* dx = g / count, spread over what was reduced. */
+static mq_status backward_reduce_mean(const struct engine_step *step, struct engine_frame *frame,
+                                      struct mq_err *err) {
+  (void)err;
+  const struct reduce_state *s = step->state;
+  const struct mq_tensor *dx = engine_input_gradient(step, frame, 0);
+  const struct mq_tensor *gradient = engine_output_gradient(step, frame, 0);
+  const float *g = gradient->data;
+  int64_t position[MQ_MAX_RANK] = {0}, count = 1, n_out = mq_shape_count(&gradient->shape);
+  for (int i = 0; i < s->n_axes; i++) {
+    count *= dx->shape.dim[s->axes[i]];
+  }
+  for (int64_t o = 0; o < n_out; o++) {
+    float share = g[o] / (float)count;
+    for (int64_t i = 0; i < count; i++) {
+      float *d = (float *)dx->data + offset_of(position, dx);
+      *d = (step->adds[0] ? *d : 0) + share;
+      advance(position, &dx->shape, s->is_reduced, true);
+    }
+    advance(position, &dx->shape, s->is_reduced, false);
+  }
+  return MQ_OK;
+}
+
+static const struct engine_function reduce_mean_function = {.forward = forward_reduce_mean,
+                                                            .backward = backward_reduce_mean};
+
 static bool is_over_pixels(const struct reduce_state *s, int rank) {
   bool is_over = (rank == 3 || rank == 4) && s->n_axes == rank - 2;
   for (int i = 2; i < rank && is_over; i++) {
@@ -183,7 +223,8 @@ static mq_status compile_reduce_mean(struct engine_compiler *c, const struct mq_
   if (status == MQ_OK) {
     status = engine_new_output(&y, c, node, 0, stride, err);
   }
-  return status == MQ_OK ? engine_emit_simple(c, forward_reduce_mean, state, &x, 1, y, err) : status;
+  return status == MQ_OK ? engine_emit_simple(c, &reduce_mean_function, state, &x, 1, y, err) : status;
 }
 
-const struct engine_op engine_op_ReduceMean = {compile_reduce_mean, forward_reduce_mean};
+const struct engine_op engine_op_ReduceMean = {.compile = compile_reduce_mean,
+                                               .function = &reduce_mean_function};

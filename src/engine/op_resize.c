@@ -200,6 +200,8 @@ static mq_status forward_resample(const struct engine_step *step, struct engine_
   return MQ_OK;
 }
 
+static const struct engine_function resample_function = {.forward = forward_resample};
+
 static bool is_unchanged(const struct mq_resize *r, int axis, int64_t n_in) {
   return r->size[axis] == n_in && r->scale[axis] == 1.0 &&
          (r->coordinates != MQ_COORDINATES_TF_CROP_AND_RESIZE ||
@@ -227,7 +229,7 @@ static mq_status compile_resize(struct engine_compiler *c, const struct mq_node 
       status = engine_new_place(&y, c, MQ_F32, &shape, NULL, err);
     }
     if (status == MQ_OK) {
-      status = engine_emit_simple(c, forward_resample, state, &x, 1, y, err);
+      status = engine_emit_simple(c, &resample_function, state, &x, 1, y, err);
     }
     x = y;
   }
@@ -237,4 +239,4 @@ static mq_status compile_resize(struct engine_compiler *c, const struct mq_node 
   return status;
 }
 
-const struct engine_op engine_op_Resize = {compile_resize, forward_resample};
+const struct engine_op engine_op_Resize = {.compile = compile_resize, .function = &resample_function};

@@ -32,10 +32,10 @@ static mq_status compile_reshape(struct engine_compiler *c, const struct mq_node
   return status;
 }
 
-const struct engine_op engine_op_Reshape = {compile_reshape, engine_forward_copy};
-const struct engine_op engine_op_Flatten = {compile_reshape, engine_forward_copy};
-const struct engine_op engine_op_Squeeze = {compile_reshape, engine_forward_copy};
-const struct engine_op engine_op_Unsqueeze = {compile_reshape, engine_forward_copy};
+const struct engine_op engine_op_Reshape = {.compile = compile_reshape, .function = &engine_copy_function};
+const struct engine_op engine_op_Flatten = {.compile = compile_reshape, .function = &engine_copy_function};
+const struct engine_op engine_op_Squeeze = {.compile = compile_reshape, .function = &engine_copy_function};
+const struct engine_op engine_op_Unsqueeze = {.compile = compile_reshape, .function = &engine_copy_function};
 
 static mq_status compile_identity(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
   int x;
@@ -46,7 +46,7 @@ static mq_status compile_identity(struct engine_compiler *c, const struct mq_nod
   return status;
 }
 
-const struct engine_op engine_op_Identity = {compile_identity, NULL};
+const struct engine_op engine_op_Identity = {.compile = compile_identity};
 
 /* In inference everything is kept: the mask, if anybody asks, is all true. */
 static mq_status compile_mask(struct engine_compiler *c, const struct mq_value *mask, struct mq_err *err) {
@@ -87,7 +87,7 @@ static mq_status compile_dropout(struct engine_compiler *c, const struct mq_node
   return status;
 }
 
-const struct engine_op engine_op_Dropout = {compile_dropout, NULL};
+const struct engine_op engine_op_Dropout = {.compile = compile_dropout};
 
 /* ---- Other strides over the same memory: Transpose, Expand, Slice, Split ------------------------ */
 static mq_status bind_view(struct engine_compiler *c, const struct mq_value *value, int place,
@@ -118,7 +118,7 @@ static mq_status compile_transpose(struct engine_compiler *c, const struct mq_no
   return bind_view(c, node->outputs[0], x, &view, 0, err);
 }
 
-const struct engine_op engine_op_Transpose = {compile_transpose, NULL};
+const struct engine_op engine_op_Transpose = {.compile = compile_transpose};
 
 static mq_status compile_expand(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
   int x;
@@ -136,7 +136,7 @@ static mq_status compile_expand(struct engine_compiler *c, const struct mq_node 
   return bind_view(c, node->outputs[0], x, &view, 0, err);
 }
 
-const struct engine_op engine_op_Expand = {compile_expand, NULL};
+const struct engine_op engine_op_Expand = {.compile = compile_expand};
 
 static mq_status compile_slice(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
   int x;
@@ -159,7 +159,7 @@ static mq_status compile_slice(struct engine_compiler *c, const struct mq_node *
   return bind_view(c, node->outputs[0], x, &view, offset, err);
 }
 
-const struct engine_op engine_op_Slice = {compile_slice, NULL};
+const struct engine_op engine_op_Slice = {.compile = compile_slice};
 
 static mq_status compile_split(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
   int x, axis;
@@ -181,4 +181,4 @@ static mq_status compile_split(struct engine_compiler *c, const struct mq_node *
   return status;
 }
 
-const struct engine_op engine_op_Split = {compile_split, NULL};
+const struct engine_op engine_op_Split = {.compile = compile_split};

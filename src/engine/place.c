@@ -25,7 +25,7 @@ static void default_stride(int64_t stride[MQ_MAX_RANK], const struct mq_shape *s
 }
 
 /* Makes room for one more element of an array that doubles. */
-static mq_status reserve(void **array, size_t *capacity, size_t n, size_t bytes, struct mq_err *err) {
+mq_status engine_reserve(void **array, size_t *capacity, size_t n, size_t bytes, struct mq_err *err) {
   if (n < *capacity) {
     return MQ_OK;
   }
@@ -42,7 +42,7 @@ static mq_status reserve(void **array, size_t *capacity, size_t n, size_t bytes,
 static mq_status add_place(int *place, struct mq_engine *engine, const struct engine_place *content,
                            struct mq_err *err) {
   void *array = engine->places;
-  mq_status status = reserve(&array, &engine->capacity_places, engine->n_places, sizeof *content, err);
+  mq_status status = engine_reserve(&array, &engine->capacity_places, engine->n_places, sizeof *content, err);
   engine->places = array;
   if (status != MQ_OK) {
     return status;
@@ -61,20 +61,22 @@ mq_status engine_new_place(int *place, struct engine_compiler *c, mq_dtype dtype
     return status;
   }
   void *array = engine->buffers;
-  status = reserve(&array, &engine->capacity_buffers, engine->n_buffers, sizeof *engine->buffers, err);
+  status = engine_reserve(&array, &engine->capacity_buffers, engine->n_buffers, sizeof *engine->buffers, err);
   engine->buffers = array;
   if (status != MQ_OK) {
     return status;
   }
   default_stride(fallback, shape);
-  struct engine_place content = {.buffer = (int)engine->n_buffers};
+  struct engine_place content = {.buffer = (int)engine->n_buffers, .scope = c->scope, .gradient = -1};
   content.tensor = mq_tensor_view(NULL, dtype, shape, stride ? stride : fallback);
   engine->buffers[engine->n_buffers++] = (struct engine_buffer){
       .bytes = (size_t)n_elements * mq_dtype_get(dtype)->bytes,
       .first_step = (int)engine->n_steps,
       .last_step = (int)engine->n_steps,
+      .scope = c->scope,
   };
-  return add_place(place, engine, &content, err);
+  status = add_place(place, engine, &content, err);
+  return status == MQ_OK && c->training && dtype == MQ_F32 ? engine_add_gradient(c, *place, err) : status;
 }
 
 mq_status engine_new_output(int *place, struct engine_compiler *c, const struct mq_node *node, int output,
@@ -102,17 +104,18 @@ mq_status engine_new_view(int *view, struct engine_compiler *c, int place, const
 
 mq_status engine_new_constant(int *place, struct engine_compiler *c, const struct mq_tensor *tensor,
                               struct mq_err *err) {
-  struct engine_place content = {.buffer = -1, .tensor = *tensor};
+  struct engine_place content = {.buffer = -1, .tensor = *tensor, .scope = ENGINE_BATCH, .gradient = -1};
   content.tensor.owned = NULL;
   return add_place(place, c->engine, &content, err);
 }
 
 const struct mq_tensor *engine_constant(const struct engine_compiler *c, const struct mq_value *value) {
-  int place = c->place_of[value->index];
-  if (place >= 0) {
-    return c->engine->places[place].buffer < 0 ? engine_tensor(c, place) : NULL;
+  const struct engine_place *place =
+      c->place_of[value->index] >= 0 ? &c->engine->places[c->place_of[value->index]] : NULL;
+  if (place) {
+    return place->buffer < 0 && !place->is_variable ? &place->tensor : NULL;
   }
-  return value->constant;
+  return c->is_constant[value->index] ? value->constant : NULL;
 }
 
 bool engine_is_dense(const struct mq_tensor *tensor) {
@@ -170,14 +173,15 @@ mq_status engine_arrange(int *arranged, struct engine_compiler *c, int place, en
   if (status != MQ_OK) {
     return status;
   }
-  return engine_emit_simple(c, engine_forward_copy, NULL, &place, 1, *arranged, err);
+  return engine_emit_simple(c, &engine_copy_function, NULL, &place, 1, *arranged, err);
 }
 
 mq_status engine_read(int *place, struct engine_compiler *c, const struct mq_value *value,
                       engine_layout layout, struct mq_err *err) {
   int *known = &c->place_of[value->index];
   if (*known < 0 && value->constant) {
-    mq_status status = engine_new_constant(known, c, value->constant, err);
+    mq_status status = c->is_constant[value->index] ? engine_new_constant(known, c, value->constant, err)
+                                                    : engine_read_variable(known, c, value, err);
     if (status != MQ_OK) {
       return status;
     }

@@ -1,5 +1,6 @@
 /* The memory plan: buffers whose lifetimes do not meet share addresses (first fit, in order of birth). */
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/step.h"
 
@@ -10,7 +11,7 @@ static size_t aligned(size_t bytes) {
 }
 
 static bool do_meet(const struct engine_buffer *a, const struct engine_buffer *b) {
-  return a->first_step <= b->last_step && b->first_step <= a->last_step;
+  return a->scope == b->scope && a->first_step <= b->last_step && b->first_step <= a->last_step;
 }
 
 /* The placed buffers alive together with `buffer`, kept sorted by offset in `alive`. */
@@ -49,21 +50,19 @@ mq_status engine_plan_memory(struct mq_engine *engine, struct mq_err *err) {
     return mq_fail_memory(err, "memory plan");
   }
   struct engine_buffer **alive = placed + engine->n_buffers;
-  size_t total = 0;
+  memset(engine->buffer_bytes, 0, sizeof engine->buffer_bytes);
   for (size_t i = 0; i < engine->n_buffers; i++) {
     struct engine_buffer *buffer = &engine->buffers[i];
     size_t n_alive = collect_alive(alive, placed, i, buffer);
     buffer->offset = first_fit(alive, n_alive, aligned(buffer->bytes));
-    size_t end = buffer->offset + aligned(buffer->bytes);
-    total = end > total ? end : total;
+    size_t end = buffer->offset + aligned(buffer->bytes), *total = &engine->buffer_bytes[buffer->scope];
+    *total = end > *total ? end : *total;
     placed[i] = buffer;
   }
   mq_free(placed);
-  size_t scratch = 0;
   for (size_t i = 0; i < engine->n_steps; i++) {
-    scratch = engine->steps[i].scratch_bytes > scratch ? engine->steps[i].scratch_bytes : scratch;
+    size_t bytes = aligned(engine->steps[i].scratch_bytes);
+    engine->scratch_bytes = bytes > engine->scratch_bytes ? bytes : engine->scratch_bytes;
   }
-  engine->scratch_offset = total;
-  engine->block_bytes = total + aligned(scratch) + ALIGNMENT;
   return MQ_OK;
 }

@@ -16,7 +16,7 @@ mq_status engine_run_steps(struct engine_frame *frame, const struct mq_engine *e
   int64_t start = clock_ns();
   mq_status status = MQ_OK;
   for (int i = first; i < end && status == MQ_OK; i++) {
-    status = engine->steps[i].forward(&engine->steps[i], frame, err);
+    status = engine->steps[i].function->forward(&engine->steps[i], frame, err);
   }
   frame->busy_ns += clock_ns() - start;
   return status;

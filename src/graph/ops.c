@@ -19,6 +19,10 @@ const struct mq_op_traits *mq_op_get(mq_op op) {
   return &traits[op];
 }
 
+bool mq_op_is_onnx(mq_op op) {
+  return op < MQ_OP_FakeQuantize;
+}
+
 mq_op mq_op_find(const char *name) {
   for (int op = 1; op < MQ_OP_COUNT; op++) {
     if (strcmp(traits[op].name, name) == 0) {

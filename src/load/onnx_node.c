@@ -96,7 +96,7 @@ static mq_status fail_unsupported(const Onnx__NodeProto *proto, const char *labe
   char list[768];
   size_t n = 0;
   for (mq_op op = MQ_OP_NONE + 1; op < MQ_OP_COUNT && n < sizeof list; op++) {
-    if (op != MQ_OP_FakeQuantize) {
+    if (mq_op_is_onnx(op)) {
       n += (size_t)snprintf(list + n, sizeof list - n, " %s", mq_op_get(op)->name);
     }
   }
@@ -110,8 +110,7 @@ static mq_status find_op(mq_op *op, const Onnx__NodeProto *proto, const char *la
                    label, domain);
   }
   *op = mq_op_find(mq_onnx_text(proto->op_type));
-  bool is_ours = *op == MQ_OP_FakeQuantize; /* has no ONNX form */
-  return *op == MQ_OP_NONE || is_ours ? fail_unsupported(proto, label, err) : MQ_OK;
+  return *op == MQ_OP_NONE || !mq_op_is_onnx(*op) ? fail_unsupported(proto, label, err) : MQ_OK;
 }
 
 /* Names behind a node's inputs or outputs without the empty ones at the end. */

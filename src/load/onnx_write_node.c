@@ -81,10 +81,10 @@ static mq_status write_attributes(Onnx__NodeProto *n, struct mq_onnx_writer *wri
 }
 
 mq_status mq_onnx_write_node(struct mq_onnx_writer *writer, const struct mq_node *node, struct mq_err *err) {
-  if (node->op == MQ_OP_FakeQuantize) {
+  if (!mq_op_is_onnx(node->op)) {
     return mq_fail(err, MQ_BAD_USAGE,
-                   "%s: node '%.100s' (FakeQuantize) has no ONNX form; an exporter must replace it first",
-                   writer->name, node->name);
+                   "%s: node '%.100s' (%s) has no ONNX form; an exporter must replace it first", writer->name,
+                   node->name, mq_op_get(node->op)->name);
   }
   Onnx__NodeProto *n;
   mq_status status = mq_onnx_new_node(&n, writer, mq_op_get(node->op)->name, node->name,

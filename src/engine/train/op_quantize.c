@@ -1,0 +1,294 @@
+/* FakeQuantize in training, by the point's quantizer:
+ *   observe   (x's scope)  x -> statistics                            reduced over the batch
+ *   derive    (batch)      parameters[, statistics] -> form
+ *   quantize  (x's scope)  x, form -> y
+ * The gradient of the form are the quantizer's sums, from which derive's backward makes those of the
+ * parameters. */
+#include <string.h>
+
+#include "engine/train/training.h"
+
+struct quantize_state {
+  const struct mq_quantizer_ops *ops;
+  struct mq_quantizer_config config;
+  int64_t n_rows, row_count;
+};
+
+static size_t count_of(size_t (*count)(const struct mq_quantizer_config *config),
+                       const struct mq_quantizer_config *config) {
+  return count ? count(config) : 0;
+}
+
+/* Statistics in evaluation too: of weights, unless the method keeps the last ones of training. */
+static bool keeps_looking(const struct quantize_state *s) {
+  return s->config.is_weight && !s->ops->freezes_weights;
+}
+
+/* ---- observe: inputs {x}, outputs {statistics} ----------------------------------------------------- */
+static mq_status forward_observe(const struct engine_step *step, struct engine_frame *frame,
+                                 struct mq_err *err) {
+  (void)err;
+  const struct quantize_state *s = step->state;
+  struct mq_tensor *statistics = engine_output(step, frame, 0);
+  memset(statistics->data, 0, (size_t)mq_shape_count(&statistics->shape) * sizeof(double));
+  if (frame->is_training || keeps_looking(s)) {
+    s->ops->observe(statistics->data, &s->config, engine_input(step, frame, 0)->data, s->n_rows,
+                    s->row_count);
+  }
+  return MQ_OK;
+}
+
+static const struct engine_function observe_function = {.forward = forward_observe};
+
+static void merge_statistics(void *into, const void *from, const void *state) {
+  const struct quantize_state *s = state;
+  s->ops->merge(into, from, &s->config);
+}
+
+/* ---- derive: inputs {parameters[, statistics]}, outputs {form} -------------------------------------- */
+static mq_status forward_derive(const struct engine_step *step, struct engine_frame *frame,
+                                struct mq_err *err) {
+  (void)err;
+  const struct quantize_state *s = step->state;
+  static const double none = 0;
+  const double *statistics = step->n_inputs > 1 ? engine_input(step, frame, 1)->data : &none;
+  s->ops->derive(engine_output(step, frame, 0)->data, &s->config, engine_input(step, frame, 0)->data,
+                 frame->is_training || keeps_looking(s) ? statistics : NULL, NULL);
+  return MQ_OK;
+}
+
+static mq_status backward_derive(const struct engine_step *step, struct engine_frame *frame,
+                                 struct mq_err *err) {
+  (void)err;
+  const struct quantize_state *s = step->state;
+  struct mq_tensor *gradient = engine_input_gradient(step, frame, 0);
+  memset(gradient->data, 0, (size_t)mq_shape_count(&gradient->shape) * sizeof(float));
+  if (s->ops->finish) {
+    s->ops->finish(gradient->data, &s->config, engine_input(step, frame, 0)->data,
+                   engine_output(step, frame, 0)->data, engine_output_gradient(step, frame, 0)->data);
+  }
+  return MQ_OK;
+}
+
+static const struct engine_function derive_function = {.forward = forward_derive,
+                                                       .backward = backward_derive,
+                                                       .keeps_inputs = true,
+                                                       .keeps_outputs = true,
+                                                       .ignores = 1u << 1};
+
+/* ---- quantize: inputs {x, form}, outputs {y} --------------------------------------------------------- */
+static mq_status forward_quantize(const struct engine_step *step, struct engine_frame *frame,
+                                  struct mq_err *err) {
+  (void)err;
+  const struct quantize_state *s = step->state;
+  s->ops->forward(engine_output(step, frame, 0)->data, NULL, &s->config, engine_input(step, frame, 1)->data,
+                  engine_input(step, frame, 0)->data, s->n_rows, s->row_count);
+  return MQ_OK;
+}
+
+static mq_status backward_quantize(const struct engine_step *step, struct engine_frame *frame,
+                                   struct mq_err *err) {
+  (void)err;
+  const struct quantize_state *s = step->state;
+  struct mq_tensor *sums = engine_input_gradient(step, frame, 1);
+  float *dx = engine_input_gradient(step, frame, 0)->data;
+  bool is_wanted = dx != NULL;
+  if (!step->adds[1]) {
+    memset(sums->data, 0, (size_t)mq_shape_count(&sums->shape) * sizeof(double));
+  }
+  s->ops->backward(is_wanted ? dx : frame->scratch, is_wanted && step->adds[0], sums->data, &s->config,
+                   engine_input(step, frame, 1)->data, engine_output_gradient(step, frame, 0)->data,
+                   engine_input(step, frame, 0)->data, s->n_rows, s->row_count);
+  return MQ_OK;
+}
+
+static const struct engine_function quantize_function = {
+    .forward = forward_quantize, .backward = backward_quantize, .keeps_inputs = true};
+
+/* ---- Compilation ----------------------------------------------------------------------------------- */
+static mq_status new_doubles(int *place, struct engine_compiler *c, size_t count, struct mq_err *err) {
+  const struct mq_shape shape = {.rank = 1, .dim = {(int64_t)count}};
+  return engine_new_place(place, c, MQ_F64, &shape, NULL, err);
+}
+
+static mq_status create_state(struct quantize_state **state, struct engine_compiler *c,
+                              const struct mq_point *point, const struct mq_tensor *x, struct mq_err *err) {
+  void *block;
+  mq_status status = engine_alloc(&block, c, 1, sizeof **state, err);
+  if (status != MQ_OK) {
+    return status;
+  }
+  struct quantize_state *s = block;
+  int64_t count = mq_shape_count(&x->shape);
+  *s = (struct quantize_state){.ops = point->quantizer, .config = point->quantizer_config};
+  s->n_rows = x->shape.dim[0];
+  s->row_count = s->n_rows ? count / s->n_rows : 0;
+  s->config.n_rows = s->config.is_weight ? s->n_rows : 0;
+  s->config.n_elements = s->config.is_weight ? (double)(s->config.n_channels > 1 ? s->row_count : count)
+                                             : (double)s->row_count * (double)c->training->batch_per_gpu;
+  *state = s;
+  return MQ_OK;
+}
+
+/* The place of the statistics of the whole batch; -1 for methods without. */
+static mq_status emit_statistics(int *place, struct engine_compiler *c, const struct quantize_state *s, int x,
+                                 struct mq_err *err) {
+  size_t count = count_of(s->ops->statistics_count, &s->config);
+  int share;
+  *place = -1;
+  if (count == 0) {
+    return MQ_OK;
+  }
+  mq_status status = new_doubles(&share, c, count, err);
+  if (status == MQ_OK) {
+    status = engine_emit_simple(c, &observe_function, s, &x, 1, share, err);
+  }
+  if (status != MQ_OK || c->scope == ENGINE_BATCH) {
+    *place = share;
+    return status;
+  }
+  c->scope = ENGINE_BATCH;
+  status = new_doubles(place, c, count, err);
+  if (status != MQ_OK) {
+    return status;
+  }
+  const struct engine_reduction reduction = {
+      .from = share, .to = *place, .merge = merge_statistics, .state = s};
+  return engine_add_reduction(c, &reduction, err);
+}
+
+static mq_status add_learner(struct engine_compiler *c, const struct quantize_state *s,
+                             const struct engine_learner *learner, struct mq_err *err) {
+  struct engine_training *t = c->training;
+  void *array = t->learners;
+  mq_status status = engine_reserve(&array, &t->capacity_learners, t->n_learners, sizeof *learner, err);
+  t->learners = array;
+  if (status == MQ_OK) {
+    t->learners[t->n_learners] = *learner;
+    t->learners[t->n_learners].ops = s->ops;
+    t->learners[t->n_learners++].config = &s->config;
+  }
+  return status;
+}
+
+/* The form of a point, from its parameters; x as rows. */
+static mq_status emit_form(int *form, struct engine_compiler *c, struct mq_point *point,
+                           const struct quantize_state *s, int x, struct mq_err *err) {
+  engine_scope scope = c->scope;
+  int inputs[2];
+  const struct mq_shape shape = {.rank = 1,
+                                 .dim = {(int64_t)mq_quantizer_parameter_total(s->ops, &s->config)}};
+  const struct engine_variable variable = {.kind = ENGINE_QUANTIZER, .name = point->tensor, .point = point};
+  mq_status status = engine_new_variable(&inputs[0], c, &variable, &shape, point->parameters, err);
+  if (status == MQ_OK) {
+    status = emit_statistics(&inputs[1], c, s, x, err);
+  }
+  c->scope = ENGINE_BATCH;
+  if (status == MQ_OK) {
+    status = new_doubles(form, c, s->ops->form_count(&s->config), err);
+  }
+  if (status == MQ_OK) {
+    status = engine_set_gradient(c, *form, MQ_F64, (int64_t)count_of(s->ops->sum_count, &s->config) + 1, err);
+  }
+  if (status == MQ_OK) {
+    struct engine_learner learner = {.parameters = inputs[0], .statistics = inputs[1], .form = *form};
+    status = add_learner(c, s, &learner, err);
+  }
+  if (status == MQ_OK) {
+    status = engine_emit_simple(c, &derive_function, s, inputs, inputs[1] >= 0 ? 2 : 1, *form, err);
+  }
+  c->scope = scope;
+  return status;
+}
+
+/* Output channels of the weights this value is. */
+static int row_axis(const struct mq_node *node, const struct mq_point *point) {
+  if (point->channel_axis >= 0) {
+    return point->channel_axis;
+  }
+  const struct mq_value *y = node->outputs[0];
+  const struct mq_node *reader = y->n_uses > 0 ? y->uses[0].node : NULL;
+  int64_t is_transposed = 1;
+  if (reader && reader->op == MQ_OP_Gemm &&
+      mq_node_get_int(&is_transposed, reader, "transB", 0, NULL) != MQ_OK) {
+    return 0;
+  }
+  bool is_second = reader && (reader->op == MQ_OP_ConvTranspose || reader->op == MQ_OP_MatMul ||
+                              (reader->op == MQ_OP_Gemm && !is_transposed));
+  return is_second && y->shape.rank > 1 ? 1 : 0;
+}
+
+/* The place with two dimensions exchanged (a view). */
+static mq_status swap_dims(int *swapped, struct engine_compiler *c, int place, int axis, struct mq_err *err) {
+  struct mq_tensor from = *engine_tensor(c, place), view = from;
+  view.shape.dim[0] = from.shape.dim[axis];
+  view.stride[0] = from.stride[axis];
+  view.shape.dim[axis] = from.shape.dim[0];
+  view.stride[axis] = from.stride[0];
+  return engine_new_view(swapped, c, place, &view, 0, err);
+}
+
+static mq_status read_rows(int *x, struct engine_compiler *c, const struct mq_node *node, bool is_weight,
+                           int axis, struct mq_err *err) {
+  mq_status status =
+      engine_read_float(x, c, node, 0, is_weight && axis == 0 ? ENGINE_ROW_MAJOR : ENGINE_DENSE, err);
+  if (status == MQ_OK && axis > 0) {
+    status = swap_dims(x, c, *x, axis, err);
+    if (status == MQ_OK) {
+      status = engine_arrange(x, c, *x, ENGINE_ROW_MAJOR, err);
+    }
+  }
+  return status;
+}
+
+mq_status engine_train_fake_quantize(struct engine_compiler *c, const struct mq_node *node,
+                                     struct mq_err *err) {
+  int64_t index;
+  int x, y, inputs[2];
+  struct quantize_state *state;
+  mq_status status = mq_node_get_int(&index, node, "point", -1, err);
+  if (status != MQ_OK) {
+    return status;
+  }
+  bool is_point = index >= 0 && (size_t)index < c->training->n_points;
+  struct mq_point *point = is_point ? &c->training->points[index] : NULL;
+  if (!point || !point->quantizer) {
+    status = engine_read_float(&x, c, node, 0, ENGINE_ANY, err);
+    engine_bind(c, node->outputs[0], status == MQ_OK ? x : -1);
+    return status;
+  }
+  int axis = point->quantizer_config.is_weight ? row_axis(node, point) : 0;
+  status = read_rows(&x, c, node, point->quantizer_config.is_weight, axis, err);
+  if (status == MQ_OK) {
+    status = create_state(&state, c, point, engine_tensor(c, x), err);
+  }
+  if (status != MQ_OK) {
+    return status;
+  }
+  engine_scope scope = c->scope;
+  inputs[0] = x;
+  status = emit_form(&inputs[1], c, point, state, x, err);
+  c->scope = scope;
+  if (status == MQ_OK) {
+    struct mq_tensor like = *engine_tensor(c, x);
+    status = engine_new_place(&y, c, MQ_F32, &like.shape, like.stride, err);
+  }
+  if (status != MQ_OK) {
+    return status;
+  }
+  struct engine_step step = {.function = &quantize_function,
+                             .state = state,
+                             .inputs = inputs,
+                             .n_inputs = 2,
+                             .outputs = &y,
+                             .n_outputs = 1,
+                             .scratch_bytes = (size_t)(state->n_rows * state->row_count) * sizeof(float)};
+  status = engine_emit(c, &step, err);
+  if (status == MQ_OK && axis > 0) {
+    status = swap_dims(&y, c, y, axis, err);
+  }
+  if (status == MQ_OK) {
+    engine_bind(c, node->outputs[0], y);
+  }
+  return status;
+}

@@ -1,0 +1,72 @@
+/* The phases of a training step, forward and the same ones the other way. */
+#include <string.h>
+
+#include "engine/train/frames.h"
+
+struct phase_run {
+  struct engine_frames *frames;
+  const struct engine_phase *phase;
+  bool is_training;
+};
+
+static mq_status run_forward(void *context, size_t task, unsigned worker, struct mq_err *err) {
+  const struct phase_run *run = context;
+  struct engine_frame *frame = &run->frames->at[run->phase->scope][task];
+  frame->scratch = run->frames->scratch[worker];
+  frame->is_training = run->is_training;
+  return engine_run_steps(frame, run->frames->engine, run->phase->first_step, run->phase->end_step, err);
+}
+
+mq_status engine_phases_forward(struct engine_frames *frames, bool is_training, struct mq_err *err) {
+  const struct engine_training *t = frames->engine->training;
+  mq_status status = MQ_OK;
+  for (size_t i = 0; i < t->n_phases && status == MQ_OK; i++) {
+    struct phase_run run = {.frames = frames, .phase = &t->phases[i], .is_training = is_training};
+    status = mq_pool_run(frames->engine->pool, frames->n[run.phase->scope], run_forward, &run, err);
+    if (status == MQ_OK) {
+      status = engine_reduce_values(frames, run.phase, err);
+    }
+  }
+  return status;
+}
+
+/* Zeroings stand in backward order; those of one step follow each other. */
+static void zero_shares(struct engine_frame *frame, const struct mq_engine *engine, int step) {
+  const struct engine_training *t = engine->training;
+  for (size_t i = 0; i < t->n_zeroings; i++) {
+    const struct engine_zeroing *z = &t->zeroings[i];
+    if (z->step == step) {
+      const struct engine_buffer *buffer = &engine->buffers[t->gradients[z->gradient].buffer[z->scope]];
+      memset((char *)frame->block + buffer->offset, 0, buffer->bytes);
+    }
+  }
+}
+
+static mq_status run_backward(void *context, size_t task, unsigned worker, struct mq_err *err) {
+  const struct phase_run *run = context;
+  const struct mq_engine *engine = run->frames->engine;
+  struct engine_frame *frame = &run->frames->at[run->phase->scope][task];
+  frame->scratch = run->frames->scratch[worker];
+  mq_status status = MQ_OK;
+  for (int s = run->phase->end_step; s-- > run->phase->first_step && status == MQ_OK;) {
+    const struct engine_step *step = &engine->steps[s];
+    if (step->is_backward) {
+      zero_shares(frame, engine, s);
+      status = step->function->backward(step, frame, err);
+    }
+  }
+  return status;
+}
+
+mq_status engine_phases_backward(struct engine_frames *frames, struct mq_err *err) {
+  const struct engine_training *t = frames->engine->training;
+  mq_status status = MQ_OK;
+  for (size_t i = t->n_phases; i-- > 0 && status == MQ_OK;) {
+    struct phase_run run = {.frames = frames, .phase = &t->phases[i], .is_training = true};
+    status = mq_pool_run(frames->engine->pool, frames->n[run.phase->scope], run_backward, &run, err);
+    if (status == MQ_OK) {
+      status = engine_gather_gradients(frames, run.phase, err);
+    }
+  }
+  return status;
+}
