@@ -10,27 +10,16 @@ static inline uint32_t mq_add_counts(uint32_t a, uint32_t b) {
   return a + b < a ? UINT32_MAX : a + b;
 }
 
-/* Histogram of |x| with equal bins from 0, negative values apart, zeros apart (they are a point mass, and
- * after a ReLU the most frequent value by far). Counts are 16 bits in two tables that take turns, so that a
- * run of values in one bin does not wait for its own stores; zeros go round MQ_TALLY_ZERO_SLOTS slots for the
- * same reason. At most MQ_TALLY_VALUES values may be added before mq_tally_flush. */
+/* Histogram of |x| with equal bins from 0: positive bins, negative bins, and zeros apart (they are a point
+ * mass, and after a ReLU the most frequent value by far), which go round MQ_TALLY_ZERO_SLOTS slots so that a
+ * run of them does not wait for its own stores. */
 #define MQ_TALLY_BINS 8192
 #define MQ_TALLY_ZERO_SLOTS 64
 #define MQ_TALLY_SLOTS (2 * MQ_TALLY_BINS + MQ_TALLY_ZERO_SLOTS)
-#define MQ_TALLY_VALUES (1 << 17)
-struct mq_tally {
-  uint16_t count[2][MQ_TALLY_SLOTS]; /* positive bins, negative bins, zeros */
-  int64_t n;                         /* values since the last flush, odd runs rounded up */
-};
-/* Empties the first n_positive and n_negative bins and the zeros; the others are left as they are. */
-void mq_tally_init(struct mq_tally *tally, int64_t n_positive, int64_t n_negative);
-/* n values of magnitude below MQ_TALLY_BINS * width; width is a power of two, given as its inverse. Returns
- * how many of the n were taken before the tally was full. */
-int64_t mq_tally_add(struct mq_tally *tally, const float *x, int64_t n, float inverse_width);
-/* Adds the counts of the first n_positive and n_negative bins to the given ones (n_zero too), empties the
- * tally. The same numbers as at mq_tally_init: no value may lie in another bin. */
-void mq_tally_flush(uint32_t *positive, int64_t n_positive, uint32_t *negative, int64_t n_negative,
-                    uint64_t *n_zero, struct mq_tally *tally);
+/* Counts n finite values of magnitude below MQ_TALLY_BINS * width; width is a power of two, given as its
+ * inverse. No count may overflow. Returns how many values are zero; their slots are work space: all 0 before
+ * and after. */
+int64_t mq_tally_add(uint32_t count[MQ_TALLY_SLOTS], const float *x, int64_t n, float inverse_width);
 
 /* sum (x - s clip(rne(x / s), lo, hi))^2 : the quantization error with zero point z, lo = n - z, hi = p - z.
  * The quantized value is float32 as mq_loop_fake_quantize gives it, squares are summed in double. */

@@ -6,8 +6,9 @@
 #include <string.h>
 
 enum {
-  LEAST_EXPONENT = -126
-}; /* so that the inverse width is a float; below lies bin 0 */
+  LEAST_EXPONENT = -126, /* so that the inverse width is a float; below lies bin 0 */
+  MOST_AT_ONCE = 1 << 30 /* values, so that a part's own counts do not overflow */
+};
 
 void mq_histogram_init(struct mq_histogram *histogram) {
   histogram->exponent = LEAST_EXPONENT;
@@ -47,7 +48,7 @@ static void widen(struct mq_histogram *histogram, int32_t exponent) {
   int shift = exponent - histogram->exponent;
   if (shift > 13) shift = 13; /* everything lies in bin 0 */
   histogram->exponent = exponent;
-  if (!histogram->has_values) return;
+  if (histogram->n == 0) return;
   join_in_place(histogram->positive, shift);
   join_in_place(histogram->negative, shift);
 }
@@ -62,30 +63,26 @@ int64_t mq_histogram_used(const struct mq_histogram *histogram, float magnitude)
   return bins < MQ_HISTOGRAM_BINS ? (int64_t)bins + 1 : MQ_HISTOGRAM_BINS;
 }
 
-void mq_histogram_add(struct mq_histogram *histogram, const float *rows, int64_t n_rows, int64_t row_count,
-                      int64_t row_stride, float min, float max) {
-  if (row_stride == row_count) {
-    row_count *= n_rows;
-    n_rows = row_count > 0;
-  }
+/* Bins that might overflow are counted apart and merged. */
+static void add_saturating(struct mq_histogram *histogram, const float *x, int64_t n, float inverse_width) {
+  struct mq_histogram part = {.exponent = histogram->exponent, .n = (uint64_t)n};
+  part.n_zero = (uint64_t)mq_tally_add(part.count, x, n, inverse_width);
+  mq_histogram_merge(histogram, &part, -FLT_MAX, FLT_MAX);
+}
+
+void mq_histogram_add(struct mq_histogram *histogram, const float *x, int64_t n) {
   float inverse_width = ldexpf(1.0f, -histogram->exponent);
-  int64_t n_positive = max > 0 ? mq_histogram_used(histogram, max) : 0;
-  int64_t n_negative = min < 0 ? mq_histogram_used(histogram, -min) : 0;
-  histogram->has_values |= n_positive + n_negative > 0;
-  _Alignas(64) struct mq_tally tally;
-  mq_tally_init(&tally, n_positive, n_negative);
-  for (int64_t r = 0; r < n_rows; r++) {
-    const float *x = rows + r * row_stride;
-    for (int64_t done = 0; done < row_count;) {
-      int64_t taken = mq_tally_add(&tally, x + done, row_count - done, inverse_width);
-      done += taken;
-      if (taken == 0)
-        mq_tally_flush(histogram->positive, n_positive, histogram->negative, n_negative, &histogram->n_zero,
-                       &tally);
+  while (n > 0) {
+    int64_t part = n < MOST_AT_ONCE ? n : MOST_AT_ONCE;
+    if (histogram->n + (uint64_t)part <= UINT32_MAX) {
+      histogram->n += (uint64_t)part;
+      histogram->n_zero += (uint64_t)mq_tally_add(histogram->count, x, part, inverse_width);
+    } else {
+      add_saturating(histogram, x, part, inverse_width);
     }
+    x += part;
+    n -= part;
   }
-  mq_tally_flush(histogram->positive, n_positive, histogram->negative, n_negative, &histogram->n_zero,
-                 &tally);
 }
 
 void mq_histogram_merge(struct mq_histogram *into, const struct mq_histogram *from, float min, float max) {
@@ -95,5 +92,5 @@ void mq_histogram_merge(struct mq_histogram *into, const struct mq_histogram *fr
   if (max > 0) add_joined(into->positive, from->positive, mq_histogram_used(from, max), shift);
   if (min < 0) add_joined(into->negative, from->negative, mq_histogram_used(from, -min), shift);
   into->n_zero += from->n_zero;
-  into->has_values |= from->has_values;
+  into->n += from->n;
 }

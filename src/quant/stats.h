@@ -14,6 +14,8 @@ struct mq_channel_stats {
 };
 
 void mq_stats_init(struct mq_channel_stats *stats, const struct mq_observer_config *config);
+/* n > 0 values with these extrema. */
+void mq_stats_join(struct mq_channel_stats *channel, float min, float max, int64_t n);
 /* Row r goes to channel r per channel, else every row to channel 0. Both count values and extrema. */
 void mq_stats_observe_extrema(struct mq_channel_stats *stats, const struct mq_observer_config *config,
                               const float *rows, int64_t n_rows, int64_t row_count, int64_t row_stride);

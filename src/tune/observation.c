@@ -3,8 +3,9 @@
 #include <math.h>
 #include <string.h>
 
-#define CHUNK_BYTES ((size_t)64 << 20) /* states held at a time, at most */
-#define CHUNK_SLICES_PER_WORKER 2      /* few: states that stay in cache, no pages touched for nothing */
+#define CHUNK_BYTES ((size_t)4 << 20) /* states held at a time: few, so that they stay in cache */
+#define CHUNK_SLICES_PER_WORKER 2     /* at least */
+#define MOST_CHUNK_BYTES ((size_t)64 << 20)
 #define LINE 64
 
 mq_status tune_choose_observer(const struct mq_observer_ops **observer, struct mq_observer_config *config,
@@ -60,12 +61,11 @@ static mq_status add_unit(struct tune_observation *o, size_t point, const struct
     return status;
   }
   unit->config.is_network_input = value->is_input;
+  unit->span = unit->observer->span ? unit->observer->span(&unit->config) : MQ_SPAN_SLICE;
   unit->state_bytes = (unit->observer->state_bytes(&unit->config) + LINE - 1) / LINE * LINE;
-  unit->offset = o->slice_bytes;
   unit->first_point = point;
   unit->running = mq_alloc(unit->state_bytes, 1);
   o->unit_of[point] = o->n_units++;
-  o->slice_bytes += unit->state_bytes;
   return unit->running ? MQ_OK : mq_fail_memory(err, "observer");
 }
 
@@ -108,13 +108,76 @@ static mq_status init_feed(struct tune_observation *o, struct mq_dataset *data, 
   o->batch_slices = (size_t)(batch / o->feed.slice_images);
   o->batch_slices = o->batch_slices ? o->batch_slices : 1;
   o->n_batches = (o->feed.n_slices + o->batch_slices - 1) / o->batch_slices;
-  size_t batch_bytes = o->batch_slices * (o->slice_bytes + 1);
-  o->chunk_batches = (CHUNK_SLICES_PER_WORKER * o->n_workers + o->batch_slices - 1) / o->batch_slices;
-  if (o->chunk_batches > CHUNK_BYTES / batch_bytes) {
-    o->chunk_batches = CHUNK_BYTES / batch_bytes;
+  return MQ_OK;
+}
+
+/* ---- States -------------------------------------------------------------------------------------- */
+/* How many a unit has for each batch of a chunk. */
+static size_t states_per_batch(const struct tune_observation *o, const struct tune_unit *unit) {
+  bool is_shared = unit->span == MQ_SPAN_BATCH && o->n_workers < o->batch_slices;
+  return is_shared ? o->n_workers : o->batch_slices;
+}
+
+static size_t states_per_chunk(const struct tune_observation *o, const struct tune_unit *unit) {
+  return unit->span == MQ_SPAN_ALL ? o->n_workers : o->chunk_batches * states_per_batch(o, unit);
+}
+
+static char *state_at(const struct tune_observation *o, const struct tune_unit *unit, size_t index) {
+  return o->states + unit->offset + index * unit->state_bytes;
+}
+
+/* Where a worker observes a slice of the chunk: nobody else does at the same time. */
+static char *state_of(const struct tune_observation *o, const struct tune_unit *unit, size_t slice,
+                      unsigned worker) {
+  size_t per_batch = states_per_batch(o, unit);
+  if (unit->span == MQ_SPAN_ALL) {
+    return state_at(o, unit, worker);
   }
-  o->chunk_batches = o->chunk_batches > o->n_batches ? o->n_batches : o->chunk_batches;
+  return state_at(o, unit,
+                  per_batch == o->batch_slices ? slice : slice / o->batch_slices * per_batch + worker);
+}
+
+static void start_states(const struct tune_observation *o, const struct tune_unit *unit, size_t first,
+                         size_t n) {
+  memset(state_at(o, unit, first), 0, n * unit->state_bytes);
+  for (size_t i = 0; i < n; i++) {
+    unit->observer->init(state_at(o, unit, first + i), &unit->config);
+  }
+}
+
+/* Observers that need no batches need no chunks either. */
+static void choose_chunk(struct tune_observation *o) {
+  size_t batch_bytes = 0, least;
+  for (size_t i = 0; i < o->n_units; i++) {
+    const struct tune_unit *unit = &o->units[i];
+    batch_bytes += unit->span == MQ_SPAN_ALL ? 0 : states_per_batch(o, unit) * unit->state_bytes;
+  }
+  least = (CHUNK_SLICES_PER_WORKER * o->n_workers + o->batch_slices - 1) / o->batch_slices;
+  o->chunk_batches = o->n_batches;
+  if (batch_bytes > 0) {
+    size_t batches = CHUNK_BYTES / batch_bytes, most = MOST_CHUNK_BYTES / batch_bytes;
+    batches = batches < least ? least : batches;
+    batches = batches > most ? most : batches;
+    o->chunk_batches = batches > o->n_batches ? o->n_batches : batches;
+  }
   o->chunk_batches = o->chunk_batches ? o->chunk_batches : 1;
+}
+
+static mq_status init_states(struct tune_observation *o, struct mq_err *err) {
+  size_t bytes = 0;
+  choose_chunk(o);
+  for (size_t i = 0; i < o->n_units; i++) {
+    o->units[i].offset = bytes;
+    bytes += states_per_chunk(o, &o->units[i]) * o->units[i].state_bytes;
+  }
+  o->states = mq_alloc(bytes + 1, 1);
+  if (!o->states) {
+    return mq_fail_memory(err, "observers");
+  }
+  for (size_t i = 0; i < o->n_units; i++) {
+    start_states(o, &o->units[i], 0, states_per_chunk(o, &o->units[i]));
+    o->units[i].observer->init(o->units[i].running, &o->units[i].config);
+  }
   return MQ_OK;
 }
 
@@ -137,8 +200,7 @@ mq_status tune_observation_init(struct tune_observation *o, struct mq_prepared *
     status = init_feed(o, data, err);
   }
   if (status == MQ_OK) {
-    o->states = mq_alloc(o->chunk_batches * o->batch_slices, o->slice_bytes + 1);
-    status = o->states ? MQ_OK : mq_fail_memory(err, "observers");
+    status = init_states(o, err);
   }
   if (status != MQ_OK) {
     tune_observation_deinit(o);
@@ -165,19 +227,10 @@ void tune_observation_deinit(struct tune_observation *o) {
 }
 
 /* ---- A slice ------------------------------------------------------------------------------------ */
-static char *state_of(const struct tune_observation *o, size_t slice, const struct tune_unit *unit) {
-  return o->states + slice * o->slice_bytes + unit->offset;
-}
-
 static mq_status fill(void *context, size_t slice, unsigned worker, struct mq_tensor *inputs,
                       struct mq_err *err) {
   (void)worker;
   struct tune_observation *o = context;
-  for (size_t i = 0; i < o->n_units; i++) {
-    const struct tune_unit *unit = &o->units[i];
-    memset(state_of(o, slice, unit), 0, unit->state_bytes);
-    unit->observer->init(state_of(o, slice, unit), &unit->config);
-  }
   mq_progress_add(&o->progress, (uint64_t)tune_feed_valid(&o->feed, slice));
   return tune_feed_fill(&o->feed, slice, inputs, err);
 }
@@ -237,7 +290,7 @@ static mq_status tap(void *context, size_t slice, unsigned worker, size_t index,
     status = make_dense(&rows, o, worker, value, err);
   }
   if (status == MQ_OK) {
-    unit->observer->observe(state_of(o, slice, unit), &unit->config, rows.data, n_rows, row_count,
+    unit->observer->observe(state_of(o, unit, slice, worker), &unit->config, rows.data, n_rows, row_count,
                             has_images ? rows.stride[0] : row_count);
   }
   return status;
@@ -247,16 +300,23 @@ static mq_status tap(void *context, size_t slice, unsigned worker, size_t index,
 struct fold {
   struct tune_observation *o;
   size_t first_batch, n_slices; /* of the chunk */
+  bool is_last;
 };
 
-/* Merges slices first..first+n into the first one, as a binary tree. */
+/* Merges states first..first+n into the first one, as a binary tree. */
 static void merge_tree(const struct tune_observation *o, const struct tune_unit *unit, size_t first,
                        size_t n) {
   for (size_t step = 1; step < n; step *= 2) {
     for (size_t i = 0; i + step < n; i += 2 * step) {
-      unit->observer->merge(state_of(o, first + i, unit), state_of(o, first + i + step, unit), &unit->config);
+      unit->observer->merge(state_at(o, unit, first + i), state_at(o, unit, first + i + step), &unit->config);
     }
   }
+}
+
+static void fold_states(const struct tune_observation *o, const struct tune_unit *unit, size_t first,
+                        size_t n, bool is_first) {
+  merge_tree(o, unit, first, n);
+  unit->observer->batch_end(unit->running, state_at(o, unit, first), &unit->config, is_first);
 }
 
 /* One unit's batches of the chunk, in order: units are independent of each other. */
@@ -266,14 +326,18 @@ static mq_status fold_unit(void *context, size_t task, unsigned worker, struct m
   const struct fold *fold = context;
   const struct tune_observation *o = fold->o;
   const struct tune_unit *unit = &o->units[task];
-  size_t batch = fold->first_batch;
-  for (size_t first = 0; first < fold->n_slices; first += o->batch_slices, batch++) {
-    size_t n = fold->n_slices - first < o->batch_slices ? fold->n_slices - first : o->batch_slices;
-    merge_tree(o, unit, first, n);
-    if (batch == 0) {
-      unit->observer->init(unit->running, &unit->config);
+  size_t per_batch = states_per_batch(o, unit), batch = 0, n_states = states_per_chunk(o, unit);
+  if (unit->span == MQ_SPAN_ALL) {
+    if (fold->is_last) {
+      fold_states(o, unit, 0, n_states, true);
     }
-    unit->observer->batch_end(unit->running, state_of(o, first, unit), &unit->config, batch == 0);
+    return MQ_OK;
+  }
+  for (size_t first = 0; first < fold->n_slices; first += o->batch_slices, batch++) {
+    fold_states(o, unit, batch * per_batch, per_batch, fold->first_batch + batch == 0);
+  }
+  if (!fold->is_last) {
+    start_states(o, unit, 0, batch * per_batch);
   }
   return MQ_OK;
 }
@@ -288,7 +352,8 @@ static mq_status run_chunk(struct tune_observation *o, struct mq_engine *engine,
   if (status != MQ_OK) {
     return status;
   }
-  struct fold fold = {.o = o, .first_batch = first_batch, .n_slices = n};
+  struct fold fold = {
+      .o = o, .first_batch = first_batch, .n_slices = n, .is_last = first + n == o->feed.n_slices};
   return mq_pool_run(pool, o->n_units, fold_unit, &fold, err);
 }
 

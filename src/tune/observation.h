@@ -1,5 +1,6 @@
-/* Observers over activations: one state per point and slice, merged as a fixed tree of the slice index within
- * each observer batch, batches folded in order. */
+/* Observers over activations: states of slices are merged as a fixed tree of the slice index within each
+ * observer batch, batches folded in order. Where the order of observing cannot change a bit (counts, extrema)
+ * a worker has one state for all that it sees of a batch, or of all data. */
 #ifndef MQ_TUNE_OBSERVATION_H
 #define MQ_TUNE_OBSERVATION_H
 
@@ -10,8 +11,9 @@
 struct tune_unit {
   const struct mq_observer_ops *observer;
   struct mq_observer_config config;
+  mq_observer_span span;
   size_t state_bytes; /* rounded up to a cache line */
-  size_t offset;      /* of this unit's state within a slice's states */
+  size_t offset;      /* of this unit's first state in the chunk's */
   char *running;      /* folded over the batches so far */
   size_t first_point; /* the one that is answered; the others copy it */
 };
@@ -26,8 +28,7 @@ struct tune_observation {
   const struct mq_value **taps;
   size_t *tap_point;
   size_t n_taps;
-  char *states;       /* of the slices of one chunk */
-  size_t slice_bytes; /* states of one slice */
+  char *states; /* of one chunk: ready to observe */
   size_t batch_slices, n_batches, chunk_batches;
   float **dense; /* per worker: a value whose images do not lie in one piece */
   size_t *dense_elements;

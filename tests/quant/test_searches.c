@@ -23,7 +23,7 @@ static void prepare(distribution d, uint64_t seed) {
   memset(&histogram, 0, sizeof histogram);
   mq_histogram_init(&histogram);
   mq_histogram_cover(&histogram, fmaxf(-min_x, max_x));
-  mq_histogram_add(&histogram, x, 1, N, N, min_x, max_x);
+  mq_histogram_add(&histogram, x, N);
 }
 
 static double bin_width(void) {

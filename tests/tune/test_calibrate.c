@@ -43,31 +43,43 @@ static const struct mq_point *find_point(const struct mq_prepared *prepared, con
 }
 
 /* ---- The same bits ------------------------------------------------------------------------------ */
+static void check_workers(const struct net *net, const char *observer, int64_t n_images, unsigned workers) {
+  struct fixture one, many;
+  struct mq_prepared a, b;
+  struct mq_calibrate_options options = fixture_calibration(fixture_indices, n_images);
+  options.a_observer = observer;
+  fixture_init_random(&one, IMAGES, 3, 8, 1);
+  fixture_init_random(&many, IMAGES, 3, 8, workers);
+  fixture_prepare(&a, net, "tensorrt", 0);
+  fixture_prepare(&b, net, "tensorrt", 0);
+  calibrate(&a, &one, &options);
+  calibrate(&b, &many, &options);
+  for (size_t k = 0; k < a.n_points; k++) {
+    assert_true(a.points[k].qparams.n_channels > 0);
+    if (!same_qparams(&a.points[k].qparams, &b.points[k].qparams)) {
+      fail_msg("%s: %s differs with %u workers", observer, a.points[k].tensor, workers);
+    }
+  }
+  mq_prepared_deinit(&a);
+  mq_prepared_deinit(&b);
+  fixture_deinit(&one);
+  fixture_deinit(&many);
+}
+
+/* Batches of four slices: fewer and more workers than that, a last batch of one slice and of three. */
 static void test_workers(void **state) {
   (void)state;
-  static const char *const observers[] = {"minmax", "ema_minmax", "mse", "kld"};
-  for (int i = 0; i < 12; i++) {
-    struct fixture one, many;
-    struct net net;
-    struct mq_prepared a, b;
-    struct mq_calibrate_options options = fixture_calibration(fixture_indices, IMAGES);
-    options.a_observer = observers[i / 3];
-    build(&net, i % 3);
-    fixture_init_random(&one, IMAGES, 3, 8, 1);
-    fixture_init_random(&many, IMAGES, 3, 8, 3);
-    fixture_prepare(&a, &net, "tensorrt", 0);
-    fixture_prepare(&b, &net, "tensorrt", 0);
-    calibrate(&a, &one, &options);
-    calibrate(&b, &many, &options);
-    for (size_t k = 0; k < a.n_points; k++) {
-      assert_true(a.points[k].qparams.n_channels > 0);
-      assert_true(same_qparams(&a.points[k].qparams, &b.points[k].qparams));
+  static const struct {
+    int64_t n_images;
+    unsigned workers;
+  } cases[] = {{50, 3}, {34, 3}, {34, 2}, {50, 8}};
+  for (size_t o = 0; o < mq_observer_count(); o++) {
+    for (int i = 0; i < 4; i++) {
+      struct net net;
+      build(&net, (int)(o + (size_t)i) % 3);
+      check_workers(&net, mq_observer_at(o)->name, cases[i].n_images, cases[i].workers);
+      mq_graph_destroy(net.graph);
     }
-    mq_prepared_deinit(&a);
-    mq_prepared_deinit(&b);
-    fixture_deinit(&one);
-    fixture_deinit(&many);
-    mq_graph_destroy(net.graph);
   }
 }
 

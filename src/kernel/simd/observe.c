@@ -2,6 +2,9 @@
 
 #include <math.h>
 #include <string.h>
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 
 #include "kernel/simd/values.h"
 
@@ -30,27 +33,59 @@ static inline int32_t slot_of(float v, float inverse_width, int j) {
   return v == 0 ? 2 * MQ_TALLY_BINS + (j & (MQ_TALLY_ZERO_SLOTS - 1)) : bin;
 }
 
-static void tally(struct mq_tally *out, const float *x, int64_t n, float inverse_width) {
-  uint16_t *a = out->count[0], *b = out->count[1];
-  uint16_t slot[BLOCK];
+#if defined(__AVX512F__)
+/* Slots of a block's values; zeros, which are many after a ReLU, are squeezed out and counted in one step.
+ * Returns how many slots there are; stores up to 15 more. */
+static inline int list_slots(uint16_t *slot, uint32_t *zeros, const float *x, float inverse_width) {
+  const __m512 inverse = _mm512_set1_ps(inverse_width), zero = _mm512_setzero_ps();
+  const __m512i negative_bins = _mm512_set1_epi32(MQ_TALLY_BINS);
+  int n = 0;
+  for (int j = 0; j < BLOCK; j += 16) {
+    __m512 v = _mm512_loadu_ps(x + j);
+    __mmask16 is_negative = _mm512_cmp_ps_mask(v, zero, _CMP_LT_OQ);
+    __mmask16 is_nonzero = _mm512_cmp_ps_mask(v, zero, _CMP_NEQ_OQ);
+    __m512i bin = _mm512_cvttps_epi32(_mm512_mul_ps(_mm512_abs_ps(v), inverse));
+    bin = _mm512_mask_add_epi32(bin, is_negative, bin, negative_bins);
+    bin = _mm512_maskz_compress_epi32(is_nonzero, bin);
+    _mm256_storeu_si256((__m256i *)(void *)(slot + n), _mm512_cvtepi32_epi16(bin));
+    n += __builtin_popcount(is_nonzero);
+  }
+  zeros[0] += (uint32_t)(BLOCK - n);
+  return n;
+}
+#else
+static inline int list_slots(uint16_t *slot, uint32_t *zeros, const float *x, float inverse_width) {
+  (void)zeros;
+  for (int j = 0; j < BLOCK; j++)
+    slot[j] = (uint16_t)slot_of(x[j], inverse_width, j);
+  return BLOCK;
+}
+#endif
+
+/* Four slots with one load: the counters keep the memory unit busy. */
+static inline void count_slots(uint32_t *count, const uint16_t *slot, int n) {
+  int j = 0;
+  for (; j + 4 <= n; j += 4) {
+    uint64_t four;
+    memcpy(&four, slot + j, sizeof four);
+    count[four & 0xffff]++;
+    count[four >> 16 & 0xffff]++;
+    count[four >> 32 & 0xffff]++;
+    count[four >> 48]++;
+  }
+  for (; j < n; j++)
+    count[slot[j]]++;
+}
+
+static void tally(uint32_t *count, const float *x, int64_t n, float inverse_width) {
+  uint16_t slot[BLOCK + 16];
   int64_t i = 0;
   for (; i + BLOCK <= n; i += BLOCK) {
-    for (int j = 0; j < BLOCK; j++)
-      slot[j] = (uint16_t)slot_of(x[i + j], inverse_width, j);
-    for (int j = 0; j < BLOCK;
-         j += 4) { /* four slots with one load: the counters keep the memory unit busy */
-      uint64_t four;
-      memcpy(&four, slot + j, sizeof four);
-      a[four & 0xffff]++;
-      b[four >> 16 & 0xffff]++;
-      a[four >> 32 & 0xffff]++;
-      b[four >> 48]++;
-    }
+    int n_slots = list_slots(slot, count + 2 * MQ_TALLY_BINS, x + i, inverse_width);
+    count_slots(count, slot, n_slots);
   }
-  for (int j = 0; i + j < n; j++) {
-    uint16_t *table = j & 1 ? b : a;
-    table[slot_of(x[i + j], inverse_width, j)]++;
-  }
+  for (int j = 0; i + j < n; j++)
+    count[slot_of(x[i + j], inverse_width, j)]++;
 }
 
 static inline double square_of_error(float v, float scale, float lo, float hi) {

@@ -6,7 +6,8 @@
 #include "kernel/simd.h"
 
 struct mq_simd_observe {
-  void (*tally)(struct mq_tally *tally, const float *x, int64_t n, float inverse_width);
+  /* Which of the zero slots a zero goes to is not defined, only their sum. */
+  void (*tally)(uint32_t count[MQ_TALLY_SLOTS], const float *x, int64_t n, float inverse_width);
   double (*squared_error)(const float *x, int64_t n, float scale, float lo, float hi);
   double (*sum_area)(const double *count, const double *area, int64_t n_bins, double first, double step,
                      int64_t n);

@@ -44,7 +44,7 @@ static void find(double *lo, double *hi, const struct mq_channel_input *input) {
   if (!histogram) {
     mq_histogram_init(&own);
     mq_histogram_cover(&own, fmaxf(-min, max));
-    mq_histogram_add(&own, input->data, 1, input->n, input->n, min, max);
+    mq_histogram_add(&own, input->data, input->n);
     histogram = &own;
   }
   *lo = min;
@@ -63,6 +63,7 @@ const struct mq_observer_ops mq_observer_kld = {
     .is_for_weights = true,
     .is_for_activations = true,
     .parameter = {.exists = true, .min = 0, .max = 1, .is_whole = true},
+    .span = mq_state_span_all,
     .state_bytes = mq_state_histogram_bytes,
     .init = mq_state_init_histogram,
     .observe = mq_state_observe_histogram,

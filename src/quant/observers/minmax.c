@@ -12,6 +12,7 @@ const struct mq_observer_ops mq_observer_minmax = {
     .revision = 1,
     .is_for_weights = true,
     .is_for_activations = true,
+    .span = mq_state_span_all,
     .state_bytes = mq_state_stats_bytes,
     .init = mq_state_init_stats,
     .observe = mq_state_observe_extrema,

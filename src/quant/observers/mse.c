@@ -65,6 +65,7 @@ const struct mq_observer_ops mq_observer_mse = {
     .is_for_weights = true,
     .is_for_activations = true,
     .parameter = {.exists = true, .min = 0, .max = 1, .excludes_max = true},
+    .span = mq_state_span_batch,
     .state_bytes = mq_state_histogram_bytes,
     .init = mq_state_init_histogram,
     .observe = mq_state_observe_histogram,

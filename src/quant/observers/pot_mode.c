@@ -84,6 +84,7 @@ const struct mq_observer_ops mq_observer_pot_mode = {
     .revision = 1,
     .is_for_weights = true,
     .is_for_activations = true,
+    .span = mq_state_span_batch,
     .state_bytes = state_bytes,
     .init = mq_state_init_histogram,
     .observe = mq_state_observe_histogram,

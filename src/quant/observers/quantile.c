@@ -24,6 +24,10 @@ static bool is_averaged(const struct mq_observer_config *config) {
   return !isnan(config->parameter2);
 }
 
+static mq_observer_span span_of(const struct mq_observer_config *config) {
+  return is_averaged(config) ? MQ_SPAN_BATCH : MQ_SPAN_ALL;
+}
+
 static void batch_end(void *running, const void *batch, const struct mq_observer_config *config,
                       bool is_first) {
   if (!is_averaged(config) || config->is_weight) {
@@ -63,6 +67,7 @@ const struct mq_observer_ops mq_observer_quantile = {
     .is_for_weights = true,
     .is_for_activations = true,
     .parameter = {.exists = true, .min = 0.5, .max = 1, .excludes_min = true, .excludes_max = true},
+    .span = span_of,
     .state_bytes = mq_state_histogram_bytes,
     .init = mq_state_init_histogram,
     .observe = mq_state_observe_histogram,
