@@ -203,17 +203,18 @@ mq_status mq_conv_train_unpack_gradient(const struct mq_conv_train *conv, float 
                                         const float *packed_gradient, void *scratch,
                                         struct mq_err *err) MQ_MUST_CHECK;
 
-/* ---- Convolution on integers: u8 or s8 times s8 (u8) to s32, exact on every CPU
- * ------------------------------ y[o] = float(sum (x - zx)(w - zw[o])) * multiplier[o] + bias[o] The sum is
- * exact in int32 (at least |sum| < 2^31 is the caller's care), its conversion rounds half to even,
- * multiplication and addition are rounded once each. Padding counts as zx. Where the library would saturate
- * (no VNNI) weights are split so that it cannot; zero points of weights are corrected by box sums of x. */
+/* ---- Convolution on integers: u8 or s8 times s8 or u8, exact on every CPU ---------------------------------
+ *   y[o] = float(sum (x - zx)(w - zw[o])) * multiplier[o] + bias[o]
+ * The sum is exact in int32 (that it fits is the caller's care; what is summed on the way may wrap around),
+ * its conversion rounds half to even, multiplication and addition are rounded once each. Padding counts as
+ * zx. Where the library would saturate or round (src/kernel/conv_int.h) weights are split so that it cannot;
+ * zero points of weights are corrected by box sums of x. */
 struct mq_conv_int;
 struct mq_conv_int_desc {
   struct mq_shape input, weights; /* as mq_conv_train_desc */
   int64_t stride[2], dilation[2], pad_begin[2], pad_end[2], groups;
   bool is_input_signed;    /* codes of x are int8, else uint8 */
-  int x_bits, w_bits;      /* largest magnitudes, to know whether sums can saturate */
+  int x_bits, w_bits;      /* 1 to 8: codes in [0, 2^bits) or [-2^(bits-1), 2^(bits-1)); fewer are faster */
   bool are_weights_signed; /* codes of w are int8, else uint8 */
   bool has_weight_zero_point, has_input_zero_point;
 };
@@ -226,7 +227,7 @@ size_t mq_conv_int_scratch_bytes(const struct mq_conv_int *conv); /* of pack and
 /* codes: row-major as the weights; zero_point: per output channel, NULL where the desc says there is none. */
 mq_status mq_conv_int_pack(const struct mq_conv_int *conv, void *packed, const void *codes,
                            const int32_t *zero_point, void *scratch, struct mq_err *err) MQ_MUST_CHECK;
-/* multiplier: one per output channel; bias NULL: none. */
+/* zero_point: 0 where the desc says there is none. multiplier: one per output channel; bias NULL: none. */
 mq_status mq_conv_int_forward(const struct mq_conv_int *conv, float *y, const void *x, int32_t zero_point,
                               const void *packed, const float *multiplier, const float *bias, void *scratch,
                               struct mq_err *err) MQ_MUST_CHECK;
@@ -270,7 +271,8 @@ void mq_softmax_rows_backward(float *dx, bool adds, const float *g, const float 
                               int64_t row_count, bool is_log);
 /* Cross entropy with label smoothing e: target[k] = (1 - e) [k = label] + e / n_classes. Per row: loss[r] (in
  * double), and dx = weight (softmax(x) - target), 0 where label < 0 (loss 0 too); is_correct[r]: the label's
- * logit is the first largest (label < 0, or NaN in the row: not). Any of the outputs may be NULL; dx may be x.
+ * logit is the first largest (label < 0, or NaN in the row: not). Any of the outputs may be NULL; dx may be
+ * x.
  */
 void mq_cross_entropy_rows(double *loss, float *dx, bool *is_correct, const float *x, const int64_t *labels,
                            int64_t n_rows, int64_t n_classes, double smoothing, double weight);
@@ -298,6 +300,26 @@ struct mq_adam {
   double correction1, correction2; /* 1 - b1^t, 1 - b2^t; rounded to float32 before use */
 };
 void mq_loop_adam(float *w, float *m, float *u, const float *g, int64_t n, const struct mq_adam *adam);
+
+/* ---- Training: fused loops of quantization-aware training; the same bits for every instruction set --------
+ */
+/* The integers q of fake quantization as uint8 or (is_signed) int8: scale (q - zero_point) has the bits of
+ * mq_loop_fake_quantize. The range must fit the type. True: no x is NaN; a NaN's code is quant_min, so that
+ * a caller who wants to know of a diverged run asks here. */
+bool mq_loop_quantize_codes(void *codes, bool is_signed, const float *x, int64_t n,
+                            const struct mq_fake_quant *fq);
+/* y = scale (q - zero_point). */
+void mq_loop_dequantize_codes(float *y, const void *codes, bool is_signed, int64_t n, float scale,
+                              float zero_point);
+/* y = q - zero_point as bfloat16, exact: zero_point whole and |q - zero_point| <= 256. */
+void mq_loop_center_codes_bf16(uint16_t *y, const void *codes, bool is_signed, int64_t n, float zero_point);
+/* LSQ's backward pass. With v = x / scale (in float32), r = rne(v), lo = quant_min - zero_point, hi =
+ * quant_max - zero_point, m = [lo <= v <= hi], or (mask_after_rounding) [lo <= r <= hi]:
+ *   dx = g m, sums[0] += sum g (m ? r - v : v < lo ? lo : hi), sums[1] += -scale sum g (1 - m).
+ * The sums are in double, element i in lane i mod 16, lanes added pairwise. Bounds up to 2^21. A NaN in x
+ * counts as inside: it reaches sums[0], not dx. dx may be g. */
+void mq_loop_lsq_backward(float *dx, bool adds, double sums[2], const float *g, const float *x, int64_t n,
+                          const struct mq_fake_quant *fq, bool mask_after_rounding);
 
 /* ---- Mathematics with a fixed sequence of operations: the same bits on every CPU
  * -------------------------------- */

@@ -15,11 +15,6 @@ struct mq_conv_train {
   float *zeros; /* a bias that is none */
 };
 
-/* Parts of one scratch buffer. */
-static inline size_t mq_scratch_round(size_t bytes) {
-  return (bytes + 63) / 64 * 64;
-}
-
 /* The implementations of forward, backward data, backward weights (tests, benchmarks); index 0 to 2. */
 const char *mq_conv_train_implementation(const struct mq_conv_train *conv, int direction);
 
