@@ -44,7 +44,8 @@ struct mq_qparams {
   int64_t n_channels; /* 1: per tensor */
   int channel_axis;   /* of the tensor; -1: per tensor */
   int32_t quant_min, quant_max;
-  bool is_signed; /* of the container; after sign adaptation */
+  bool is_signed;       /* of the container; after sign adaptation */
+  bool is_non_negative; /* the data that answered it were all >= 0 */
   float *scale;
   int32_t *zero_point;
 };

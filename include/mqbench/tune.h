@@ -37,6 +37,27 @@ mq_status mq_bn_calibrate(struct mq_prepared *prepared, struct mq_dataset *data,
                           const struct mq_calibrate_options *options, struct mq_pool *pool,
                           struct mq_err *err) MQ_MUST_CHECK;
 
+/* ---- Quantizers for training ---------------------------------------------------------------------- */
+struct mq_method {
+  const struct mq_quantizer_ops *quantizer; /* of activations; of weights too unless it names another */
+  double option;                            /* the method's own; NAN: its default */
+  bool is_published;                        /* the variant of the paper's released code */
+};
+/* Gives every calibrated point its quantizer with initial parameters: from its scales, and from the weights.
+ * Points at the ends (is_at_end) take `minmax` where the method says so. Points whose scheme the method is
+ * not defined for are MQ_BAD_INPUT. */
+mq_status mq_assign_quantizers(struct mq_prepared *prepared, const struct mq_method *method,
+                               struct mq_err *err) MQ_MUST_CHECK;
+/* The same points of another form of the network (see mq_prepare): schemes, scales, quantizers and parameters
+ * are copied. MQ_BAD_INPUT when the points differ. */
+mq_status mq_copy_quantizers(struct mq_prepared *to, const struct mq_prepared *from,
+                             struct mq_err *err) MQ_MUST_CHECK;
+/* From learned parameters to what is deployed: every point's scales, weights on a transformed method's own
+ * rows (their constants are replaced). Points of methods on no integer grid keep their quantizer for
+ * evaluation. bias: MQ_BIAS_INT32 raises weight scales to |bias| / (2^30 s_x). */
+mq_status mq_freeze_quantizers(struct mq_prepared *prepared, mq_bias_form bias,
+                               struct mq_err *err) MQ_MUST_CHECK;
+
 /* ---- Evaluation --------------------------------------------------------------------------------- */
 struct mq_evaluate_options {
   const struct mq_point *points; /* NULL: float */

@@ -115,8 +115,10 @@ mq_status mq_prepare(struct mq_prepared *prepared, const struct mq_graph *model,
 }
 
 void mq_prepared_deinit(struct mq_prepared *prepared) {
-  for (size_t i = 0; i < prepared->n_points; i++)
+  for (size_t i = 0; i < prepared->n_points; i++) {
     mq_qparams_deinit(&prepared->points[i].qparams);
+    mq_free(prepared->points[i].parameters);
+  }
   mq_free(prepared->points);
   mq_graph_destroy(prepared->graph);
   *prepared = (struct mq_prepared){0};

@@ -26,6 +26,7 @@ mq_status mq_qparams_copy(struct mq_qparams *to, const struct mq_qparams *from, 
   to->quant_min = from->quant_min;
   to->quant_max = from->quant_max;
   to->is_signed = from->is_signed;
+  to->is_non_negative = from->is_non_negative;
   memcpy(to->scale, from->scale, (size_t)from->n_channels * sizeof *to->scale);
   memcpy(to->zero_point, from->zero_point, (size_t)from->n_channels * sizeof *to->zero_point);
   return MQ_OK;
@@ -75,6 +76,7 @@ static float finish_scale(float scale, bool is_zero_range, const struct mq_schem
 }
 
 static void set_bounds(struct mq_qparams *out, const struct mq_scheme *scheme, bool is_non_negative) {
+  out->is_non_negative = is_non_negative;
   struct mq_scheme taken = *scheme;
   if (scheme->is_sign_adaptive && is_non_negative) taken.is_signed = false;
   mq_scheme_bounds(&out->quant_min, &out->quant_max, &taken);

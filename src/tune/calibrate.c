@@ -50,46 +50,6 @@ struct weights_run {
   const struct mq_calibrate_options *options;
 };
 
-/* Where the bias is int32, |b| <= 2^30 s_x s_w is wanted: s_w >= |b| / (2^30 s_x). Raises `least` (zeroed,
- * n_channels entries; one: the largest over the channels) by one consumer of the weights. */
-static void raise_least_scale(float *least, int64_t n_channels, const struct mq_prepared *prepared,
-                              const struct mq_node *consumer) {
-  const struct mq_tensor *bias = consumer->n_inputs > 2 ? tune_constant_behind(consumer->inputs[2]) : NULL;
-  size_t input = tune_point_behind(prepared, consumer->inputs[0]);
-  bool is_layer =
-      consumer->op == MQ_OP_Conv || consumer->op == MQ_OP_ConvTranspose || consumer->op == MQ_OP_Gemm;
-  if (!is_layer || !bias || input == SIZE_MAX || prepared->points[input].qparams.n_channels == 0) {
-    return;
-  }
-  double step = ldexp((double)prepared->points[input].qparams.scale[0], 30);
-  int64_t n = mq_shape_count(&bias->shape);
-  for (int64_t i = 0; i < n; i++) {
-    float wanted = (float)(fabs(mq_tensor_get_double(bias, i)) / step);
-    float *entry = &least[n_channels == n ? i : 0];
-    *entry = wanted > *entry ? wanted : *entry;
-  }
-}
-
-static mq_status least_scales(float **least, const struct weights_run *run, size_t index,
-                              struct mq_err *err) {
-  const struct mq_point *point = &run->prepared->points[index];
-  *least = NULL;
-  if (run->options->bias != MQ_BIAS_INT32 || point->kind != MQ_POINT_WEIGHT) {
-    return MQ_OK;
-  }
-  *least = mq_alloc((size_t)point->n_channels, sizeof **least);
-  if (!*least) {
-    return mq_fail_memory(err, "least scales");
-  }
-  const struct mq_value *quantized = run->nodes[index]->outputs[0];
-  for (size_t u = 0; u < quantized->n_uses; u++) {
-    if (quantized->uses[u].input == 1) {
-      raise_least_scale(*least, point->n_channels, run->prepared, quantized->uses[u].node);
-    }
-  }
-  return MQ_OK;
-}
-
 static mq_status answer_constant(void *context, size_t index, unsigned worker, struct mq_err *err) {
   (void)worker;
   const struct weights_run *run = context;
@@ -105,7 +65,7 @@ static mq_status answer_constant(void *context, size_t index, unsigned worker, s
   }
   mq_status status = tune_choose_observer(&observer, &config, point, run->options, err);
   if (status == MQ_OK) {
-    status = least_scales(&least, run, index, err);
+    status = tune_least_scales(&least, run->prepared, node, point, run->options->bias, err);
   }
   if (status == MQ_OK) {
     status = tune_weight_rows(&rows, &owned, &row_count, node->inputs[0]->constant, point->n_channels,

@@ -1,0 +1,124 @@
+/* Milliseconds of a training step on random images, medians, and the memory it takes.
+ * Usage: step_bench MODEL.onnx TARGET|float [METHOD [bits [batch [steps [bf16]]]]] */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mqbench/kernel.h"
+#include "mqbench/load.h"
+#include "mqbench/tune.h"
+
+struct work {
+  struct mq_graph *graph;
+  struct mq_target *target;
+  struct mq_prepared prepared;
+  struct mq_pool *pool;
+  struct mq_trainer *trainer;
+  int64_t slice;
+};
+
+static mq_status fill(void *context, size_t slice, unsigned worker, struct mq_tensor *inputs, int64_t *labels,
+                      struct mq_err *err) {
+  (void)worker;
+  (void)err;
+  const struct work *work = context;
+  int64_t n = mq_shape_count(&inputs[0].shape);
+  float *x = inputs[0].data;
+  uint32_t r = (uint32_t)slice + 1;
+  for (int64_t i = 0; i < n; i++) {
+    r = r * 1664525 + 1013904223;
+    x[i] = (float)(int32_t)r * 1e-9f;
+  }
+  for (int64_t i = 0; i < work->slice; i++)
+    labels[i] = i % 10;
+  return MQ_OK;
+}
+
+/* Scales do not matter for time: every point from the range -2..2 (activations also 0..2 by their sign). */
+static mq_status calibrate(struct mq_prepared *prepared, struct mq_err *err) {
+  mq_status status = MQ_OK;
+  for (size_t i = 0; i < prepared->n_points && status == MQ_OK; i++) {
+    struct mq_point *point = &prepared->points[i];
+    status = mq_qparams_init(&point->qparams, point->n_channels, point->channel_axis, err);
+    struct mq_range *range = calloc((size_t)point->n_channels, sizeof *range);
+    bool is_after_relu = strstr(point->reason, "elu") != NULL;
+    for (int64_t c = 0; c < point->n_channels && status == MQ_OK; c++)
+      range[c] = (struct mq_range){.lo = is_after_relu ? 0 : -2, .hi = 2};
+    if (status == MQ_OK) mq_qparams_from_range(&point->qparams, &point->scheme, range, NULL);
+    free(range);
+  }
+  return status;
+}
+
+static mq_status prepare(struct work *work, const char *target, const char *method, int bits,
+                         struct mq_err *err) {
+  const struct mq_prepare_options options = {.w_bits = bits, .a_bits = bits};
+  mq_status status = mq_target_load(&work->target, target, err);
+  if (status == MQ_OK) status = mq_prepare(&work->prepared, work->graph, work->target, &options, err);
+  if (status == MQ_OK) status = calibrate(&work->prepared, err);
+  if (status == MQ_OK) {
+    struct mq_method m = {.quantizer = mq_quantizer_find(method), .option = 0.0 / 0.0};
+    if (!m.quantizer) return mq_fail(err, MQ_BAD_USAGE, "no method %s", method);
+    status = mq_assign_quantizers(&work->prepared, &m, err);
+  }
+  return status;
+}
+
+static int by_value(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+static mq_status run(struct work *work, int n_steps, struct mq_err *err) {
+  const struct mq_trainer_job job = {.context = work, .fill = fill};
+  double *seconds = calloc((size_t)n_steps, sizeof *seconds);
+  mq_status status = MQ_OK;
+  for (int i = -2; i < n_steps && status == MQ_OK; i++) {
+    struct mq_trainer_result result;
+    double start = mq_now();
+    status = mq_trainer_step(&result, work->trainer, &job, 1e-4, err);
+    if (i >= 0) seconds[i] = mq_now() - start;
+    if (i == n_steps - 1) printf("loss %.4f, ", result.loss);
+  }
+  qsort(seconds, (size_t)n_steps, sizeof *seconds, by_value);
+  if (status == MQ_OK)
+    printf("%.1f ms (best %.1f), %.0f MB\n", 1e3 * seconds[n_steps / 2], 1e3 * seconds[0],
+           (double)mq_trainer_memory_bytes(work->trainer) / 1e6);
+  free(seconds);
+  return status;
+}
+
+int main(int argc, char **argv) {
+  struct mq_err err = {0};
+  struct work work = {.slice = 8};
+  if (argc < 3) return 2;
+  bool is_float = strcmp(argv[2], "float") == 0;
+  int bits = argc > 4 ? atoi(argv[4]) : 8, batch = argc > 5 ? atoi(argv[5]) : 128;
+  int n_steps = argc > 6 ? atoi(argv[6]) : 5;
+  bool is_bf16 = argc > 7 && strcmp(argv[7], "bf16") == 0;
+  mq_status status = mq_kernel_start(MQ_ISA_NATIVE, &err);
+  if (status == MQ_OK) status = mq_onnx_read(&work.graph, argv[1], NULL, &err);
+  if (status == MQ_OK) status = mq_prepare_canonical(work.graph, &err);
+  if (status == MQ_OK && !is_float) status = prepare(&work, argv[2], argc > 3 ? argv[3] : "lsq", bits, &err);
+  if (status == MQ_OK) status = mq_pool_create(&work.pool, 0, mq_kernel_start_worker, &err);
+  if (status == MQ_OK) {
+    struct mq_trainer_options options = {.batch = batch,
+                                         .slice_images = work.slice,
+                                         .points = is_float ? NULL : work.prepared.points,
+                                         .n_points = work.prepared.n_points,
+                                         .momentum = 0.9,
+                                         .is_nesterov = true,
+                                         .weight_decay = 1e-4,
+                                         .backward = is_bf16 ? MQ_PRECISION_BF16 : MQ_PRECISION_F32};
+    status = mq_trainer_create(&work.trainer, is_float ? work.graph : work.prepared.graph, &options,
+                               work.pool, &err);
+  }
+  if (status == MQ_OK) status = run(&work, n_steps, &err);
+  if (status != MQ_OK) fprintf(stderr, "%s\n", err.message);
+  mq_trainer_destroy(work.trainer);
+  mq_pool_destroy(work.pool);
+  mq_prepared_deinit(&work.prepared);
+  mq_target_destroy(work.target);
+  mq_graph_destroy(work.graph);
+  return status == MQ_OK ? 0 : 1;
+}
