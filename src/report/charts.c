@@ -6,27 +6,57 @@
 
 #include "report/text.h"
 
-/* ---- Colours and names ------------------------------------------------------------------------------ */
+/* ---- Marks and names -------------------------------------------------------------------------------- */
 
-static bool is_same_but_bits(const struct mq_run *a, const struct mq_run *b) {
-  struct mq_run x = *a, y = *b;
-  x.w_bits = y.w_bits = x.a_bits = y.a_bits = 0;
-  return mq_table_same_algorithm(&x, &y);
+#define N_COLOURS 8 /* c0 to c7 of page.css */
+#define N_SHAPES 4
+
+static size_t colour_of(size_t algorithm) {
+  return algorithm % N_COLOURS;
 }
 
-size_t mq_chart_colour(const struct mq_table *table, const struct mq_run *run) {
-  size_t colour = 0;
-  for (size_t i = 0; i < table->n_rows; i++) {
-    bool is_new = !mq_report_is_float(table->rows[i].key);
-    if (is_same_but_bits(table->rows[i].key, run)) {
+static size_t shape_of(size_t algorithm) {
+  return algorithm / N_COLOURS % N_SHAPES;
+}
+
+/* Circle, square, diamond, triangle, of about the same area. */
+static void put_dot(FILE *out, size_t algorithm, double x, double y, double r) {
+  size_t colour = colour_of(algorithm);
+  switch (shape_of(algorithm)) {
+    case 0:
+      fprintf(out, "<circle class=\"c%zu\" cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\"/>", colour, x, y, r);
       break;
-    }
-    for (size_t j = 0; j < i && is_new; j++) {
-      is_new = !is_same_but_bits(table->rows[j].key, table->rows[i].key);
-    }
-    colour += is_new;
+    case 1:
+      fprintf(out, "<rect class=\"c%zu\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/>", colour,
+              x - 0.9 * r, y - 0.9 * r, 1.8 * r, 1.8 * r);
+      break;
+    case 2:
+      fprintf(out, "<path class=\"c%zu\" d=\"M%.1f %.1fl%.1f %.1fl%.1f %.1fl%.1f %.1fz\"/>", colour, x,
+              y - 1.25 * r, 1.25 * r, 1.25 * r, -1.25 * r, 1.25 * r, -1.25 * r, -1.25 * r);
+      break;
+    default:
+      fprintf(out, "<path class=\"c%zu\" d=\"M%.1f %.1fl%.1f %.1fh%.1fz\"/>", colour, x, y - 1.2 * r, 1.3 * r,
+              2.2 * r, -2.6 * r);
   }
-  return colour % MQ_CHART_COLOURS;
+}
+
+void mq_chart_dot_key(FILE *out, size_t algorithm) {
+  fputs("<svg class=\"swatch\" viewBox=\"-7 -7 14 14\">", out);
+  put_dot(out, algorithm, 0, 0, 5);
+  fputs("</svg>", out);
+}
+
+/* Bars of further shapes are outlines of three kinds. */
+static void put_bar_class(FILE *out, size_t algorithm, bool is_low) {
+  fprintf(out, "class=\"c%zu", colour_of(algorithm));
+  if (shape_of(algorithm)) fprintf(out, " outline%zu", shape_of(algorithm));
+  fputs(is_low ? " low\"" : "\"", out);
+}
+
+void mq_chart_bar_key(FILE *out, size_t algorithm, bool is_low) {
+  fputs("<svg class=\"swatch bar\" viewBox=\"0 0 18 8\"><rect ", out);
+  put_bar_class(out, algorithm, is_low);
+  fputs(" x=\"1\" y=\"1\" width=\"16\" height=\"6\" rx=\"1.5\"/></svg>", out);
 }
 
 void mq_chart_algorithm(FILE *out, const struct mq_run *run) {
@@ -165,7 +195,7 @@ static void put_tip(FILE *out, const struct accuracy_chart *chart, const struct 
 static void draw_dot(FILE *out, const struct accuracy_chart *chart, size_t row, size_t target) {
   const struct mq_table_cell *cell = &chart->rows[row].cells[target];
   const struct scale *y = &chart->y;
-  size_t colour = mq_chart_colour(chart->table, chart->rows[row].key);
+  size_t algorithm = chart->rows[row].algorithm, colour = colour_of(algorithm);
   double x = chart->left + ((double)target + 0.5) * chart->band +
              ((double)row - ((double)chart->n_rows - 1) / 2) * chart->offset;
   if (cell->n_runs == 0) {
@@ -181,8 +211,7 @@ static void draw_dot(FILE *out, const struct accuracy_chart *chart, size_t row, 
       fprintf(out, "<line class=\"whisker c%zu\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>", colour,
               x, x, place(y, 100 * (cell->mean - cell->std)), place(y, 100 * (cell->mean + cell->std)));
     }
-    fprintf(out, "<circle class=\"c%zu\" cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\"/>", colour, x, at,
-            chart->offset < 9 ? 3.5 : 5);
+    put_dot(out, algorithm, x, at, chart->offset < 9 ? 3.5 : 5);
   } else { /* not converged or failed: a cross on the axis */
     fprintf(out, "<path class=\"mark c%zu\" d=\"M%.1f %.1fl8 8m0 -8l-8 8\"/>", colour, x - 4, y->from - 12);
   }
@@ -350,9 +379,9 @@ static void draw_bars(FILE *out, const struct range_chart *chart, size_t i) {
     const struct mq_run_point *point = find_point(chart->runs[r].run, tensor, chart->kind);
     if (!is_drawable(point)) continue;
     double lo = place(&chart->x, point->lo), hi = place(&chart->x, point->hi);
-    fprintf(out,
-            "<rect class=\"c%zu%s\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" rx=\"1.5\"><title>",
-            chart->runs[r].colour, chart->runs[r].is_low ? " low" : "", lo,
+    fputs("<rect ", out);
+    put_bar_class(out, chart->runs[r].algorithm, chart->runs[r].is_low);
+    fprintf(out, " x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" rx=\"1.5\"><title>", lo,
             first + (double)r * (thickness + 1), fmax(hi - lo, 1), thickness);
     mq_chart_algorithm(out, &chart->runs[r].run->run);
     fprintf(out, ", %d bit: %.4g to %.4g", point->bits, point->lo, point->hi);

@@ -6,11 +6,11 @@
 
 #include "report/table.h"
 
-#define MQ_CHART_COLOURS 8
-
-/* One colour stands for one algorithm (method, calibration, options) wherever it appears: the index of the
- * run's algorithm among those of all rows, bits left aside. */
-size_t mq_chart_colour(const struct mq_table *table, const struct mq_run *run);
+/* One mark, a colour and a shape, stands for one algorithm (mq_table_row.algorithm) wherever it appears. From
+ * this number on marks come again. */
+#define MQ_CHART_MARKS 32
+void mq_chart_dot_key(FILE *out, size_t algorithm); /* the mark in a legend */
+void mq_chart_bar_key(FILE *out, size_t algorithm, bool is_low);
 void mq_chart_algorithm(FILE *out, const struct mq_run *run); /* its name as HTML text */
 
 /* Accuracy in each setting: rows first .. first + n - 1 of the table share model and bits; dots with whiskers
@@ -20,7 +20,7 @@ void mq_chart_accuracy(FILE *out, const struct mq_table *table, size_t first, si
 /* Clipping ranges of tensors of one kind ("weight", "activation"): a bar from lo to hi for each run. */
 struct mq_chart_bar_run {
   const struct mq_report_run *run;
-  size_t colour;
+  size_t algorithm;
   bool is_low; /* fewer bits than another run shown: paler */
 };
 #define MQ_CHART_MAX_TENSORS 250

@@ -156,17 +156,28 @@ static void put_tiles(FILE *out, const struct mq_report *report, const struct co
 
 /* ---- The table -------------------------------------------------------------------------------------- */
 
-/* Best of its column among the rows of the same model and bits, where there is something to compare with. */
-static bool is_best(const struct mq_table *table, size_t row, size_t target) {
-  double value = table->rows[row].cells[target].value;
-  size_t n_rivals = 0;
-  for (size_t i = 0; i < table->n_rows; i++) {
-    double other = table->rows[i].cells[target].value;
-    if (i == row || isnan(other) || !mq_table_same_group(&table->rows[i], &table->rows[row])) continue;
-    if (other > value) return false;
-    n_rivals++;
+/* The best of each column among the rows of one model and bits. */
+struct best {
+  double value;
+  size_t n; /* rows that have one: a row alone is not best of anything */
+};
+
+static void find_best(struct best *best, const struct mq_table *table, size_t first) {
+  for (size_t t = 0; t < table->n_targets; t++) {
+    best[t] = (struct best){.value = 0};
   }
-  return n_rivals > 0 && value > 0;
+  for (size_t i = first; i < table->n_rows && mq_table_same_group(&table->rows[i], &table->rows[first]);
+       i++) {
+    for (size_t t = 0; t < table->n_targets; t++) {
+      double value = table->rows[i].cells[t].value;
+      best[t].n += isnan(value) ? 0 : 1;
+      best[t].value = value > best[t].value ? value : best[t].value;
+    }
+  }
+}
+
+static bool is_best(const struct mq_table_cell *cell, const struct best *best) {
+  return best->n > 1 && cell->value > 0 && cell->value == best->value;
 }
 
 static const char *first_message(const struct mq_table_cell *cell) {
@@ -183,12 +194,11 @@ static double shade(double loss) {
   return isnan(loss) || loss < 0.005 ? 0 : fmin(0.45, 1.2 * loss);
 }
 
-static void put_score(FILE *out, const struct mq_table *table, size_t row, size_t target) {
-  const struct mq_table_cell *cell = &table->rows[row].cells[target];
+static void put_score(FILE *out, const struct mq_table_row *row, size_t target, const struct best *best) {
+  const struct mq_table_cell *cell = &row->cells[target];
   const char *message = first_message(cell);
-  double alpha = shade(table->rows[row].float_top1 - cell->mean);
-  fprintf(out, "<td class=\"score%s%s\"", target == 0 ? " edge" : "",
-          is_best(table, row, target) ? " best" : "");
+  double alpha = shade(row->float_top1 - cell->mean);
+  fprintf(out, "<td class=\"score%s%s\"", target == 0 ? " edge" : "", is_best(cell, best) ? " best" : "");
   if (alpha > 0) fprintf(out, " style=\"--d:%.3f\"", alpha);
   if (message) {
     fputs(" title=\"", out);
@@ -229,7 +239,7 @@ static void put_measure(FILE *out, double x, bool is_first, bool is_partial) {
   fputs(is_partial && !isnan(x) ? "*</td>" : "</td>", out);
 }
 
-static void put_table_row(FILE *out, const struct mq_table *table, size_t i) {
+static void put_table_row(FILE *out, const struct mq_table *table, size_t i, const struct best *best) {
   const struct mq_table_row *row = &table->rows[i];
   bool is_new_bits =
       i > 0 && mq_table_same_model(row->key, row[-1].key) && !mq_table_same_group(row, &row[-1]);
@@ -240,7 +250,7 @@ static void put_table_row(FILE *out, const struct mq_table *table, size_t i) {
   mq_put_percent(out, row->float_top1);
   fputs("</td>", out);
   for (size_t t = 0; t < table->n_targets; t++) {
-    put_score(out, table, i, t);
+    put_score(out, row, t, &best[t]);
   }
   if (table->n_hardware) {
     put_measure(out, row->hw_mean, true, is_partial);
@@ -272,34 +282,50 @@ static void put_table_head(FILE *out, const struct mq_table *table, bool is_mean
   fputs("</tr></thead>\n", out);
 }
 
-static void put_table(FILE *out, const struct mq_table *table) {
-  fputs(
-      "<section><h2>Accuracy by setting</h2>\n<p class=\"note\">Top-1 in percent. <b>hw_mean</b> and "
-      "<b>hw_std</b>: "
-      "mean and standard deviation over the hardware settings, where a run that did not converge (NC) counts "
-      "as 0. "
-      "<b>gap</b>: academic minus hw_mean. Several seeds: mean ± standard deviation.</p>\n",
-      out);
-  put_table_head(out, table, false);
-  bool has_partial = false;
+static mq_status put_rows(FILE *out, const struct mq_table *table, struct mq_err *err) {
+  struct best *best = mq_alloc(table->n_targets + 1, sizeof *best);
+  if (!best) {
+    return mq_fail_memory(err, "report");
+  }
   for (size_t i = 0; i < table->n_rows; i++) {
     const struct mq_table_row *row = &table->rows[i];
+    if (i == 0 || !mq_table_same_group(row, &row[-1])) {
+      find_best(best, table, i);
+    }
     if (i == 0 || !mq_table_same_model(row->key, row[-1].key)) {
       fprintf(out, "%s<tbody><tr class=\"model\"><th colspan=\"%zu\">", i ? "</tbody>\n" : "",
               4 + (size_t)table->has_options + table->n_targets + (table->n_hardware ? 3 : 0));
       mq_put_html(out, row->key->model);
       fputs("</th></tr>\n", out);
     }
-    put_table_row(out, table, i);
-    has_partial |= row->n_hardware < table->n_hardware;
+    put_table_row(out, table, i, best);
+  }
+  mq_free(best);
+  return MQ_OK;
+}
+
+static mq_status put_table(FILE *out, const struct mq_table *table, struct mq_err *err) {
+  fputs(
+      "<section><h2>Accuracy by setting</h2>\n<p class=\"note\">Top-1 in percent. <b>hw_mean</b> and "
+      "<b>hw_std</b>: mean and standard deviation over the hardware settings, where a run that did not "
+      "converge (NC) counts as 0. <b>gap</b>: academic minus hw_mean. Several seeds: mean ± standard "
+      "deviation.</p>\n",
+      out);
+  put_table_head(out, table, false);
+  mq_status status = put_rows(out, table, err);
+  bool has_partial = false;
+  for (size_t i = 0; i < table->n_rows; i++) {
+    has_partial |= table->rows[i].n_hardware < table->n_hardware;
   }
   fputs(
       "</tbody></table></div>\n<p class=\"below\"><span class=\"key\">loss against float <span "
-      "class=\"ramp\"></span>"
-      "</span><span class=\"key\"><b style=\"color:var(--accent)\">best</b> of its model and bits</span>",
+      "class=\"ramp\"></span></span><span class=\"key\"><b style=\"color:var(--accent)\">best</b> of its "
+      "model "
+      "and bits</span>",
       out);
   fputs(has_partial ? "<span class=\"key\">* not all hardware settings are in</span>" : "", out);
   fputs("</p></section>\n", out);
+  return status;
 }
 
 static void put_means(FILE *out, const struct mq_table *table) {
@@ -328,7 +354,7 @@ static void put_means(FILE *out, const struct mq_table *table) {
 }
 
 mq_status mq_report_write_html(FILE *out, const struct mq_report *report, struct mq_err *err) {
-  (void)err;
+  mq_status status = MQ_OK;
   struct counts counts = count_runs(report);
   put_head(out, report, &counts);
   if (report->table.n_rows == 0) {
@@ -339,12 +365,14 @@ mq_status mq_report_write_html(FILE *out, const struct mq_report *report, struct
         out);
   } else {
     put_tiles(out, report, &counts);
-    put_table(out, &report->table);
+    status = put_table(out, &report->table, err);
     put_means(out, &report->table);
     mq_page_put_accuracy_charts(out, &report->table);
     mq_page_put_range_charts(out, &report->table);
     mq_page_put_runs(out, report);
-    mq_page_put_environment(out, report);
+    if (status == MQ_OK) {
+      status = mq_page_put_environment(out, report, err);
+    }
   }
   fprintf(out, "</main>\n<footer>Written by mqbench %s", MQ_VERSION);
   if (report->rows.n_stale) {
@@ -352,5 +380,5 @@ mq_status mq_report_write_html(FILE *out, const struct mq_report *report, struct
             report->rows.n_stale == 1 ? "" : "s");
   }
   fprintf(out, ".</footer>\n</div>\n<script>\n%s</script>\n</body>\n</html>\n", (const char *)mq_report_js);
-  return MQ_OK;
+  return status;
 }

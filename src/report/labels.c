@@ -2,7 +2,9 @@
  * not other seeds of one. */
 #include "report/labels.h"
 
+#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
@@ -10,38 +12,41 @@
 
 #define SHORTEST_HASH 6
 
-/* In the order in which labels stand. Each kind counts where all kinds before it agree. */
-typedef enum hash_kind {
-  HASH_MODEL,
-  HASH_EVAL,
-  HASH_FLOAT, /* weights outside the model file, revision of the code */
-  HASH_CALIB,
-  HASH_TARGET,
-  HASH_SETTINGS, /* what the options leave unsaid */
-  HASH_IDENTITY, /* one seed twice: revisions of the observers */
-  HASH_COUNT
-} hash_kind;
+/* What runs are sorted by. Those that agree in the fields before a hash should agree in the hash: it becomes
+ * a label where they do not. Runs of other targets are not compared in what comes behind the target. */
+typedef enum field_id {
+  FIELD_MODEL_NAME,
+  FIELD_METHOD,
+  FIELD_VARIANT,
+  FIELD_W_OBSERVER,
+  FIELD_A_OBSERVER,
+  FIELD_OPTIONS,
+  FIELD_BITS,
+  FIELD_MODEL,
+  FIELD_EVAL,
+  FIELD_FLOAT, /* weights outside the model file, revision of the code */
+  FIELD_CALIB,
+  FIELD_TARGET_NAME,
+  FIELD_TARGET,
+  FIELD_SETTINGS, /* what the options leave unsaid */
+  FIELD_SEED,
+  FIELD_IDENTITY, /* one seed twice: revisions of the observers */
+  FIELD_COUNT
+} field_id;
 
-static const char *const hash_names[HASH_COUNT] = {
-    [HASH_MODEL] = "model",   [HASH_EVAL] = "eval data",    [HASH_FLOAT] = "baseline", [HASH_CALIB] = "data",
-    [HASH_TARGET] = "target", [HASH_SETTINGS] = "settings", [HASH_IDENTITY] = "run",
+/* NULL: no hash. */
+static const char *const hash_names[FIELD_COUNT] = {
+    [FIELD_MODEL] = "model",  [FIELD_EVAL] = "eval data", [FIELD_FLOAT] = "baseline",
+    [FIELD_CALIB] = "data",   [FIELD_TARGET] = "target",  [FIELD_SETTINGS] = "settings",
+    [FIELD_IDENTITY] = "run",
 };
 
 struct labelled {
-  const struct mq_run *run;
-  char settings[65];
+  struct mq_run *run;
+  const char *field[FIELD_COUNT]; /* "" where a run has none */
+  size_t length[FIELD_COUNT];     /* digits of a hash that tell it from the others'; 0: all agree */
+  char bits[32], seed[24], settings[65];
 };
-
-static const char *hash_of(const struct labelled *item, hash_kind kind) {
-  const struct mq_run *run = item->run;
-  const char *const hashes[HASH_COUNT] = {
-      [HASH_MODEL] = run->model_sha256,   [HASH_EVAL] = run->eval_sha256,
-      [HASH_FLOAT] = run->float_identity, [HASH_CALIB] = run->data_sha256,
-      [HASH_TARGET] = run->target_sha256, [HASH_SETTINGS] = item->settings,
-      [HASH_IDENTITY] = run->identity,
-  };
-  return hashes[kind];
-}
 
 /* ---- Settings --------------------------------------------------------------------------------------- */
 
@@ -98,51 +103,96 @@ static mq_status hash_settings(struct labelled *item, struct mq_err *err) {
 
 /* ---- Labels ----------------------------------------------------------------------------------------- */
 
-/* Runs that failed before their inputs were read have no hashes, and no numbers to keep apart. */
-static bool is_comparable(const struct mq_run *a, const struct mq_run *b) {
-  return a->model_sha256 && b->model_sha256 && !strcmp(a->model, b->model) && mq_table_same_algorithm(a, b);
+static mq_status fill_fields(struct labelled *item, struct mq_run *run, struct mq_err *err) {
+  item->run = run;
+  snprintf(item->bits, sizeof item->bits, "%d %d", run->w_bits, run->a_bits);
+  snprintf(item->seed, sizeof item->seed, "%" PRId64, run->seed);
+  const char *const fields[FIELD_COUNT] = {
+      [FIELD_MODEL_NAME] = run->model,
+      [FIELD_METHOD] = run->method,
+      [FIELD_VARIANT] = run->variant,
+      [FIELD_W_OBSERVER] = run->w_observer,
+      [FIELD_A_OBSERVER] = run->a_observer,
+      [FIELD_OPTIONS] = run->options,
+      [FIELD_BITS] = item->bits,
+      [FIELD_MODEL] = run->model_sha256,
+      [FIELD_EVAL] = run->eval_sha256,
+      [FIELD_FLOAT] = run->float_identity,
+      [FIELD_CALIB] = run->data_sha256,
+      [FIELD_TARGET_NAME] = run->target,
+      [FIELD_TARGET] = run->target_sha256,
+      [FIELD_SETTINGS] = item->settings,
+      [FIELD_SEED] = item->seed,
+      [FIELD_IDENTITY] = run->identity,
+  };
+  for (field_id f = 0; f < FIELD_COUNT; f++) {
+    item->field[f] = fields[f] ? fields[f] : "";
+  }
+  return hash_settings(item, err);
 }
 
-/* The first kind in which two runs differ that should not; HASH_COUNT if there is none. */
-static hash_kind difference(const struct labelled *a, const struct labelled *b) {
-  bool is_same_target = mq_report_same_text(a->run->target, b->run->target);
-  bool is_same_seed = a->run->seed == b->run->seed;
-  for (hash_kind kind = 0; kind < HASH_COUNT; kind++) {
-    bool counts = (kind < HASH_TARGET || is_same_target) && (kind != HASH_IDENTITY || is_same_seed);
-    const char *x = hash_of(a, kind), *y = hash_of(b, kind);
-    if (counts && x && y && strcmp(x, y) != 0) {
-      return kind;
+/* The first field in which two runs differ, FIELD_COUNT if there is none. */
+static field_id difference(const struct labelled *a, const struct labelled *b) {
+  field_id f = 0;
+  while (f < FIELD_COUNT && !strcmp(a->field[f], b->field[f])) {
+    f++;
+  }
+  return f;
+}
+
+static int compare_items(const void *a, const void *b) {
+  const struct labelled *x = *(struct labelled *const *)a, *y = *(struct labelled *const *)b;
+  field_id f = difference(x, y);
+  return f == FIELD_COUNT ? 0 : strcmp(x->field[f], y->field[f]);
+}
+
+static void lengthen(struct labelled *item, const struct labelled *other, field_id f) {
+  const char *x = item->field[f], *y = other->field[f];
+  size_t length = 0;
+  if (!*x || !*y) {
+    return;
+  }
+  while (x[length] && x[length] == y[length]) {
+    length++;
+  }
+  length = length + 1 > SHORTEST_HASH ? length + 1 : SHORTEST_HASH;
+  item->length[f] = length > item->length[f] ? length : item->length[f];
+}
+
+/* Of the runs that first differ from a run in a given field, the one nearest to it in sorted order agrees
+ * with it longest. One sweep finds the nearest before each run. */
+static void sweep(struct labelled *const *sorted, size_t n) {
+  const struct labelled *nearest[FIELD_COUNT] = {NULL}; /* by the field in which it first differs */
+  for (size_t i = 1; i < n; i++) {
+    field_id first = difference(sorted[i - 1], sorted[i]);
+    if (first < FIELD_COUNT) {
+      nearest[first] = sorted[i - 1];
+    }
+    for (field_id f = first + 1; f < FIELD_COUNT; f++) {
+      nearest[f] = NULL;
+    }
+    for (field_id f = 0; f < FIELD_COUNT; f++) {
+      if (hash_names[f] && nearest[f]) lengthen(sorted[i], nearest[f], f);
     }
   }
-  return HASH_COUNT;
 }
 
-/* How many digits of each hash of a run tell it from the others' (0: none does). */
-static void measure_lengths(size_t lengths[HASH_COUNT], const struct labelled *items, size_t n, size_t i) {
-  for (size_t j = 0; j < n; j++) {
-    if (j == i || !is_comparable(items[i].run, items[j].run)) continue;
-    hash_kind kind = difference(&items[i], &items[j]);
-    if (kind == HASH_COUNT) continue;
-    const char *x = hash_of(&items[i], kind), *y = hash_of(&items[j], kind);
-    size_t length = 0;
-    while (x[length] && x[length] == y[length]) {
-      length++;
-    }
-    length = length + 1 > SHORTEST_HASH ? length + 1 : SHORTEST_HASH;
-    lengths[kind] = length > lengths[kind] ? length : lengths[kind];
+static void reverse(struct labelled **sorted, size_t n) {
+  for (size_t i = 0; i < n / 2; i++) {
+    struct labelled *item = sorted[i];
+    sorted[i] = sorted[n - 1 - i];
+    sorted[n - 1 - i] = item;
   }
 }
 
-static mq_status label(const char **options, const struct labelled *items, size_t n, size_t i,
-                       struct mq_arena *arena, struct mq_err *err) {
-  size_t lengths[HASH_COUNT] = {0};
-  *options = items[i].run->options;
-  measure_lengths(lengths, items, n, i);
-  for (hash_kind kind = 0; kind < HASH_COUNT; kind++) {
-    if (lengths[kind] == 0) continue;
-    *options = mq_arena_printf(arena, "%s%s%s %.*s", *options ? *options : "", *options ? ", " : "",
-                               hash_names[kind], (int)lengths[kind], hash_of(&items[i], kind));
-    if (!*options) {
+static mq_status name_differences(struct labelled *item, struct mq_arena *arena, struct mq_err *err) {
+  struct mq_run *run = item->run;
+  for (field_id f = 0; f < FIELD_COUNT; f++) {
+    if (item->length[f] == 0) continue;
+    run->options =
+        mq_arena_printf(arena, "%s%s%s %.*s", run->options ? run->options : "", run->options ? ", " : "",
+                        hash_names[f], (int)item->length[f], item->field[f]);
+    if (!run->options) {
       return mq_fail_memory(err, "options of a run");
     }
   }
@@ -150,21 +200,26 @@ static mq_status label(const char **options, const struct labelled *items, size_
 }
 
 mq_status mq_report_label(struct mq_report_rows *rows, struct mq_err *err) {
-  size_t n = rows->n_runs;
-  struct labelled *items = mq_alloc(n ? n : 1, sizeof *items);
-  const char **options = mq_alloc(n ? n : 1, sizeof *options);
-  mq_status status = items && options ? MQ_OK : mq_fail_memory(err, "labels of runs");
-  for (size_t i = 0; i < n && status == MQ_OK; i++) {
-    items[i].run = &rows->runs[i].run;
-    status = hash_settings(&items[i], err);
+  size_t n = 0, most = rows->n_runs ? rows->n_runs : 1;
+  struct labelled *items = mq_alloc(most, sizeof *items), **sorted = mq_alloc(most, sizeof *sorted);
+  mq_status status = items && sorted ? MQ_OK : mq_fail_memory(err, "labels of runs");
+  for (size_t i = 0; i < rows->n_runs && status == MQ_OK; i++) {
+    struct mq_run *run = &rows->runs[i].run;
+    if (run->model_sha256) { /* a run that failed before its inputs were read has no numbers to keep apart */
+      sorted[n] = &items[n];
+      status = fill_fields(&items[n++], run, err);
+    }
+  }
+  if (status == MQ_OK) {
+    qsort(sorted, n, sizeof *sorted, compare_items);
+    sweep(sorted, n);
+    reverse(sorted, n);
+    sweep(sorted, n);
   }
   for (size_t i = 0; i < n && status == MQ_OK; i++) {
-    status = label(&options[i], items, n, i, &rows->arena, err);
+    status = name_differences(&items[i], &rows->arena, err);
   }
-  for (size_t i = 0; i < n && status == MQ_OK; i++) {
-    rows->runs[i].run.options = options[i];
-  }
-  mq_free(options);
+  mq_free(sorted);
   mq_free(items);
   return status;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "report/formats.h"
+#include "report/group.h"
 #include "report/text.h"
 
 #define MQ_MAX_TEXT 512
@@ -228,26 +229,69 @@ static mq_status write_means(FILE *out, const struct mq_table *table, struct mq_
   return status;
 }
 
-/* Why cells failed, one line for each reason. */
-static void write_failures(FILE *out, const struct mq_report_rows *rows) {
-  size_t n_shown = 0;
-  for (size_t i = 0; i < rows->n_runs && n_shown < 20; i++) {
-    const struct mq_run *run = &rows->runs[i].run;
-    bool is_new = !strcmp(run->status, "failed");
-    for (size_t j = 0; j < i && is_new; j++) {
-      const struct mq_run *other = &rows->runs[j].run;
-      is_new = strcmp(other->status, "failed") != 0 || !mq_report_same_text(other->message, run->message);
-    }
-    if (is_new) {
-      fputs(n_shown++ ? "- " : "\nFailed:\n\n- ", out);
-      mq_put_markdown(out, run->model);
-      fputs(run->target ? ", " : "", out);
-      mq_put_markdown(out, run->target);
-      fputs(": ", out);
-      mq_put_markdown(out, run->message ? run->message : "no reason recorded");
-      fputc('\n', out);
-    }
+/* ---- Failures --------------------------------------------------------------------------------------- */
+
+#define MAX_REASONS 20
+#define MAX_NAMED 6 /* cells of one reason */
+
+static void put_reason_key(FILE *out, const void *context, size_t i) {
+  const struct mq_run *run = &((const struct mq_report_rows *)context)->runs[i].run;
+  bool is_failed = !strcmp(run->status, "failed");
+  mq_put_key_number(out, is_failed);
+  mq_put_key(out, is_failed ? run->message : NULL);
+}
+
+static void put_word(FILE *out, const char *before, const char *word) {
+  if (word && *word) {
+    fputs(before, out);
+    mq_put_markdown(out, word);
   }
+}
+
+/* "net, acl W4A4 ptq minmax / mse seed 3" */
+static void put_failed_cell(FILE *out, const struct mq_run *run) {
+  char bits[32], text[MQ_MAX_TEXT];
+  mq_put_markdown(out, run->model);
+  put_word(out, ", ", run->target);
+  put_word(out, " ", mq_table_bits(bits, run));
+  put_word(out, " ", mq_table_method(text, sizeof text, run));
+  put_word(out, " ", mq_table_observers(text, sizeof text, run));
+  put_word(out, " ", run->options);
+  if (!mq_report_is_float(run)) fprintf(out, " seed %lld", (long long)run->seed);
+}
+
+/* Why cells failed: every reason with its cells. */
+static mq_status write_failures(FILE *out, const struct mq_report_rows *rows, struct mq_err *err) {
+  struct mq_arena arena;
+  struct mq_groups reasons;
+  mq_arena_init(&arena, 0);
+  mq_status status = mq_group(&reasons, rows->n_runs, put_reason_key, rows, &arena, err);
+  size_t n_reasons = 0, n_left_out = 0;
+  for (size_t g = 0; status == MQ_OK && g < reasons.n; g++) {
+    const struct mq_run *first = &rows->runs[reasons.first[g]].run;
+    if (strcmp(first->status, "failed") != 0) continue;
+    if (n_reasons == MAX_REASONS) {
+      n_left_out++;
+      continue;
+    }
+    fputs(n_reasons++ ? "- " : "\nFailed:\n\n- ", out);
+    size_t n = 0;
+    for (size_t i = reasons.first[g]; i < rows->n_runs; i++) {
+      if (reasons.of[i] != g) continue;
+      if (n < MAX_NAMED) {
+        fputs(n ? "; " : "", out);
+        put_failed_cell(out, &rows->runs[i].run);
+      }
+      n++;
+    }
+    if (n > MAX_NAMED) fprintf(out, "; %zu more (%zu cells)", n - MAX_NAMED, n);
+    fputs(": ", out);
+    mq_put_markdown(out, first->message ? first->message : "no reason recorded");
+    fputc('\n', out);
+  }
+  if (n_left_out) fprintf(out, "- %zu more reasons are in the CSV file\n", n_left_out);
+  mq_arena_deinit(&arena);
+  return status;
 }
 
 mq_status mq_report_write_markdown(FILE *out, const struct mq_report *report, struct mq_err *err) {
@@ -259,7 +303,9 @@ mq_status mq_report_write_markdown(FILE *out, const struct mq_report *report, st
   if (status == MQ_OK) {
     status = write_means(out, &report->table, err);
   }
-  write_failures(out, &report->rows);
+  if (status == MQ_OK) {
+    status = write_failures(out, &report->rows, err);
+  }
   if (report->rows.n_stale) {
     fprintf(out, "\n%zu stale runs (older code or other content) are left out.\n", report->rows.n_stale);
   }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "report/charts.h"
+#include "report/group.h"
 #include "report/text.h"
 
 #define MAX_RUN_DETAILS 1000
@@ -13,19 +14,30 @@
 
 /* ---- Charts ----------------------------------------------------------------------------------------- */
 
-/* One entry for each algorithm of the table, in the order of their colours. */
+#define MAX_LEGEND 200
+
+/* One entry for each algorithm of the table, in the order of their numbers. */
 static void put_legend(FILE *out, const struct mq_table *table) {
+  size_t n_named = 0;
   fputs("<p class=\"legend\">", out);
-  bool is_named[MQ_CHART_COLOURS] = {false};
-  for (size_t i = 0; i < table->n_rows; i++) {
-    size_t colour = mq_chart_colour(table, table->rows[i].key);
-    if (mq_report_is_float(table->rows[i].key) || is_named[colour]) continue;
-    is_named[colour] = true;
-    fprintf(out, "<span class=\"key\"><span class=\"swatch c%zu\"></span>", colour);
-    mq_chart_algorithm(out, table->rows[i].key);
+  for (size_t i = 0; i < table->n_rows && n_named < MAX_LEGEND; i++) {
+    const struct mq_table_row *row = &table->rows[i];
+    if (row->algorithm != n_named || row->algorithm == table->n_algorithms) continue;
+    n_named++;
+    fputs("<span class=\"key\">", out);
+    mq_chart_dot_key(out, row->algorithm);
+    mq_chart_algorithm(out, row->key);
     fputs("</span>", out);
   }
   fputs("</p>\n", out);
+  if (table->n_algorithms > n_named) {
+    fprintf(out, "<p class=\"note\">%zu more are not named here; each dot names its own.</p>\n",
+            table->n_algorithms - n_named);
+  }
+  if (table->n_algorithms > MQ_CHART_MARKS) {
+    fprintf(out, "<p class=\"note\">There are %zu and %d different marks: some marks come again.</p>\n",
+            table->n_algorithms, MQ_CHART_MARKS);
+  }
 }
 
 void mq_page_put_accuracy_charts(FILE *out, const struct mq_table *table) {
@@ -53,43 +65,64 @@ void mq_page_put_accuracy_charts(FILE *out, const struct mq_table *table) {
 }
 
 /* The runs of one model in one setting that have points: the first seed of each row. */
-static size_t collect_range_runs(struct mq_chart_bar_run runs[MAX_RANGE_RUNS], const struct mq_table *table,
-                                 size_t first_row, size_t target) {
-  size_t n = 0;
+struct range_runs {
+  const char *model, *target;
+  struct mq_chart_bar_run runs[MAX_RANGE_RUNS];
+  size_t n, n_left_out;
+};
+
+static void collect_range_runs(struct range_runs *found, const struct mq_table *table, size_t first_row,
+                               size_t target) {
   int most_bits = 0;
+  *found = (struct range_runs){.model = table->rows[first_row].key->model, .target = table->targets[target]};
   for (size_t i = first_row; i < table->n_rows; i++) {
     const struct mq_table_row *row = &table->rows[i];
     if (!mq_table_same_model(row->key, table->rows[first_row].key)) break;
     const struct mq_table_cell *cell = &row->cells[target];
-    if (n == MAX_RANGE_RUNS || cell->n_runs == 0 || cell->runs[0]->n_points == 0) continue;
-    runs[n++] = (struct mq_chart_bar_run){.run = cell->runs[0], .colour = mq_chart_colour(table, row->key)};
-    most_bits =
-        row->key->w_bits + row->key->a_bits > most_bits ? row->key->w_bits + row->key->a_bits : most_bits;
+    if (cell->n_runs == 0 || cell->runs[0]->n_points == 0) continue;
+    if (found->n == MAX_RANGE_RUNS) {
+      found->n_left_out++;
+      continue;
+    }
+    found->runs[found->n++] = (struct mq_chart_bar_run){.run = cell->runs[0], .algorithm = row->algorithm};
+    int bits = row->key->w_bits + row->key->a_bits;
+    most_bits = bits > most_bits ? bits : most_bits;
   }
-  for (size_t i = 0; i < n; i++) {
-    runs[i].is_low = runs[i].run->run.w_bits + runs[i].run->run.a_bits < most_bits;
+  for (size_t i = 0; i < found->n; i++) {
+    const struct mq_run *run = &found->runs[i].run->run;
+    found->runs[i].is_low = run->w_bits + run->a_bits < most_bits;
   }
-  return n;
 }
 
-static void put_range_details(FILE *out, const struct mq_table *table, size_t row, size_t target,
-                              const struct mq_chart_bar_run *runs, size_t n_runs, bool is_open) {
+static void put_range_details(FILE *out, const struct range_runs *found, bool is_open) {
   fprintf(out, "<details%s><summary><span class=\"what\"><b>", is_open ? " open=\"open\"" : "");
-  mq_put_html(out, table->targets[target]);
+  mq_put_html(out, found->target);
   fputs("</b> <span>", out);
-  mq_put_html(out, table->rows[row].key->model);
+  mq_put_html(out, found->model);
   fputs("</span></span></summary><div class=\"chart-inside\"><p class=\"legend\">", out);
-  for (size_t i = 0; i < n_runs; i++) {
+  for (size_t i = 0; i < found->n; i++) {
     char bits[32];
-    fprintf(out, "<span class=\"key\"><span class=\"swatch bar c%zu%s\"></span>%s ", runs[i].colour,
-            runs[i].is_low ? " low" : "", mq_table_bits(bits, &runs[i].run->run));
-    mq_chart_algorithm(out, &runs[i].run->run);
+    fputs("<span class=\"key\">", out);
+    mq_chart_bar_key(out, found->runs[i].algorithm, found->runs[i].is_low);
+    fprintf(out, "%s ", mq_table_bits(bits, &found->runs[i].run->run));
+    mq_chart_algorithm(out, &found->runs[i].run->run);
     fputs("</span>", out);
   }
   fputs("</p>\n", out);
-  mq_chart_ranges(out, runs, n_runs, "weight");
-  mq_chart_ranges(out, runs, n_runs, "activation");
+  if (found->n_left_out) {
+    fprintf(out, "<p class=\"note\">%zu more rows of the table are not drawn.</p>\n", found->n_left_out);
+  }
+  mq_chart_ranges(out, found->runs, found->n, "weight");
+  mq_chart_ranges(out, found->runs, found->n, "activation");
   fputs("</div></details>\n", out);
+}
+
+static void open_range_section(FILE *out) {
+  fputs(
+      "<section><h2>Clipping ranges</h2>\n<p class=\"note\">From the smallest to the largest value that each "
+      "quantization point can represent; per channel: the widest ends over the channels.</p>\n"
+      "<div class=\"card\">\n",
+      out);
 }
 
 void mq_page_put_range_charts(FILE *out, const struct mq_table *table) {
@@ -97,22 +130,17 @@ void mq_page_put_range_charts(FILE *out, const struct mq_table *table) {
   for (size_t i = 0; i < table->n_rows; i++) {
     if (i > 0 && mq_table_same_model(table->rows[i].key, table->rows[i - 1].key)) continue;
     for (size_t t = 0; t < table->n_targets; t++) {
-      struct mq_chart_bar_run runs[MAX_RANGE_RUNS];
-      size_t n = collect_range_runs(runs, table, i, t);
-      if (n == 0) continue;
+      struct range_runs found;
+      collect_range_runs(&found, table, i, t);
+      if (found.n == 0) continue;
       if (n_charts == MAX_RANGE_CHARTS) {
         n_left_out++;
         continue;
       }
       if (n_charts == 0) {
-        fputs(
-            "<section><h2>Clipping ranges</h2>\n<p class=\"note\">From the smallest to the largest value "
-            "that each "
-            "quantization point can represent; per channel: the widest ends over the channels.</p>\n"
-            "<div class=\"card\">\n",
-            out);
+        open_range_section(out);
       }
-      put_range_details(out, table, i, t, runs, n, n_charts == 0);
+      put_range_details(out, &found, n_charts == 0);
       n_charts++;
     }
   }
@@ -214,40 +242,51 @@ void mq_page_put_runs(FILE *out, const struct mq_report *report) {
   fputs("</section>\n", out);
 }
 
-static bool is_same_place(const struct mq_run *a, const struct mq_run *b) {
-  return mq_report_same_text(a->cpu, b->cpu) && mq_report_same_text(a->isa, b->isa) &&
-         mq_report_same_text(a->onednn, b->onednn) && mq_report_same_text(a->version, b->version);
+static void put_place_key(FILE *out, const void *context, size_t i) {
+  const struct mq_run *run = &((const struct mq_report_rows *)context)->runs[i].run;
+  const char *const texts[] = {run->cpu, run->isa, run->onednn, run->version};
+  for (size_t k = 0; k < 4; k++) {
+    mq_put_key(out, texts[k]);
+  }
 }
 
-void mq_page_put_environment(FILE *out, const struct mq_report *report) {
-  const struct mq_report_rows *rows = &report->rows;
-  fputs(
-      "<section><h2>Where it ran</h2>\n<p class=\"note\">Float results are the same bits for the same "
-      "instruction "
-      "set.</p>\n<div class=\"card scroll\"><table><thead><tr><th class=\"text\">processor</th><th "
-      "class=\"text\">"
-      "instruction set</th><th class=\"text\">oneDNN</th><th "
-      "class=\"text\">mqbench</th><th>runs</th></tr></thead>"
-      "<tbody>\n",
-      out);
-  for (size_t i = 0; i < rows->n_runs; i++) {
-    const struct mq_run *run = &rows->runs[i].run;
-    size_t n = 0, first = i;
-    for (size_t j = 0; j < rows->n_runs; j++) {
-      if (is_same_place(run, &rows->runs[j].run)) {
-        first = j < first ? j : first;
-        n++;
-      }
-    }
-    if (first < i) continue;
-    const char *const texts[] = {run->cpu, run->isa, run->onednn, run->version};
-    fputs("<tr>", out);
-    for (size_t k = 0; k < 4; k++) {
-      fputs("<td class=\"text\">", out);
-      mq_put_html(out, texts[k] ? texts[k] : "–");
-      fputs("</td>", out);
-    }
-    fprintf(out, "<td>%zu</td></tr>\n", n);
+static void put_place(FILE *out, const struct mq_run *run, size_t n_runs) {
+  const char *const texts[] = {run->cpu, run->isa, run->onednn, run->version};
+  fputs("<tr>", out);
+  for (size_t k = 0; k < 4; k++) {
+    fputs("<td class=\"text\">", out);
+    mq_put_html(out, texts[k] ? texts[k] : "–");
+    fputs("</td>", out);
   }
-  fputs("</tbody></table></div></section>\n", out);
+  fprintf(out, "<td>%zu</td></tr>\n", n_runs);
+}
+
+mq_status mq_page_put_environment(FILE *out, const struct mq_report *report, struct mq_err *err) {
+  const struct mq_report_rows *rows = &report->rows;
+  struct mq_arena arena;
+  struct mq_groups places;
+  size_t *n_runs = NULL;
+  mq_arena_init(&arena, 0);
+  mq_status status = mq_group(&places, rows->n_runs, put_place_key, rows, &arena, err);
+  if (status == MQ_OK) {
+    n_runs = mq_arena_alloc(&arena, places.n + 1, sizeof *n_runs);
+    status = n_runs ? MQ_OK : mq_fail_memory(err, "report");
+  }
+  for (size_t i = 0; i < rows->n_runs && status == MQ_OK; i++) {
+    n_runs[places.of[i]]++;
+  }
+  if (status == MQ_OK) {
+    fputs(
+        "<section><h2>Where it ran</h2>\n<p class=\"note\">Float results are the same bits for the same "
+        "instruction set.</p>\n<div class=\"card scroll\"><table><thead><tr><th class=\"text\">processor</th>"
+        "<th class=\"text\">instruction set</th><th class=\"text\">oneDNN</th><th class=\"text\">mqbench</th>"
+        "<th>runs</th></tr></thead><tbody>\n",
+        out);
+    for (size_t p = 0; p < places.n; p++) {
+      put_place(out, &rows->runs[places.first[p]].run, n_runs[p]);
+    }
+    fputs("</tbody></table></div></section>\n", out);
+  }
+  mq_arena_deinit(&arena);
+  return status;
 }

@@ -16,6 +16,8 @@ struct mq_table_cell {
 
 struct mq_table_row {
   const struct mq_run *key; /* any run of the row: model, method, bits, ... */
+  size_t algorithm; /* number of its method, calibration and options among those of all rows, bits left
+                       aside; rows of a float model have none and the number after the last */
   double float_top1;
   struct mq_table_cell *cells; /* one for each target */
   double hw_mean, hw_std;      /* over the hardware settings that finished */
@@ -34,8 +36,8 @@ struct mq_table {
   const char **targets; /* academic, the paper's hardware settings in its order, others by name */
   bool *is_hardware;
   size_t n_targets, n_hardware;
-  struct mq_table_row *rows; /* by model, bits, method and calibration */
-  size_t n_rows;
+  struct mq_table_row *rows; /* by model, bits, method and calibration; groups to compare stand together */
+  size_t n_rows, n_algorithms;
   struct mq_table_mean *means; /* of what two or more models share */
   size_t n_means;
   bool has_options; /* some row has options worth a column */
@@ -44,8 +46,6 @@ struct mq_table {
 /* Everything lives in rows->arena. */
 mq_status mq_table_build(struct mq_table *table, struct mq_report_rows *rows,
                          struct mq_err *err) MQ_MUST_CHECK;
-/* Rows that differ in model alone. */
-bool mq_table_same_algorithm(const struct mq_run *a, const struct mq_run *b);
 bool mq_table_same_bits(const struct mq_run *a, const struct mq_run *b);
 bool mq_table_same_model(const struct mq_run *a, const struct mq_run *b);
 /* Rows that are compared with each other: the same model and bits. */

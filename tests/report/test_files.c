@@ -238,12 +238,49 @@ static void test_odd_shapes(void **state) {
   mq_report_result_deinit(&result);
 }
 
+/* More algorithms than colours have other shapes; more than marks is said. */
+static void test_many_algorithms(void **state) {
+  struct help_report *help = *state;
+  struct mq_report_result result;
+  struct help_cell many[40];
+  char names[40][16], key[128];
+  for (int i = 0; i < 40; i++) {
+    snprintf(names[i], sizeof names[i], "observer%d", i);
+    many[i] = (struct help_cell){.model = "net",
+                                 .target = "snpe",
+                                 .method = "ptq",
+                                 .w_observer = names[i],
+                                 .a_observer = "mse",
+                                 .bits = 8,
+                                 .top1 = 0.5};
+  }
+  write_all(help, help_report_put(help, "nine.db", many, 9), &result);
+  char *text = help_report_read(help, "report.html");
+  assert_well_formed(text);
+  snprintf(key, sizeof key,
+           "<circle class=\"c0\" cx=\"0.0\" cy=\"0.0\" r=\"5.0\"/></svg>ptq · observer0 / mse");
+  assert_non_null(strstr(text, key));
+  assert_non_null(
+      strstr(text, "height=\"9.0\"/></svg>ptq · observer8 / mse")); /* a square of the same colour */
+  assert_null(strstr(text, "marks come again"));
+  assert_non_null(strstr(text, "1 more rows of the table are not drawn"));
+  mq_free(text);
+  mq_report_result_deinit(&result);
+  write_all(help, help_report_put(help, "forty.db", many, 40), &result);
+  text = help_report_read(help, "report.html");
+  assert_well_formed(text);
+  assert_non_null(strstr(text, "marks come again"));
+  mq_free(text);
+  mq_report_result_deinit(&result);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_csv_reads_back, help_report_setup, help_report_teardown),
       cmocka_unit_test_setup_teardown(test_json, help_report_setup, help_report_teardown),
       cmocka_unit_test_setup_teardown(test_page, help_report_setup, help_report_teardown),
       cmocka_unit_test_setup_teardown(test_empty_page, help_report_setup, help_report_teardown),
+      cmocka_unit_test_setup_teardown(test_many_algorithms, help_report_setup, help_report_teardown),
       cmocka_unit_test_setup_teardown(test_odd_shapes, help_report_setup, help_report_teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -151,9 +151,83 @@ static void test_seeds_nc_and_failed(void **state) {
       "gap: academic minus hw_mean.\n"
       "NC: not converged, counts as 0 in hw_mean and hw_std.\n"
       "*: not all hardware settings are in.\n"
-      "\nFailed:\n\n- net, acl: conv1: weights hold a NaN \\| at 3\n",
+      "\nFailed:\n\n- net, acl W4A4 ptq minmax / minmax seed 0: conv1: weights hold a NaN \\| at 3\n",
       mean, std, hw_mean, sqrt(sum / 3));
   assert_table(&path, 1, expected);
+}
+
+/* Every failed cell is named under its reason; many are counted. */
+static void test_failures_are_listed(void **state) {
+  struct help_report *help = *state;
+  struct help_cell cells[12];
+  char *text = NULL;
+  for (int i = 0; i < 12; i++) {
+    cells[i] = (struct help_cell){.model = "net",
+                                  .target = i % 2 ? "acl" : "tvm",
+                                  .method = "ptq",
+                                  .w_observer = "minmax",
+                                  .a_observer = "mse",
+                                  .bits = i < 3 ? 4 : 8,
+                                  .seed = i,
+                                  .status = "failed",
+                                  .message = i < 3 ? "no scale" : "no memory"};
+  }
+  const char *path = help_report_put(help, "a.db", cells, COUNT(cells));
+  assert_int_equal(mq_report_table(&text, &path, 1, NULL), MQ_OK);
+  const char *failures = strstr(text, "Failed:");
+  assert_non_null(failures);
+  assert_string_equal(
+      failures,
+      "Failed:\n\n"
+      "- net, tvm W4A4 ptq minmax / mse seed 0; net, acl W4A4 ptq minmax / mse seed 1; net, tvm "
+      "W4A4 ptq minmax / mse seed 2: no scale\n"
+      "- net, acl W8A8 ptq minmax / mse seed 3; net, tvm W8A8 ptq minmax / mse seed 4; net, acl "
+      "W8A8 ptq minmax / mse seed 5; net, tvm W8A8 ptq minmax / mse seed 6; net, acl W8A8 ptq "
+      "minmax / mse seed 7; net, tvm W8A8 ptq minmax / mse seed 8; 3 more (9 cells): no "
+      "memory\n");
+  mq_free(text);
+}
+
+/* Labels are as long as it takes to tell a run from every other, and say what differs first. */
+static void test_labels_among_many(void **state) {
+  struct help_report *help = *state;
+  enum {
+    n = 300
+  };
+  static struct help_cell cells[n];
+  static char hashes[n][16], evals[n][16];
+  char *text = NULL, row[128];
+  for (int i = 0; i < n; i++) {
+    snprintf(hashes[i], sizeof hashes[i], "%05x%07x", i % 3 ? 0xaaaaa : 0xbbbbb, i);
+    snprintf(evals[i], sizeof evals[i], "e%09d", i % 2);
+    cells[i] = (struct help_cell){.model = "net",
+                                  .target = "snpe",
+                                  .method = "ptq",
+                                  .w_observer = "minmax",
+                                  .a_observer = "minmax",
+                                  .bits = 8,
+                                  .data = hashes[(i * 7) % n],
+                                  .eval = evals[(i * 7) % n],
+                                  .top1 = 0.5};
+  }
+  const char *path = help_report_put(help, "a.db", cells, n);
+  assert_int_equal(mq_report_table(&text, &path, 1, NULL), MQ_OK);
+  for (int i = 0; i < n; i++) { /* plain: against every other one */
+    size_t longest = 6;
+    for (int j = 0; j < n; j++) {
+      size_t length = 0;
+      if (j == i || i % 2 != j % 2) continue;
+      while (hashes[i][length] == hashes[j][length]) {
+        length++;
+      }
+      longest = length + 1 > longest ? length + 1 : longest;
+    }
+    snprintf(row, sizeof row, "eval data %.12s, data %.*s ", evals[i], (int)longest, hashes[i]);
+    if (!strstr(text, row)) {
+      fail_msg("no row '%s'", row);
+    }
+  }
+  mq_free(text);
 }
 
 static void test_rows_are_ordered_and_kept_apart(void **state) {
@@ -328,6 +402,8 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_shards, help_report_setup, help_report_teardown),
       cmocka_unit_test_setup_teardown(test_done_beats_failed, help_report_setup, help_report_teardown),
       cmocka_unit_test_setup_teardown(test_seeds_nc_and_failed, help_report_setup, help_report_teardown),
+      cmocka_unit_test_setup_teardown(test_failures_are_listed, help_report_setup, help_report_teardown),
+      cmocka_unit_test_setup_teardown(test_labels_among_many, help_report_setup, help_report_teardown),
       cmocka_unit_test_setup_teardown(test_rows_are_ordered_and_kept_apart, help_report_setup,
                                       help_report_teardown),
       cmocka_unit_test_setup_teardown(test_only_seeds_are_averaged, help_report_setup, help_report_teardown),
