@@ -114,6 +114,17 @@ static const struct mq_node *find_layer(const struct mq_graph *graph, const char
   return NULL;
 }
 
+/* A name that tools gave to a node and to its output means the node. */
+static bool names_float_op(const struct context *c, const char *name) {
+  for (size_t i = 0; i < c->graph->n_nodes; i++) {
+    const struct mq_node *node = c->graph->nodes[i];
+    if (!strcmp(node->name, name)) {
+      return mq_op_get(node->op)->kind == MQ_KIND_COMPUTE && c->roles[i].role == MQ_ROLE_FLOAT;
+    }
+  }
+  return false;
+}
+
 /* Ops whose output is called by people as if it were their layer's. */
 static bool belongs_to_layer(const struct mq_node *node) {
   return mq_op_get(node->op)->kind == MQ_KIND_ACTIVATION || node->op == MQ_OP_BatchNormalization ||
@@ -182,7 +193,8 @@ static mq_status resolve(struct mq_scheme_override *o, const struct context *c, 
                    "bits of '%.120s': found %d, expected 2 to 8: it is a weight (activations: 2 to 8 or 16)",
                    o->layer, o->bits);
   }
-  const char *behind = is_point(c, o->layer) ? NULL : layer_behind(c, o->layer);
+  bool is_known = is_point(c, o->layer) || names_float_op(c, o->layer);
+  const char *behind = is_known ? NULL : layer_behind(c, o->layer);
   if (!behind) return fail_unmatched(c, o->layer, err);
   o->layer = mq_arena_strdup(&c->graph->arena, behind);
   return o->layer ? MQ_OK : mq_fail_memory(err, "layer overrides");

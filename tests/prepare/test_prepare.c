@@ -171,6 +171,11 @@ static void overrides_that_match_nothing(void **state) {
                prepare(&p, &net, "academic", &options, &err));
   assert_ok(prepare(&p, &net, "snpe", &options, &err));
   mq_prepared_deinit(&p);
+  /* The same where the node's output is called like the node: no layer behind it is meant. */
+  const struct mq_node *node = node_of(net.graph, "add");
+  assert_ok(mq_graph_rename_value(net.graph, node->outputs[0], "add", &err));
+  assert_fails(MQ_BAD_USAGE, "layer override 'add' matches no layer",
+               prepare(&p, &net, "academic", &options, &err));
   mq_graph_destroy(net.graph);
 }
 
