@@ -86,9 +86,11 @@ static void make_levels(struct levels *levels, const struct mq_quantizer_config 
   }
 }
 
-/* den L(t) of 0 <= t <= 1; 2 den t is exact in double. */
-static inline int nearest(double t, const struct levels *levels) {
-  const double v = t * (2 * levels->den);
+/* den L(t), t = magnitude/alpha. In double, so that ties are ties of the real quotient: the product is exact,
+ * and a quotient that is no whole number differs from one by more than its rounding. */
+static inline int nearest(float magnitude, float alpha, const struct levels *levels) {
+  if (!(magnitude < alpha)) return levels->den;
+  const double v = (double)magnitude * (2 * levels->den) / (double)alpha;
   int j = (int)v;
   j += (double)j < v;
   return levels->is_uniform ? j / 2 : levels->nearest[j];
@@ -166,8 +168,7 @@ static inline float standardise(float w, const double *form, bool is_weight) {
 /* The integer of y; x is not NaN. */
 static inline int quantize(float x, float alpha, const struct levels *levels, bool is_signed) {
   if (x < 0 && !is_signed) return 0;
-  const float t = fabsf(x) / alpha;
-  const int k = nearest(t < 1 ? (double)t : 1, levels);
+  const int k = nearest(fabsf(x), alpha, levels);
   return x < 0 ? -k : k;
 }
 
