@@ -3,17 +3,9 @@
 #define TEST_BENCH_HELP_PLAN_H
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
+#include "common.h"
 #include "mqbench/bench.h"
 
 /* Parses a plan that must be right; `file` stands in messages and for relative paths. */

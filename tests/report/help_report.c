@@ -13,61 +13,48 @@ int help_report_setup(void **state) {
 
 int help_report_teardown(void **state) {
   struct help_report *help = *state;
-  char command[128];
-  snprintf(command, sizeof command, "rm -rf '%s'", help->directory);
-  int failed = system(command);
+  remove_test_directory(help->directory);
   mq_arena_deinit(&help->arena);
   free(help);
-  return failed;
+  return 0;
+}
+
+static const char *or_empty(const char *text) {
+  return text ? text : "";
 }
 
 struct mq_run help_report_run(struct help_report *help, const struct help_cell *cell) {
   bool is_float = !strcmp(cell->method, "float");
-  const char *status = cell->status ? cell->status : "done";
-  bool is_done = !strcmp(status, "done");
-  return (struct mq_run){
-      .identity =
-          mq_arena_printf(&help->arena, "id-%s-%s-%s-%d-%s-%s-%s-%s-%s-%s-%lld", cell->model,
-                          cell->target ? cell->target : "", cell->method, cell->bits,
-                          cell->w_observer ? cell->w_observer : "", cell->options ? cell->options : "",
-                          cell->eval ? cell->eval : "", cell->data ? cell->data : "",
-                          cell->target_sha256 ? cell->target_sha256 : "", cell->cell ? cell->cell : "",
-                          (long long)cell->seed),
-      .cell = cell->cell ? cell->cell : "model_name=net\n",
-      .plan = "made up",
-      .model = cell->model,
-      .target = cell->target,
-      .method = cell->method,
-      .w_observer = cell->w_observer,
-      .a_observer = cell->a_observer,
-      .options = cell->options,
-      .model_sha256 = cell->model,
-      .data_sha256 = is_float     ? NULL
-                     : cell->data ? cell->data
-                                  : "data",
-      .eval_sha256 = cell->eval ? cell->eval : "eval",
-      .target_sha256 = cell->target_sha256,
-      .w_bits = is_float ? -1 : cell->bits,
-      .a_bits = is_float ? -1 : cell->bits,
-      .seed = cell->seed,
-      .status = status,
-      .message = cell->message,
-      .float_top1 = is_done ? 0.9 : NAN,
-      .float_correct = is_done ? 900 : -1,
-      .top1 = is_done ? cell->top1 : NAN,
-      .top5 = NAN,
-      .loss = NAN,
-      .correct = is_done ? llround(1000 * cell->top1) : -1,
-      .images = 1000,
-      .seconds = 1.25,
-      .calib_seconds = 0.5,
-      .eval_seconds = 0.75,
-      .version = "0.1.0",
-      .cpu = "some CPU",
-      .isa = "avx2",
-      .onednn = "2.6.3",
-      .started = "2026-01-02T03:04:05Z",
-  };
+  struct mq_run run = made_up_run(mq_arena_printf(
+      &help->arena, "id-%s-%s-%s-%d-%s-%s-%s-%s-%s-%s-%lld", cell->model, or_empty(cell->target),
+      cell->method, cell->bits, or_empty(cell->w_observer), or_empty(cell->options), or_empty(cell->eval),
+      or_empty(cell->data), or_empty(cell->target_sha256), or_empty(cell->cell), (long long)cell->seed));
+  run.float_identity = NULL;
+  run.cell = cell->cell ? cell->cell : "model_name=net\n";
+  run.model = run.model_sha256 = cell->model;
+  run.target = cell->target;
+  run.method = cell->method;
+  run.w_observer = cell->w_observer;
+  run.a_observer = cell->a_observer;
+  run.options = cell->options;
+  run.data_sha256 = is_float ? NULL : cell->data ? cell->data : "data";
+  run.eval_sha256 = cell->eval ? cell->eval : "eval";
+  run.target_sha256 = cell->target_sha256;
+  run.w_bits = run.a_bits = is_float ? -1 : cell->bits;
+  run.seed = cell->seed;
+  run.status = cell->status ? cell->status : "done";
+  run.message = cell->message;
+  run.images = 1000;
+  run.float_top1 = 0.9;
+  run.float_correct = 900;
+  run.top1 = cell->top1;
+  run.correct = llround(1000 * cell->top1);
+  run.loss = NAN;
+  if (strcmp(run.status, "done") != 0) {
+    run.float_top1 = run.top1 = NAN;
+    run.float_correct = run.correct = -1;
+  }
+  return run;
 }
 
 const char *help_report_put(struct help_report *help, const char *name, const struct help_cell *cells,

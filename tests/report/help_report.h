@@ -2,23 +2,12 @@
 #ifndef TEST_REPORT_HELP_REPORT_H
 #define TEST_REPORT_HELP_REPORT_H
 
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
+#include "help_runs.h"
 #include "mqbench/report.h"
 
 struct help_report {
   char directory[64];
   struct mq_arena arena;
-  int64_t n_runs; /* put so far: makes identities */
 };
 
 int help_report_setup(void **state);

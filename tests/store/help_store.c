@@ -17,51 +17,17 @@ int help_store_setup(void **state) {
 
 int help_store_teardown(void **state) {
   struct help_store *help = *state;
-  char command[128];
-  snprintf(command, sizeof command, "rm -rf '%s'", help->directory);
-  int failed = system(command);
+  remove_test_directory(help->directory);
   mq_arena_deinit(&help->arena);
   free(help);
-  return failed;
+  return 0;
 }
 
 struct mq_run help_run(const char *identity) {
-  return (struct mq_run){
-      .identity = identity,
-      .float_identity = "float-1",
-      .cell = "model_name=net\ntarget=snpe\nseed=3\n",
-      .plan = "small",
-      .model = "net",
-      .target = "snpe",
-      .method = "ptq",
-      .w_observer = "minmax",
-      .a_observer = "mse",
-      .options = "graph 2",
-      .model_sha256 = "aa",
-      .data_sha256 = "bb",
-      .eval_sha256 = "cc",
-      .target_sha256 = "dd",
-      .w_bits = 4,
-      .a_bits = 8,
-      .seed = 3,
-      .status = "done",
-      .float_top1 = 0.75,
-      .top1 = 0.66,
-      .top5 = NAN,
-      .loss = 1.25,
-      .float_correct = 75,
-      .correct = 66,
-      .images = HELP_IMAGES,
-      .is_correct = help_bits,
-      .seconds = 1.5,
-      .calib_seconds = 0.5,
-      .eval_seconds = 1,
-      .version = "0.1.0",
-      .cpu = "some CPU",
-      .isa = "avx2",
-      .onednn = "2.6.3",
-      .started = "2026-01-02T03:04:05Z",
-  };
+  struct mq_run run = made_up_run(identity);
+  assert_int_equal(run.images, HELP_IMAGES);
+  run.is_correct = help_bits;
+  return run;
 }
 
 struct mq_store *help_open(const struct help_store *help) {

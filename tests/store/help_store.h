@@ -2,19 +2,9 @@
 #ifndef TEST_STORE_HELP_STORE_H
 #define TEST_STORE_HELP_STORE_H
 
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
-#include "mqbench/store.h"
+#include "help_runs.h"
 
 struct help_store {
   char directory[64], path[96];
