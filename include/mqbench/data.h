@@ -81,31 +81,6 @@ mq_status mq_dataset_read(float *pixels, struct mq_dataset *dataset, int64_t ind
 /* Images that were damaged (truncated) and decoded as far as they went, so far. */
 int64_t mq_dataset_damaged(const struct mq_dataset *dataset);
 
-/* ---- Training: random views of an image -----------------------------------------------------------------
- * Every draw comes from the counter-based generator keyed by (seed, MQ_RNG_AUGMENT, epoch, image), so a view
- * does not depend on who makes it, nor when. Order: crop, flip, colours, then the data set's mean and std.
- * Small images: pad by `pad` zeros (black before mean and std) on every side, crop the size of the evaluation
- * image at a random place. Large ones (resized_crop): a rectangle of `area` of the image's area and `ratio`
- * aspect (ten tries, then the centre), resized bilinearly with antialias to the evaluation size:
- * torchvision's RandomResizedCrop. Colours: ColorJitter's four operations in random order, factors uniform in
- * 1 +- the given amount (hue: +- the amount of a turn), by torchvision's tensor formulas. */
-struct mq_augment {
-  bool flips;                                   /* left and right exchanged with probability 1/2 */
-  int64_t pad;                                  /* 0: no random crop */
-  bool resized_crop;                            /* instead of the data set's own resize and crop */
-  double area[2], ratio[2];                     /* both 0: 0.08..1, 3/4..4/3 */
-  double brightness, contrast, saturation, hue; /* 0: untouched */
-};
-/* The pipeline's own: pad 4 and flip up to 64 pixels; resized crop, flip and ColorJitter (0.2, 0.2, 0.2, 0.1)
- * above. */
-struct mq_augment mq_augment_default(const struct mq_dataset *dataset);
-mq_status mq_dataset_read_augmented(float *pixels, struct mq_dataset *dataset, int64_t index,
-                                    const struct mq_augment *augment, uint64_t seed, uint64_t epoch,
-                                    struct mq_err *err) MQ_MUST_CHECK;
-/* All indices in the random order of an epoch (keyed by seed and epoch). Caller frees (mq_free). */
-mq_status mq_dataset_shuffle(int64_t **indices, const struct mq_dataset *dataset, uint64_t seed,
-                             uint64_t epoch, struct mq_err *err) MQ_MUST_CHECK;
-
 /* n indices of a data set: `n` drawn without replacement keyed by the seed (sorted by draw), or the first n.
  */
 mq_status mq_dataset_sample(int64_t **indices, const struct mq_dataset *dataset, int64_t n, bool is_first,
@@ -117,10 +92,8 @@ struct mq_loader_options {
   const int64_t *indices; /* borrowed; NULL: all images in order */
   int64_t n_indices;
   int64_t slice_images;
-  unsigned n_threads;               /* 0: decode in the caller's thread when a slice is taken */
-  int64_t ahead;                    /* slices decoded ahead at most; 0: twice the threads */
-  const struct mq_augment *augment; /* borrowed; NULL: as in evaluation */
-  uint64_t seed, epoch;             /* of the augmentation */
+  unsigned n_threads; /* 0: decode in the caller's thread when a slice is taken */
+  int64_t ahead;      /* slices decoded ahead at most; 0: twice the threads */
 };
 struct mq_slice {
   const float *pixels;   /* slice_images x H x W x C; images beyond n_valid are zeros */

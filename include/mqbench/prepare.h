@@ -16,11 +16,6 @@ typedef enum mq_bn_fold {
   MQ_BN_FOLD_TARGET, /* as the target says: strategy 0, or none */
   MQ_BN_FOLD_NONE,
   MQ_BN_FOLD_0, /* merged once, then removed */
-  /* In graphs made for training (paper section 3.2), of the operators at the end of ops.def: */
-  MQ_BN_FOLD_1, /* folded by the running statistics, which stay; gamma and beta learn */
-  MQ_BN_FOLD_2, /* folded by the batch's statistics, which a first convolution with float weights finds */
-  MQ_BN_FOLD_3, /* weights folded by the running ones, the output rescaled to the batch's */
-  MQ_BN_FOLD_4, /* weights folded by the running ones, the output divided again, then a BN of its own */
 } mq_bn_fold;
 
 struct mq_prepare_options {
@@ -53,9 +48,7 @@ mq_status mq_prepare_canonical(struct mq_graph *graph, struct mq_err *err) MQ_MU
  * w' = w gamma / sqrt(v + e), b' = beta - gamma (mu - b) / sqrt(v + e), in double, rounded once. |gamma| /
  * sqrt is floored at 1e-6, sign kept. Other BNs become 1x1 depthwise convolutions when fold_others. */
 mq_status mq_prepare_fold_bn(struct mq_graph *graph, bool fold_others, struct mq_err *err) MQ_MUST_CHECK;
-/* model is not changed. Points (their order, tensors and schemes) are the same for folding 0 to 4, and the
- * constants of the training forms 1 to 4 keep the model's names: what was learned is written back into a
- * clone of the model by name (mq_trainer_export) and folded with strategy 0 to be deployed. */
+/* model is not changed. */
 mq_status mq_prepare(struct mq_prepared *prepared, const struct mq_graph *model,
                      const struct mq_target *target, const struct mq_prepare_options *options,
                      struct mq_err *err) MQ_MUST_CHECK;

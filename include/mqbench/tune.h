@@ -71,7 +71,7 @@ struct mq_evaluation {
   int64_t correct, correct5;      /* ties: the lower class index counts as larger */
   double loss;                    /* mean cross entropy, summed in tree order; NAN without labels; an output
                                      that is a softmax or its logarithm already is taken as that */
-  double seconds, engine_seconds; /* wall; the engine's processor time / workers */
+  double seconds, engine_seconds; /* wall; what the engine alone takes on the cores there are (docs/numerics) */
   uint8_t *is_correct;            /* n_images bits, image i in bit i % 8 of byte i / 8; owned */
   int32_t *predicted;             /* n_images; owned */
   bool is_finite;                 /* every pixel, weight and logit was */
@@ -90,82 +90,5 @@ mq_status mq_check_model_data(const struct mq_graph *graph, const struct mq_data
 /* Warns where a list's labels look as though they lacked a background class. For a model and data that fit;
  * callers say it once, the functions above not at all. */
 void mq_warn_of_labels(const struct mq_graph *graph, const struct mq_dataset *data);
-
-/* ---- Training --------------------------------------------------------------------------------------------
- * The unified pipeline (paper section 2.1): shuffled epochs of augmented images, warm-up and cosine, label
- * smoothing, decay groups. Everything random is keyed by (seed, purpose, epoch, sample); a run's bits depend
- * on its options and the instruction set only, and a resumed run is the uninterrupted one. */
-struct mq_train_options {
-  double epochs;
-  int64_t batch, slice_images, bn_groups, batch_per_gpu; /* see mq_trainer_options */
-  double rate;                                           /* peak; its schedule: mq_train_rate */
-  double warmup_epochs, warmup_rate;                     /* linear from warmup_rate to rate */
-  mq_optimiser optimiser;
-  double momentum;
-  bool is_nesterov;
-  double weight_decay, bias_decay, bn_decay, quantizer_decay, scale_decay; /* NAN: like weights */
-  double label_smoothing;
-  double ema; /* decay of a moving average of all variables, evaluated and kept instead of them; 0: none */
-  mq_precision precision;
-  bool has_float_forward;
-  const struct mq_augment *augment; /* NULL: none */
-  uint64_t seed;
-  unsigned loader_threads;
-  const char *checkpoint;    /* a file; NULL: none. Written to a temporary name and renamed. */
-  double checkpoint_seconds; /* at most this often, and at the end of every epoch; 0: epochs only */
-  bool resumes;              /* takes the checkpoint up if the file is there and of the same run */
-  const char *identity;      /* of the run: a checkpoint of another one is MQ_BAD_INPUT */
-  double evaluate_epochs;    /* how often `evaluate` is called; 0: every epoch */
-  const char *label;         /* of the progress bar */
-  void *context;
-  /* The trained network as it is now: the trainer's variables hold what is to be judged (the moving average
-   * where there is one). Answers the test accuracy. NULL: none. */
-  mq_status (*evaluate)(void *context, struct mq_trainer *trainer, double *top1, struct mq_err *err);
-};
-/* One interval's end. */
-struct mq_curve_point {
-  int64_t step;
-  double epoch, rate;
-  double loss, train_top1; /* means over the interval's images */
-  double test_top1;        /* NAN: not evaluated */
-};
-struct mq_train_result {
-  struct mq_curve_point *curve; /* owned */
-  size_t n_curve;
-  int64_t steps, images;
-  double last_top1, best_top1, loss; /* of the evaluations; loss of the last interval */
-  bool is_diverged;                  /* the loss was not finite: training stopped there */
-  bool is_resumed;
-  double seconds, images_per_second; /* evaluation not counted */
-};
-void mq_train_result_deinit(struct mq_train_result *result);
-/* The learning rate of a step (from 0): linear warm-up, then cosine to 0 at the last step's end. */
-double mq_train_rate(const struct mq_train_options *options, int64_t step, int64_t n_steps,
-                     int64_t steps_per_epoch);
-/* Trains `graph` (a training form: prepared, or float) on `data`; what is learned is written back into it and
- * into `points` (NULL: float). The last partial batch of an epoch is dropped. */
-mq_status mq_train(struct mq_train_result *result, struct mq_graph *graph, struct mq_point *points,
-                   size_t n_points, struct mq_dataset *data, const struct mq_train_options *options,
-                   struct mq_pool *pool, struct mq_err *err) MQ_MUST_CHECK;
-
-/* Quantization-aware training as one piece: `model` (float, with its BN) for `target`: prepared in the
- * deployed form, calibrated, given the method's quantizers, trained in the folding strategy's form, written
- * back, folded, frozen. */
-struct mq_qat_options {
-  struct mq_prepare_options prepare; /* bn_fold: the training form */
-  struct mq_calibrate_options calibrate;
-  struct mq_method method;
-  struct mq_train_options train; /* evaluate and context are set here */
-};
-struct mq_qat_result {
-  struct mq_prepared prepared; /* deployable, scales frozen; owned */
-  struct mq_graph *trained;    /* float weights as learned (the bundle's float.onnx); owned */
-  struct mq_train_result train;
-  double calibrate_seconds;
-};
-mq_status mq_qat(struct mq_qat_result *result, const struct mq_graph *model, const struct mq_target *target,
-                 struct mq_dataset *data, struct mq_dataset *eval_data, const struct mq_qat_options *options,
-                 struct mq_pool *pool, struct mq_err *err) MQ_MUST_CHECK;
-void mq_qat_result_deinit(struct mq_qat_result *result);
 
 #endif
