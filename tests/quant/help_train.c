@@ -214,7 +214,7 @@ static void golden_free(struct golden *golden) {
 
 /* `key` was read. */
 static void read_array(struct golden *golden, const char *key, FILE *file) {
-  long long n;
+  long long n = 0;
   assert_true(golden->n_arrays < MAX_ARRAYS && fscanf(file, "%lld", &n) == 1 && n > 0);
   snprintf(golden->array[golden->n_arrays].key, 32, "%s", key);
   golden->array[golden->n_arrays].n = n;
