@@ -195,6 +195,26 @@ static void loop_cross_entropy(float *y, const float *x, int64_t n) {
   int64_t labels[N_LOOP / 1000] = {0};
   mq_cross_entropy_rows(NULL, y, NULL, x, labels, n / 1000, 1000, 0.1, 1.0);
 }
+static const struct mq_fake_quant bits8 = {.scale = 0.004f, .quant_min = -128, .quant_max = 127};
+static void loop_quantize_codes(float *y, const float *x, int64_t n) {
+  mq_loop_quantize_codes(y, true, x, n, &bits8);
+}
+static void loop_dequantize_codes(float *y, const float *x, int64_t n) {
+  mq_loop_dequantize_codes(y, x, true, n, 0.004f, 0);
+}
+static void loop_center_codes(float *y, const float *x, int64_t n) {
+  mq_loop_center_codes_bf16((uint16_t *)(void *)y, x, false, n, 128);
+}
+static void loop_lsq_backward(float *y, const float *x, int64_t n) {
+  double sums[2] = {0, 0};
+  mq_loop_lsq_backward(y, false, sums, y, x, n, &bits8, false);
+  y[0] += (float)(sums[0] + sums[1]);
+}
+static void loop_lsq_backward_rounded(float *y, const float *x, int64_t n) {
+  double sums[2] = {0, 0};
+  mq_loop_lsq_backward(y, false, sums, y, x, n, &bits8, true);
+  y[0] += (float)(sums[0] + sums[1]);
+}
 static void loop_max_pool_backward(float *y, const float *x, int64_t n) {
   struct mq_pooling *pooling = NULL;
   struct mq_err err;
@@ -266,5 +286,10 @@ int main(int argc, char **argv) {
   bench_loop("adam (4 floats)", loop_adam, false);
   bench_loop("cross entropy, 1000 classes", loop_cross_entropy, false);
   bench_loop("max pool backward, 3x3, stride 2", loop_max_pool_backward, false);
+  bench_loop("quantize to codes", loop_quantize_codes, false);
+  bench_loop("dequantize codes", loop_dequantize_codes, false);
+  bench_loop("center codes, bf16", loop_center_codes, false);
+  bench_loop("lsq backward, in place", loop_lsq_backward, false);
+  bench_loop("lsq backward, rounded mask", loop_lsq_backward_rounded, false);
   return 0;
 }

@@ -316,8 +316,8 @@ void mq_loop_center_codes_bf16(uint16_t *y, const void *codes, bool is_signed, i
 /* LSQ's backward pass. With v = x / scale (in float32), r = rne(v), lo = quant_min - zero_point, hi =
  * quant_max - zero_point, m = [lo <= v <= hi], or (mask_after_rounding) [lo <= r <= hi]:
  *   dx = g m, sums[0] += sum g (m ? r - v : v < lo ? lo : hi), sums[1] += -scale sum g (1 - m).
- * The sums are in double, element i in lane i mod 16, lanes added pairwise. Bounds up to 2^21. A NaN in x
- * counts as inside: it reaches sums[0], not dx. dx may be g. */
+ * The sums are in double, element i in lane i mod 16, lanes added pairwise. |lo|, |hi| up to 2^21. A NaN in x
+ * has m = 0 and makes sums[0] NaN. dx may be g. */
 void mq_loop_lsq_backward(float *dx, bool adds, double sums[2], const float *g, const float *x, int64_t n,
                           const struct mq_fake_quant *fq, bool mask_after_rounding);
 
