@@ -38,6 +38,7 @@ static void calibrate(struct mq_qparams *observed, const struct step *step, cons
   struct mq_err err;
   const struct mq_quantizer_config *config = &step->config;
   const char *name = config->is_weight ? step->ops->w_observer : step->ops->a_observer;
+  if (step->observer) name = step->observer;
   const struct mq_observer_ops *observer = mq_observer_find(name);
   const struct mq_observer_config observed_config = {.scheme = config->scheme,
                                                      .is_weight = config->is_weight,
@@ -66,7 +67,7 @@ void step_calibrate(struct step *step, const float *x, int64_t n_rows, int64_t r
   struct mq_qparams observed;
   assert_ok(mq_qparams_init(&observed, step->config.n_channels, step->grid.channel_axis, &err));
   calibrate(&observed, step, x, n_rows, row_count);
-  step->config.is_own_observer = true;
+  step->config.is_own_observer = !step->observer;
   assert_ok(step->ops->init(step->parameters, &step->config, &observed, step->config.is_weight ? x : NULL,
                             n_rows, row_count, &err));
   mq_qparams_deinit(&observed);

@@ -18,12 +18,13 @@ struct step {
   bool has_grid;
   struct mq_qparams grid;
   const float *least_scale;
+  const char *observer; /* NULL: the method's own */
 };
 
 void step_init(struct step *step, const struct mq_quantizer_ops *ops,
                const struct mq_quantizer_config *config);
 void step_deinit(struct step *step);
-/* Initial values from the method's own observer over x. */
+/* Initial values from the observer over x. */
 void step_calibrate(struct step *step, const float *x, int64_t n_rows, int64_t row_count);
 /* statistics, form, y, codes, grid. */
 void step_forward(struct step *step, bool is_training, const float *x, int64_t n_rows, int64_t row_count);

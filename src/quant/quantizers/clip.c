@@ -2,8 +2,8 @@
  * the clip's ends are rounded to, so the forward is plain fake quantization on that grid. */
 #include <math.h>
 
-#include "kernel/simd/values.h"
 #include "quant/quantizers/quantizers.h"
+#include "quant/simd/clip.h"
 
 mq_clip_kind mq_clip_kind_of(const struct mq_quantizer_config *config) {
   if (config->scheme.is_symmetric) return config->scheme.is_signed ? MQ_CLIP_BOTH : MQ_CLIP_NON_NEGATIVE;
@@ -84,26 +84,13 @@ void mq_clip_derive(double *form, const struct mq_quantizer_config *config, floa
   channel->hi = (double)nextafterf((float)channel->hi, -INFINITY);
 }
 
-#define LANES 8
-
 void mq_clip_backward(float *dx, bool adds, double *sums, const struct mq_quantizer_config *config,
                       const double *form, const float *g, const float *x, int64_t n_rows, int64_t row_count) {
   (void)config;
   const struct mq_uniform_channel *channel = &mq_uniform_of_const(form)->channel[0];
-  const float first = (float)channel->lo, last = (float)channel->hi;
-  double above[LANES] = {0}, below[LANES] = {0};
-  int64_t n = n_rows * row_count;
-  for (int64_t i = 0; i < n; i += LANES) {
-    int width = n - i < LANES ? (int)(n - i) : LANES;
-    for (int lane = 0; lane < width; lane++) {
-      float passed = g[i + lane], v = x[i + lane];
-      above[lane] += (double)(v > last ? passed : 0);
-      below[lane] += (double)(v < first ? passed : 0);
-      passed = v > last || v < first ? 0 : passed;
-      dx[i + lane] = adds ? dx[i + lane] + passed : passed;
-    }
-  }
-  if (!sums) return;
-  sums[MQ_CLIP_ABOVE] += mq_add_lanes(above, LANES);
-  sums[MQ_CLIP_BELOW] += mq_add_lanes(below, LANES);
+  double unwanted[MQ_CLIP_N_SUMS] = {0};
+  double *into = sums ? sums : unwanted;
+  mq_simd_clip_at(mq_simd_level_used())
+      ->backward(dx, adds, &into[MQ_CLIP_ABOVE], &into[MQ_CLIP_BELOW], g, x, n_rows * row_count,
+                 (float)channel->lo, (float)channel->hi);
 }

@@ -8,20 +8,22 @@
  * Activations: clip to [0, 1] where the data are >= 0, else to [-1, 1]; uniform like PACT's with alpha = 1;
  * dx = g inside the clip, ends included.
  *
- * tanh is monotone, so that extrema of w give those of w~ and M; it is computed once in each direction. */
+ * tanh is monotone, so that extrema of w give those of w~, and M; it is computed once in each direction. */
 #include <assert.h>
 #include <math.h>
 #include <string.h>
 
 #include "mqbench/kernel.h"
 #include "quant/quantizers/quantizers.h"
+#include "quant/simd/tanh.h"
 
 /* Keeps w~ below 1: without it the running variance of a folded layer overflows. */
 #define EPSILON 1e-5f
-#define CHUNK 256
+#define CHUNK 1024
 
 /* own[] of a weight's form */
 enum {
+  END,     /* max|w| */
   LARGEST, /* M */
   DIVISOR, /* M + EPSILON */
   FACTOR   /* 1, or M where the result is rescaled */
@@ -52,13 +54,8 @@ static mq_status init(float *values, const struct mq_quantizer_config *config,
 }
 
 /* ---- Weights ---- */
-static float transform(float t, const struct mq_uniform *uniform) {
-  return t / (float)uniform->own[DIVISOR] * (float)uniform->own[FACTOR];
-}
-
-static void transform_run(float *to, const struct mq_uniform *uniform, const float *w, int64_t n) {
-  for (int64_t i = 0; i < n; i++)
-    to[i] = transform(mq_tanhf(w[i]), uniform);
+static float transform(float w, const struct mq_uniform *uniform) {
+  return mq_tanhf(w) / (float)uniform->own[DIVISOR] * (float)uniform->own[FACTOR];
 }
 
 static void derive_transform(struct mq_uniform *uniform, const struct mq_quantizer_config *config,
@@ -69,6 +66,7 @@ static void derive_transform(struct mq_uniform *uniform, const struct mq_quantiz
     float end = -range.lo > range.hi ? -range.lo : range.hi;
     if (end > largest || isnan(end)) largest = end;
   }
+  uniform->own[END] = (double)largest;
   largest = mq_tanhf(largest);
   uniform->own[LARGEST] = (double)largest;
   uniform->own[DIVISOR] = (double)(largest + EPSILON);
@@ -83,13 +81,30 @@ static void derive_weights(struct mq_uniform *uniform, const struct mq_quantizer
   derive_transform(uniform, config, statistics);
   for (int64_t c = 0; c < config->n_channels; c++) {
     struct mq_range range = mq_extrema_range(statistics, c);
-    float lo = transform(mq_tanhf(range.lo), uniform), hi = transform(mq_tanhf(range.hi), uniform);
+    float lo = transform(range.lo, uniform), hi = transform(range.hi, uniform);
     if (config->scheme.is_symmetric && !config->is_published)
       mq_uniform_set_scale(uniform, &rule, c, (-lo > hi ? -lo : hi) / (float)p, 0);
     else
       mq_uniform_set_range(uniform, &rule, c, lo, hi);
     mq_uniform_mask_after(uniform, c);
   }
+}
+
+/* How the rows of channel c pass: masked in the variant `published` only. */
+static struct mq_tanh_run run_of(const struct mq_quantizer_config *config, const struct mq_uniform *uniform,
+                                 int64_t c) {
+  const struct mq_uniform_channel *channel = &uniform->channel[c];
+  return (struct mq_tanh_run){.divisor = (float)uniform->own[DIVISOR],
+                              .factor = (float)uniform->own[FACTOR],
+                              .scale = (float)channel->scale,
+                              .first = config->is_published ? (float)channel->lo : -INFINITY,
+                              .last = config->is_published ? (float)channel->hi : INFINITY};
+}
+
+static void transform_run(float *to, const struct mq_quantizer_config *config,
+                          const struct mq_uniform *uniform, const float *w, int64_t n) {
+  const struct mq_tanh_run run = run_of(config, uniform, 0);
+  mq_simd_tanh_at(mq_simd_level_used())->transform(to, w, n, &run);
 }
 
 static void forward_weights(float *y, uint8_t *codes, const struct mq_quantizer_config *config,
@@ -99,50 +114,59 @@ static void forward_weights(float *y, uint8_t *codes, const struct mq_quantizer_
   for (int64_t r = 0; r < n_rows; r++)
     for (int64_t at = 0; at < row_count; at += CHUNK) {
       int64_t n = row_count - at < CHUNK ? row_count - at : CHUNK, i = r * row_count + at;
-      transform_run(transformed, uniform, w + i, n);
+      transform_run(transformed, config, uniform, w + i, n);
       mq_uniform_forward_run(y ? y + i : NULL, codes ? codes + i : NULL, uniform,
                              mq_quantizer_channel(config, r), transformed, n);
     }
 }
 
-/* What of g passes the quantizer: all of it, or (published) only inside. */
-static float pass(float g, float w, const struct mq_uniform_channel *channel, bool is_published) {
-  if (!is_published) return g;
-  double v = (double)(w / (float)channel->scale);
-  return v < channel->lo || v > channel->hi ? 0 : g;
+/* The smallest |w| whose tanh is M: large w share it. Bits of floats >= 0 are in their order. */
+static float smallest_at(float largest, float end) {
+  uint32_t below = 0, at;
+  memcpy(&at, &end, sizeof at);
+  while (below < at) {
+    uint32_t middle = below + (at - below) / 2;
+    float w;
+    memcpy(&w, &middle, sizeof w);
+    if (mq_tanhf(w) < largest)
+      below = middle + 1;
+    else
+      at = middle;
+  }
+  float smallest;
+  memcpy(&smallest, &at, sizeof smallest);
+  return smallest;
+}
+
+/* M's own gradient goes to the first of the largest. */
+static void add_gradient_of_largest(float *dw, const struct mq_uniform *uniform, double total, const float *w,
+                                    int64_t n) {
+  double largest = uniform->own[LARGEST];
+  float smallest = smallest_at((float)largest, (float)uniform->own[END]);
+  int64_t i = 0;
+  while (i < n && fabsf(w[i]) < smallest)
+    i++;
+  if (i == n) return; /* NaN */
+  double d = (1 - largest * largest) * total / uniform->own[DIVISOR];
+  dw[i] = (float)((double)dw[i] - (w[i] < 0 ? -d : d));
 }
 
 static void backward_weights(float *dw, bool adds, const struct mq_quantizer_config *config,
                              const struct mq_uniform *uniform, const float *g, const float *w, int64_t n_rows,
                              int64_t row_count) {
-  double total = 0, divisor = uniform->own[DIVISOR], factor = uniform->own[FACTOR];
-  int64_t argmax = -1;
-  bool is_argmax_negative = false;
+  const struct mq_simd_tanh *loops = mq_simd_tanh_at(mq_simd_level_used());
+  double total = 0;
   for (int64_t r = 0; r < n_rows; r++) {
-    const struct mq_uniform_channel *channel = &uniform->channel[mq_quantizer_channel(config, r)];
-    double row_total = 0;
-    for (int64_t i = r * row_count; i < (r + 1) * row_count; i++) {
-      float t = mq_tanhf(w[i]), w_quantized = transform(t, uniform);
-      float passed = pass(g[i], w_quantized, channel, config->is_published);
-      row_total += (double)passed * (double)w_quantized;
-      if (argmax < 0 && (double)fabsf(t) == uniform->own[LARGEST]) {
-        argmax = i;
-        is_argmax_negative = t < 0;
-      }
-      double d = (1 - (double)t * (double)t) * (double)passed * factor / divisor;
-      dw[i] = (float)(adds ? (double)dw[i] + d : d);
-    }
-    total += row_total;
+    const struct mq_tanh_run run = run_of(config, uniform, mq_quantizer_channel(config, r));
+    int64_t at = r * row_count;
+    total += loops->backward(dw + at, adds, g + at, w + at, row_count, &run);
   }
-  if (argmax < 0) return;
-  double largest = uniform->own[LARGEST];
-  double d = (1 - largest * largest) * total / divisor;
-  dw[argmax] = (float)((double)dw[argmax] - (is_argmax_negative ? -d : d));
+  add_gradient_of_largest(dw, uniform, total, w, n_rows * row_count);
 }
 
 static bool freeze(float *frozen, struct mq_qparams *out, const struct mq_quantizer_config *config,
                    const double *form, const float *rows, int64_t n_rows, int64_t row_count) {
-  transform_run(frozen, mq_uniform_of_const(form), rows, n_rows * row_count);
+  transform_run(frozen, config, mq_uniform_of_const(form), rows, n_rows * row_count);
   return mq_uniform_grid(out, config, form);
 }
 

@@ -60,13 +60,9 @@ static void finish(float *gradients, const struct mq_quantizer_config *config, c
   const struct mq_uniform *uniform = mq_uniform_of_const(form);
   double k = mq_quantizer_gradient_scale(config);
   for (int64_t c = 0; c < config->n_channels; c++, sums += MQ_N_SUMS) {
-    const struct mq_uniform_channel *channel = &uniform->channel[c];
-    double ds = sums[MQ_SUM_ERROR] + (uniform->quant_min - channel->zero_point) * sums[MQ_SUM_BELOW] +
-                (uniform->quant_max - channel->zero_point) * sums[MQ_SUM_ABOVE];
-    gradients[c] = (float)(k * channel->slope * ds);
+    gradients[c] = (float)(k * uniform->channel[c].slope * sums[MQ_SUM_SCALE]);
     if (!config->scheme.is_symmetric)
-      gradients[config->n_channels + c] =
-          (float)(k * -channel->scale * (sums[MQ_SUM_BELOW] + sums[MQ_SUM_ABOVE]));
+      gradients[config->n_channels + c] = (float)(k * sums[MQ_SUM_ZERO_POINT]);
   }
 }
 

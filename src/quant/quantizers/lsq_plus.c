@@ -111,16 +111,12 @@ static void finish(float *gradients, const struct mq_quantizer_config *config, c
   (void)values;
   const struct mq_uniform *uniform = mq_uniform_of_const(form);
   double k = mq_quantizer_gradient_scale(config);
-  for (int64_t c = 0; c < config->n_channels; c++) {
-    const struct mq_uniform_channel *channel = &uniform->channel[c];
-    const double *sum = sums + MQ_N_SUMS * c;
-    double ds = sum[MQ_SUM_ERROR] + (uniform->quant_min - channel->zero_point) * sum[MQ_SUM_BELOW] +
-                (uniform->quant_max - channel->zero_point) * sum[MQ_SUM_ABOVE];
-    gradients[c] = (float)(k * channel->slope * ds);
-  }
+  for (int64_t c = 0; c < config->n_channels; c++)
+    gradients[c] = (float)(k * uniform->channel[c].slope * sums[MQ_N_SUMS * c + MQ_SUM_SCALE]);
   if (!has_offset(config)) return;
-  double slope = is_zero_point_learned(config) ? -uniform->channel[0].scale : 1;
-  gradients[1] = (float)(k * slope * (sums[MQ_SUM_BELOW] + sums[MQ_SUM_ABOVE]));
+  /* of z: g (m ? 0 : -s); of beta: g (m ? 0 : 1) */
+  double per_unit = is_zero_point_learned(config) ? 1 : -1 / uniform->channel[0].scale;
+  gradients[1] = (float)(k * per_unit * sums[MQ_SUM_ZERO_POINT]);
 }
 
 static void project(float *values, const struct mq_quantizer_config *config) {

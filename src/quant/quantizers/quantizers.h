@@ -48,6 +48,7 @@ struct mq_uniform_channel {
 struct mq_uniform {
   double quant_min, quant_max; /* of the codes */
   double offset;               /* 0: the outputs lie on the grid s (q - z) */
+  double is_masked_after;      /* of all channels: which mask mq_uniform_backward takes */
   double own[5];               /* the method's own numbers */
   struct mq_uniform_channel channel[];
 };
@@ -74,11 +75,11 @@ void mq_uniform_set_range(struct mq_uniform *uniform, const struct mq_uniform_ru
 void mq_uniform_mask_before(struct mq_uniform *uniform, int64_t c);
 void mq_uniform_mask_after(struct mq_uniform *uniform, int64_t c);
 
-/* Entries for the tables. The sums are three per channel, of g times what the name says. */
+/* Entries for the tables. Two sums per channel, what scale and zero point learn from (before LSQ's gradient
+ * scale): mq_loop_lsq_backward in kernel.h. */
 enum {
-  MQ_SUM_ERROR, /* inside: r - v */
-  MQ_SUM_BELOW, /* below the inside: 1 */
-  MQ_SUM_ABOVE, /* above: 1 */
+  MQ_SUM_SCALE,      /* g (inside ? r - v : the bound passed, less z) */
+  MQ_SUM_ZERO_POINT, /* g (inside ? 0 : -s) */
   MQ_N_SUMS
 };
 size_t mq_uniform_sum_count(const struct mq_quantizer_config *config);

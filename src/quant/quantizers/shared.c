@@ -1,7 +1,6 @@
 #include <assert.h>
 #include <math.h>
 
-#include "kernel/simd/values.h"
 #include "mqbench/kernel.h"
 #include "quant/qparams.h"
 #include "quant/quantizers/quantizers.h"
@@ -112,6 +111,7 @@ void mq_uniform_set_range(struct mq_uniform *uniform, const struct mq_uniform_ru
 
 void mq_uniform_mask_before(struct mq_uniform *uniform, int64_t c) {
   struct mq_uniform_channel *channel = &uniform->channel[c];
+  uniform->is_masked_after = 0;
   channel->lo = uniform->quant_min - channel->zero_point;
   channel->hi = uniform->quant_max - channel->zero_point;
 }
@@ -125,46 +125,45 @@ static double last_that_rounds(double bound, int side) {
 
 void mq_uniform_mask_after(struct mq_uniform *uniform, int64_t c) {
   struct mq_uniform_channel *channel = &uniform->channel[c];
+  uniform->is_masked_after = 1;
   channel->lo = last_that_rounds(uniform->quant_min - channel->zero_point, -1);
   channel->hi = last_that_rounds(uniform->quant_max - channel->zero_point, 1);
 }
 
 /* ---- Forward ---- */
-/* NaN has no code: the zero point stands for it, as in mq_quantize_value. */
-static void write_codes(uint8_t *codes, const float *x, int64_t n, float scale, float offset, float lo,
-                        float hi, float zero_point) {
-  for (int64_t i = 0; i < n; i++) {
-    float r = mq_round_even(mq_clip_value((x[i] - offset) / scale, lo, hi));
-    codes[i] = (uint8_t)(int)((r == r ? r : 0) + zero_point);
-  }
+#define CHUNK 2048 /* values that stay in the first cache while two loops go over them */
+
+static struct mq_fake_quant fake_quant_of(const struct mq_uniform *uniform, int64_t c) {
+  return (struct mq_fake_quant){.scale = (float)uniform->channel[c].scale,
+                                .zero_point = (float)uniform->channel[c].zero_point,
+                                .quant_min = (float)uniform->quant_min,
+                                .quant_max = (float)uniform->quant_max};
 }
 
-static void write_values(float *y, const float *x, int64_t n, float scale, float offset, float lo, float hi) {
+static void subtract(float *to, const float *x, int64_t n, float offset) {
   for (int64_t i = 0; i < n; i++)
-    y[i] = scale * mq_round_even(mq_clip_value((x[i] - offset) / scale, lo, hi)) + offset;
+    to[i] = x[i] - offset;
 }
 
-static void write_both(float *y, uint8_t *codes, const float *x, int64_t n, float scale, float offset,
-                       float lo, float hi, float zero_point) {
-  for (int64_t i = 0; i < n; i++) {
-    float r = mq_round_even(mq_clip_value((x[i] - offset) / scale, lo, hi));
-    codes[i] = (uint8_t)(int)((r == r ? r : 0) + zero_point);
-    y[i] = scale * r + offset;
-  }
+/* Between two grids: values only. */
+static void forward_with_offset(float *y, const struct mq_fake_quant *fq, float offset, const float *x,
+                                int64_t n) {
+  subtract(y, x, n, offset);
+  mq_loop_fake_quantize(y, y, n, fq);
+  subtract(y, y, n, -offset);
 }
 
 void mq_uniform_forward_run(float *y, uint8_t *codes, const struct mq_uniform *uniform, int64_t c,
                             const float *x, int64_t n) {
-  const struct mq_uniform_channel *channel = &uniform->channel[c];
-  float scale = (float)channel->scale, zero_point = (float)channel->zero_point;
-  float lo = (float)uniform->quant_min - zero_point, hi = (float)uniform->quant_max - zero_point;
-  float offset = (float)uniform->offset;
-  if (codes && y)
-    write_both(y, codes, x, n, scale, offset, lo, hi, zero_point);
-  else if (codes)
-    write_codes(codes, x, n, scale, offset, lo, hi, zero_point);
-  else
-    write_values(y, x, n, scale, offset, lo, hi);
+  const struct mq_fake_quant fq = fake_quant_of(uniform, c);
+  for (int64_t i = 0; i < n; i += CHUNK) {
+    int64_t count = n - i < CHUNK ? n - i : CHUNK;
+    if (codes) mq_loop_quantize_codes(codes + i, uniform->quant_min < 0, x + i, count, &fq);
+    if (y && uniform->offset != 0)
+      forward_with_offset(y + i, &fq, (float)uniform->offset, x + i, count);
+    else if (y)
+      mq_loop_fake_quantize(y + i, x + i, count, &fq);
+  }
 }
 
 /* One scale: all rows are one run. */
@@ -199,53 +198,36 @@ bool mq_uniform_grid(struct mq_qparams *out, const struct mq_quantizer_config *c
 }
 
 /* ---- Backward ---- */
-#define LANES 8
-
-/* One value; the sums run in LANES lanes, so that their order does not depend on the instruction set. */
-MQ_ALWAYS_INLINE void pass_gradient(float *dx, bool adds, double sums[MQ_N_SUMS][LANES], int lane, float g,
-                                    float x, const struct mq_fake_quant *fq, float first, float last,
-                                    float offset) {
-  float v = (x - offset) / fq->scale;
-  float r = mq_round_even(mq_clip_value(v, fq->quant_min, fq->quant_max));
-  bool is_below = v<first, is_above = v> last;
-  float inside = is_below || is_above ? 0 : g;
-  sums[MQ_SUM_ERROR][lane] += (double)inside * ((double)r - (double)v);
-  sums[MQ_SUM_BELOW][lane] += (double)(is_below ? g : 0);
-  sums[MQ_SUM_ABOVE][lane] += (double)(is_above ? g : 0);
-  *dx = adds ? *dx + inside : inside;
+size_t mq_uniform_sum_count(const struct mq_quantizer_config *config) {
+  return MQ_N_SUMS * (size_t)config->n_channels;
 }
 
 static void backward_run(float *dx, bool adds, double *sums, const struct mq_uniform *uniform, int64_t c,
                          const float *g, const float *x, int64_t n) {
-  const struct mq_uniform_channel *channel = &uniform->channel[c];
-  double lanes[MQ_N_SUMS][LANES] = {{0}};
-  const struct mq_fake_quant fq = {.scale = (float)channel->scale,
-                                   .quant_min = (float)(uniform->quant_min - channel->zero_point),
-                                   .quant_max = (float)(uniform->quant_max - channel->zero_point)};
-  float first = (float)channel->lo, last = (float)channel->hi, offset = (float)uniform->offset;
-  int64_t i = 0;
-  for (; i + LANES <= n; i += LANES)
-    for (int lane = 0; lane < LANES; lane++)
-      pass_gradient(dx + i + lane, adds, lanes, lane, g[i + lane], x[i + lane], &fq, first, last, offset);
-  for (int lane = 0; i + lane < n; lane++)
-    pass_gradient(dx + i + lane, adds, lanes, lane, g[i + lane], x[i + lane], &fq, first, last, offset);
-  if (sums)
-    for (int k = 0; k < MQ_N_SUMS; k++)
-      sums[k] += mq_add_lanes(lanes[k], LANES);
-}
-
-size_t mq_uniform_sum_count(const struct mq_quantizer_config *config) {
-  return MQ_N_SUMS * (size_t)config->n_channels;
+  const struct mq_fake_quant fq = fake_quant_of(uniform, c);
+  bool is_after = uniform->is_masked_after != 0;
+  if (uniform->offset == 0) {
+    mq_loop_lsq_backward(dx, adds, sums, g, x, n, &fq, is_after);
+    return;
+  }
+  float shifted[CHUNK];
+  for (int64_t i = 0; i < n; i += CHUNK) {
+    int64_t count = n - i < CHUNK ? n - i : CHUNK;
+    subtract(shifted, x + i, count, (float)uniform->offset);
+    mq_loop_lsq_backward(dx + i, adds, sums, g + i, shifted, count, &fq, is_after);
+  }
 }
 
 void mq_uniform_backward(float *dx, bool adds, double *sums, const struct mq_quantizer_config *config,
                          const double *form, const float *g, const float *x, int64_t n_rows,
                          int64_t row_count) {
   const struct mq_uniform *uniform = mq_uniform_of_const(form);
+  double unwanted[MQ_N_SUMS] = {0};
   join_rows(&n_rows, &row_count, config);
   for (int64_t r = 0; r < n_rows; r++) {
     int64_t at = r * row_count;
-    backward_run(dx + at, adds, sums ? sums + MQ_N_SUMS * r : NULL, uniform, r, g + at, x + at, row_count);
+    backward_run(dx + at, adds, sums ? sums + MQ_N_SUMS * r : unwanted, uniform, r, g + at, x + at,
+                 row_count);
   }
 }
 

@@ -69,11 +69,8 @@ static void finish(float *gradients, const struct mq_quantizer_config *config, c
                    const double *form, const double *sums) {
   (void)values;
   const struct mq_uniform *uniform = mq_uniform_of_const(form);
-  for (int64_t c = 0; c < config->n_channels; c++, sums += MQ_N_SUMS) {
-    double sum = sums[MQ_SUM_ERROR] + uniform->quant_min * sums[MQ_SUM_BELOW] +
-                 uniform->quant_max * sums[MQ_SUM_ABOVE];
-    gradients[c] = (float)(uniform->channel[c].scale * LN_2 * sum);
-  }
+  for (int64_t c = 0; c < config->n_channels; c++)
+    gradients[c] = (float)(uniform->channel[c].scale * LN_2 * sums[MQ_N_SUMS * c + MQ_SUM_SCALE]);
 }
 
 static void project(float *values, const struct mq_quantizer_config *config) {
