@@ -8,6 +8,8 @@
 #define FLOAT_LIMIT ((int64_t)1 << 24)
 #define INT16_LIMIT 32767
 #define MAX_BITS 8
+/* Sums that the second-level cache holds until they are finished. */
+#define CACHED_BYTES ((int64_t)512 * 1024)
 
 static mq_status check(struct mq_shape *output, const struct mq_conv_int_desc *desc, struct mq_err *err) {
   const struct mq_tensor weights = mq_tensor_view(NULL, MQ_F32, &desc->weights, NULL);
@@ -91,6 +93,14 @@ static bool is_exact(const struct mq_conv_int *conv) {
          largest_product(conv) * conv->group_inputs * conv->n_taps <= FLOAT_LIMIT;
 }
 
+/* As many images as fit, so that each is sure to divide the slice. */
+static void set_images(struct mq_conv_int *conv, const struct mq_shape *sums) {
+  const int64_t slice = sums->dim[0], image = mq_shape_count(sums) / slice * (int64_t)sizeof(int32_t);
+  conv->n_images = slice;
+  while (conv->n_images > 1 && (slice % conv->n_images != 0 || conv->n_images * image > CACHED_BYTES))
+    conv->n_images--;
+}
+
 static mq_status create_op(struct mq_conv_int *conv, struct mq_err *err) {
   const struct mq_conv_int_desc *d = &conv->desc;
   struct mq_onednn_geometry geometry = {.x = d->input, .y = conv->output, .groups = d->groups};
@@ -102,6 +112,8 @@ static mq_status create_op(struct mq_conv_int *conv, struct mq_err *err) {
     geometry.pad_end[i] = d->pad_end[i];
   }
   geometry.y.dim[1] *= conv->n_parts;
+  set_images(conv, &geometry.y);
+  geometry.x.dim[0] = geometry.y.dim[0] = conv->n_images;
   if (mq_shape_count(&geometry.y) > INT32_MAX)
     return mq_fail(err, MQ_BAD_INPUT, "integer convolution: %lld sums a slice, at most %d expected",
                    (long long)mq_shape_count(&geometry.y), INT32_MAX);
@@ -140,6 +152,7 @@ mq_status mq_conv_int_create(struct mq_conv_int **conv, const struct mq_conv_int
   made->group_outputs = desc->weights.dim[0] / desc->groups;
   made->x_offset = desc->is_input_signed ? 1 << (desc->x_bits - 1) : 0;
   made->w_offset = desc->are_weights_signed ? 0 : 1 << (desc->w_bits - 1);
+  made->has_table = desc->has_input_zero_point || made->x_offset != 0;
   made->has_box = desc->has_weight_zero_point || made->w_offset != 0;
   status = init_spans(made, err);
   if (status == MQ_OK) status = choose_digits(made, err);

@@ -27,10 +27,11 @@ struct mq_conv_int_span {
 struct mq_conv_int {
   struct mq_conv_int_desc desc;
   struct mq_shape output;
+  int64_t n_images; /* at once; a divisor of the slice */
   struct mq_onednn_op *op, *pack;
   int n_parts, base; /* digits of the weights */
   int x_offset, w_offset;
-  bool has_box;                      /* zw' may differ from 0 */
+  bool has_table, has_box;           /* zx', zw' may differ from 0 */
   struct mq_conv_int_span *spans[2]; /* n_spans and an end */
   int64_t n_spans[2];
   int64_t n_taps, group_inputs, group_outputs; /* taps: KH x KW */

@@ -24,20 +24,16 @@ static char *take(size_t *used, char *memory, size_t bytes) {
   return part;
 }
 
-static bool has_table(const struct mq_conv_int *conv) {
-  return conv->x_offset != 0 || conv->desc.has_input_zero_point;
-}
-
 static size_t cut_scratch(struct run *run, const struct mq_conv_int *conv, void *memory) {
   const int64_t *in = conv->desc.input.dim, *out = conv->output.dim, groups = conv->desc.groups;
-  const size_t n_in = (size_t)mq_shape_count(&conv->desc.input);
-  const size_t n_out = (size_t)mq_shape_count(&conv->output);
+  const size_t n_in = (size_t)(conv->n_images * in[1] * in[2] * in[3]);
+  const size_t n_out = (size_t)(conv->n_images * out[1] * out[2] * out[3]);
   const size_t n_table = (size_t)(conv->n_spans[0] * conv->n_spans[1] * out[1]);
   const size_t n_box = conv->has_box ? (size_t)groups : 0, width = sizeof(int32_t);
   size_t used = 0;
   run->x = (void *)take(&used, memory, conv->x_offset != 0 ? n_in : 0);
   run->parts = (void *)take(&used, memory, conv->n_parts > 1 ? n_out * (size_t)conv->n_parts * width : 0);
-  run->table = (void *)take(&used, memory, has_table(conv) ? n_table * width : 0);
+  run->table = (void *)take(&used, memory, conv->has_table ? n_table * width : 0);
   run->groups = (void *)take(&used, memory, n_box * (size_t)(in[2] * in[3]) * width);
   run->column = (void *)take(&used, memory, n_box * (size_t)in[3] * width);
   run->box = (void *)take(&used, memory, n_box * (size_t)out[3] * width);
@@ -161,45 +157,60 @@ static void finish(const struct mq_conv_int *conv, const struct run *run,
   if (!conv->has_box && is_one_class) {
     /* Nothing is to be done where the library's sums are the result already. */
     if (to->y != NULL || run->table != NULL || conv->n_parts > 1)
-      finish_pixels(conv, run, packed, to, 0, mq_shape_count(&conv->output) / conv->output.dim[1], 0, NULL);
+      finish_pixels(conv, run, packed, to, 0, conv->n_images * conv->output.dim[2] * conv->output.dim[3], 0,
+                    NULL);
     return;
   }
-  for (int64_t image = 0; image < conv->output.dim[0]; image++)
+  for (int64_t image = 0; image < conv->n_images; image++)
     finish_image(conv, run, packed, to, x, image);
 }
 
-static mq_status convolve(const struct mq_conv_int *conv, const struct results *to, const void *x,
+/* conv->n_images images; x and the results are theirs. */
+static mq_status convolve_images(const struct mq_conv_int *conv, struct run run,
+                                 const struct mq_conv_int_packed *packed, const struct results *to,
+                                 const uint8_t *x, struct mq_err *err) {
+  /* Sums of one digit are made in the place of the results: both have four bytes. */
+  if (run.parts == NULL) run.parts = to->y != NULL ? (int32_t *)(void *)to->y : to->sums;
+  if (run.x != NULL) {
+    const int64_t n = conv->n_images * (mq_shape_count(&conv->desc.input) / conv->desc.input.dim[0]);
+    mq_simd_integer_at(mq_simd_level_used())->shift_bytes(run.x, x, n, conv->x_offset);
+    x = run.x;
+  }
+  const struct mq_onednn_operands operands = {.x = x, .weights = packed->weights, .y = run.parts};
+  const mq_status status = mq_onednn_pass_run(conv->op, &operands, run.op, err);
+  if (status == MQ_OK) finish(conv, &run, packed, to, x);
+  return status;
+}
+
+static mq_status convolve(const struct mq_conv_int *conv, struct results to, const uint8_t *x,
                           int32_t zero_point, const void *memory, void *scratch, struct mq_err *err) {
   assert(conv->desc.has_input_zero_point || zero_point == 0);
   struct run run;
   struct mq_conv_int_packed packed;
-  const uint8_t *codes = x;
+  const int64_t slice = conv->desc.input.dim[0], step = conv->n_images;
+  const int64_t x_step = mq_shape_count(&conv->desc.input) / slice * step;
+  const int64_t y_step = mq_shape_count(&conv->output) / slice * step;
+  mq_status status = MQ_OK;
   mq_conv_int_packed_layout(&packed, conv, memory);
   cut_scratch(&run, conv, scratch);
-  /* Sums of one digit are made in the place of the results: both have four bytes. */
-  if (run.parts == NULL) run.parts = to->y != NULL ? (int32_t *)(void *)to->y : to->sums;
-  if (run.x != NULL) {
-    mq_simd_integer_at(mq_simd_level_used())
-        ->shift_bytes(run.x, x, mq_shape_count(&conv->desc.input), conv->x_offset);
-    codes = run.x;
-  }
-  const struct mq_onednn_operands operands = {.x = codes, .weights = packed.weights, .y = run.parts};
-  const mq_status status = mq_onednn_pass_run(conv->op, &operands, run.op, err);
-  if (status != MQ_OK) return status;
   fill_table(&run, conv, &packed, zero_point + conv->x_offset);
-  finish(conv, &run, &packed, to, codes);
-  return MQ_OK;
+  for (int64_t image = 0; image < slice && status == MQ_OK; image += step, x += x_step) {
+    status = convolve_images(conv, run, &packed, &to, x, err);
+    if (to.y != NULL) to.y += y_step;
+    if (to.sums != NULL) to.sums += y_step;
+  }
+  return status;
 }
 
 mq_status mq_conv_int_forward(const struct mq_conv_int *conv, float *y, const void *x, int32_t zero_point,
                               const void *packed, const float *multiplier, const float *bias, void *scratch,
                               struct mq_err *err) {
   const struct results to = {.y = y, .multiplier = multiplier, .bias = bias};
-  return convolve(conv, &to, x, zero_point, packed, scratch, err);
+  return convolve(conv, to, x, zero_point, packed, scratch, err);
 }
 
 mq_status mq_conv_int_sums(const struct mq_conv_int *conv, int32_t *y, const void *x, int32_t zero_point,
                            const void *packed, void *scratch, struct mq_err *err) {
   const struct results to = {.sums = y};
-  return convolve(conv, &to, x, zero_point, packed, scratch, err);
+  return convolve(conv, to, x, zero_point, packed, scratch, err);
 }

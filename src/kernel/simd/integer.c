@@ -1,5 +1,8 @@
 #include "kernel/simd/integer.h"
 
+#include <emmintrin.h>
+#include <string.h>
+
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 /* Channels handled together: their parameters stay in registers while the pixels pass. */
 #define BLOCK 16
@@ -101,10 +104,26 @@ static void finish(const struct mq_simd_integer_sums *s) {
     finish_parts(s, (struct form){.is_float = false});
 }
 
-static void shift_bytes(uint8_t *y, const int8_t *x, int64_t n, int offset) {
+static void shift_bytes(uint8_t *y, const uint8_t *x, int64_t n, int offset) {
+  const uint8_t add = (uint8_t)offset;
   MQ_SIMD_INDEPENDENT
   for (int64_t i = 0; i < n; i++)
-    y[i] = (uint8_t)(x[i] + offset);
+    y[i] = (uint8_t)(x[i] + add);
+}
+
+/* Every x86-64 adds up 16 bytes in one instruction, which compilers do not find. */
+static inline int32_t row_sum(const uint8_t *x, int64_t n) {
+  const __m128i zero = _mm_setzero_si128();
+  __m128i sums = zero;
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16)
+    sums = _mm_add_epi64(sums, _mm_sad_epu8(_mm_loadu_si128((const __m128i *)(const void *)(x + i)), zero));
+  for (; i + 8 <= n; i += 8)
+    sums = _mm_add_epi64(sums, _mm_sad_epu8(_mm_loadl_epi64((const __m128i *)(const void *)(x + i)), zero));
+  int32_t sum = _mm_cvtsi128_si32(_mm_add_epi64(sums, _mm_unpackhi_epi64(sums, sums)));
+  for (; i < n; i++)
+    sum += x[i];
+  return sum;
 }
 
 static void row_sums(int32_t *sums, const uint8_t *x, int64_t n_rows, int64_t n) {
@@ -114,12 +133,8 @@ static void row_sums(int32_t *sums, const uint8_t *x, int64_t n_rows, int64_t n)
       sums[r] = x[r];
     return;
   }
-  for (int64_t r = 0; r < n_rows; r++, x += n) {
-    int32_t sum = 0;
-    for (int64_t i = 0; i < n; i++)
-      sum += x[i];
-    sums[r] = sum;
-  }
+  for (int64_t r = 0; r < n_rows; r++)
+    sums[r] = row_sum(x + r * n, n);
 }
 
 static void add(int32_t *y, const int32_t *x, int64_t n) {
@@ -128,5 +143,49 @@ static void add(int32_t *y, const int32_t *x, int64_t n) {
     y[i] += x[i];
 }
 
-const struct mq_simd_integer MQ_SIMD_NAME(mq_simd_integer) = {
-    .finish = finish, .shift_bytes = shift_bytes, .row_sums = row_sums, .add = add};
+static void split(int8_t *digits, int64_t step, const int8_t *w, int64_t n, int n_parts, int base) {
+  const int16_t half = (int16_t)(base / 2), mask = (int16_t)(base - 1);
+  for (int k = 0; k < n_parts; k++) {
+    int8_t *digit = digits + k * step;
+    const bool is_last = k == n_parts - 1;
+    MQ_SIMD_INDEPENDENT
+    for (int64_t i = 0; i < n; i++) {
+      /* What the lower digits left: they begin again for each digit, so that no copy of the rest is kept. */
+      int16_t rest = w[i], least = 0;
+      for (int j = 0; j <= k; j++) {
+        least = (int16_t)(((rest + half) & mask) - half);
+        if (j < k) rest = (int16_t)((rest - least) / base);
+      }
+      digit[i] = (int8_t)(is_last ? rest : least);
+    }
+  }
+}
+
+/* As many whole rows of taps as fit are added up side by side; their lanes meet at the end. */
+#define TAP_LANES 256
+
+static void tap_sums(int32_t *sums, const int8_t *w, int64_t n_inputs, int64_t n_taps) {
+  int32_t lanes[TAP_LANES];
+  const int64_t rows = n_taps <= TAP_LANES ? TAP_LANES / n_taps : 1, period = rows * n_taps;
+  int64_t i = 0;
+  memset(sums, 0, (size_t)n_taps * sizeof *sums);
+  if (n_taps <= TAP_LANES && n_inputs >= 2 * rows) {
+    memset(lanes, 0, sizeof lanes);
+    for (; i + rows <= n_inputs; i += rows)
+      for (int64_t j = 0; j < period; j++)
+        lanes[j] += w[i * n_taps + j];
+    for (int64_t j = 0; j < period; j += n_taps)
+      for (int64_t t = 0; t < n_taps; t++)
+        sums[t] += lanes[j + t];
+  }
+  for (; i < n_inputs; i++)
+    for (int64_t t = 0; t < n_taps; t++)
+      sums[t] += w[i * n_taps + t];
+}
+
+const struct mq_simd_integer MQ_SIMD_NAME(mq_simd_integer) = {.finish = finish,
+                                                              .shift_bytes = shift_bytes,
+                                                              .row_sums = row_sums,
+                                                              .add = add,
+                                                              .split = split,
+                                                              .tap_sums = tap_sums};

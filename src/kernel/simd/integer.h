@@ -21,10 +21,16 @@ struct mq_simd_integer_sums {
 
 struct mq_simd_integer {
   void (*finish)(const struct mq_simd_integer_sums *sums);
-  void (*shift_bytes)(uint8_t *y, const int8_t *x, int64_t n, int offset);
+  /* y = x + offset modulo 256: whether x and y are signed does not matter. */
+  void (*shift_bytes)(uint8_t *y, const uint8_t *x, int64_t n, int offset);
   /* sums[r] = sum of the row's n bytes. */
   void (*row_sums)(int32_t *sums, const uint8_t *x, int64_t n_rows, int64_t n);
   void (*add)(int32_t *y, const int32_t *x, int64_t n);
+  /* w = sum over k of base^k digits[k * step]: from -base/2 to base/2 - 1, least first; the last takes what
+   * is left. base 16, 4 or 2. */
+  void (*split)(int8_t *digits, int64_t step, const int8_t *w, int64_t n, int n_parts, int base);
+  /* sums[t] = sum over the inputs i of w[i * n_taps + t]. */
+  void (*tap_sums)(int32_t *sums, const int8_t *w, int64_t n_inputs, int64_t n_taps);
 };
 MQ_SIMD_DECLARE(mq_simd_integer)
 
