@@ -45,7 +45,11 @@ struct mq_pool;
 typedef void (*mq_pool_start_fn)(unsigned worker);
 typedef mq_status (*mq_pool_task_fn)(void *context, size_t task, unsigned worker, struct mq_err *err);
 
-/* n_workers >= 1 (0: all cores the process may use). The calling thread of mq_pool_run is worker 0. */
+/* How many cores the process may keep busy: its CPU affinity, and the quota of its control group (version 2).
+ */
+unsigned mq_cores(void);
+
+/* n_workers >= 1 (0: mq_cores()). The calling thread of mq_pool_run is worker 0. */
 mq_status mq_pool_create(struct mq_pool **pool, unsigned n_workers, mq_pool_start_fn on_start,
                          struct mq_err *err) MQ_MUST_CHECK;
 void mq_pool_destroy(struct mq_pool *pool);

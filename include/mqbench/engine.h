@@ -72,7 +72,7 @@ struct mq_engine_job {
 };
 mq_status mq_engine_run(struct mq_engine *engine, const struct mq_engine_job *job,
                         struct mq_err *err) MQ_MUST_CHECK;
-/* Processor seconds spent inside the engine's own steps, summed over workers, since creation (fill, take, tap
+/* Processor seconds that the engine's own work took, summed over workers, since creation (fill, take, tap
  * excluded). */
 double mq_engine_busy_seconds(const struct mq_engine *engine);
 

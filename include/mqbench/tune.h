@@ -71,7 +71,7 @@ struct mq_evaluation {
   int64_t correct, correct5;      /* ties: the lower class index counts as larger */
   double loss;                    /* mean cross entropy, summed in tree order; NAN without labels; an output
                                      that is a softmax or its logarithm already is taken as that */
-  double seconds, engine_seconds; /* wall; what the engine alone takes on the cores there are (docs/numerics) */
+  double seconds, engine_seconds; /* wall; what the engine alone takes on the cores it may use */
   uint8_t *is_correct;            /* n_images bits, image i in bit i % 8 of byte i / 8; owned */
   int32_t *predicted;             /* n_images; owned */
   bool is_finite;                 /* every pixel, weight and logit was */

@@ -94,10 +94,24 @@ static void *run_thread(void *argument) {
   return NULL;
 }
 
-static unsigned available_cores(void) {
+/* "200000 100000": processor time within a period, in microseconds; "max 100000": no limit. */
+static unsigned quota_cores(unsigned n) {
+  long long quota, period;
+  FILE *file = fopen("/sys/fs/cgroup/cpu.max", "re");
+  if (!file) {
+    return n;
+  }
+  if (fscanf(file, "%lld %lld", &quota, &period) == 2 && quota > 0 && period > 0 && quota / period < n) {
+    n = (unsigned)((quota + period - 1) / period);
+  }
+  fclose(file);
+  return n;
+}
+
+unsigned mq_cores(void) {
   cpu_set_t set;
   int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-  return n < 1 ? 1 : (unsigned)n;
+  return quota_cores(n < 1 ? 1 : (unsigned)n);
 }
 
 static bool start_thread(struct mq_pool *pool, unsigned worker) {
@@ -118,7 +132,7 @@ mq_status mq_pool_create(struct mq_pool **out, unsigned n_workers, mq_pool_start
                          struct mq_err *err) {
   *out = NULL;
   if (n_workers == 0) {
-    n_workers = available_cores();
+    n_workers = mq_cores();
   }
   struct mq_pool *pool = mq_alloc(1, sizeof *pool);
   pthread_t *threads = mq_alloc(n_workers, sizeof *threads);

@@ -34,6 +34,7 @@ static struct mq_tensor part_of(const struct mq_tensor *slice, const struct mq_e
 }
 
 static void load_chunk(struct engine_frame *frame, const struct mq_engine *engine, int64_t first_image) {
+  int64_t start = clock_ns();
   for (size_t i = 0; i < engine->n_inputs; i++) {
     int batch_dim = engine->input_batch_dims[i];
     if (frame->inputs[i].owned) {
@@ -41,9 +42,11 @@ static void load_chunk(struct engine_frame *frame, const struct mq_engine *engin
       engine_copy(&frame->places[engine->inputs[i]], &part);
     }
   }
+  frame->busy_ns += clock_ns() - start;
 }
 
 static void store_chunk(struct engine_frame *frame, const struct mq_engine *engine, int64_t first_image) {
+  int64_t start = clock_ns();
   for (size_t i = 0; i < engine->n_outputs; i++) {
     int batch_dim = engine->output_batch_dims[i];
     if (frame->outputs[i].owned) {
@@ -51,6 +54,7 @@ static void store_chunk(struct engine_frame *frame, const struct mq_engine *engi
       engine_copy(&part, &frame->places[engine->outputs[i]]);
     }
   }
+  frame->busy_ns += clock_ns() - start;
 }
 
 /* ---- Slices ------------------------------------------------------------------------------------- */

@@ -217,7 +217,8 @@ static mq_status execute(struct evaluate_run *run, double *engine_seconds, const
     status = mq_engine_run(engine, &job, err);
   }
   if (status == MQ_OK && engine_seconds) {
-    *engine_seconds = mq_engine_busy_seconds(engine) / mq_pool_workers(pool);
+    *engine_seconds = tune_alone_seconds(mq_engine_busy_seconds(engine), run->feed.n_slices,
+                                         mq_pool_workers(pool), mq_cores());
   }
   mq_progress_end(&run->progress);
   mq_engine_destroy(engine);

@@ -93,3 +93,12 @@ double tune_tree_sum(const double *x, size_t n) {
   }
   return tune_tree_sum(x, half) + tune_tree_sum(x + half, n - half);
 }
+
+double tune_alone_seconds(double busy_seconds, size_t n_slices, unsigned n_workers, unsigned n_cores) {
+  size_t at_once = n_workers < n_cores ? n_workers : n_cores;
+  if (n_slices == 0 || at_once == 0) {
+    return 0;
+  }
+  size_t rounds = (n_slices + at_once - 1) / at_once;
+  return busy_seconds / (double)n_slices * (double)rounds;
+}

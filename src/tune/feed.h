@@ -39,6 +39,10 @@ struct tune_input_form {
 bool tune_input_form(struct tune_input_form *form, const struct mq_shape *input,
                      const struct mq_shape *image);
 
+/* Wall time of n_slices slices that need busy_seconds of processor time together: each round of them takes as
+ * many at once as there are workers and cores for. */
+double tune_alone_seconds(double busy_seconds, size_t n_slices, unsigned n_workers, unsigned n_cores);
+
 /* Sum of n doubles as a binary tree over the index: the same bits however they were computed. */
 double tune_tree_sum(const double *x, size_t n);
 

@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "help_tune.h"
+#include "tune/feed.h"
 
 #define CLASSES 7
 
@@ -246,12 +247,68 @@ static void test_misfits(void **state) {
   check_misfit("has 100 classes", net_shape(3, 6, 6), far);
 }
 
+/* ---- The engine's speed ------------------------------------------------------------------------- */
+static void test_alone_seconds(void **state) {
+  (void)state;
+  /* busy, slices, workers, cores -> wall */
+  static const double cases[][5] = {
+      {8, 4, 1, 2, 8},  {8, 4, 2, 2, 4},   {8, 4, 8, 2, 4}, /* more workers than cores are no faster */
+      {8, 4, 64, 2, 4}, {8, 4, 2, 64, 4},  {8, 1, 8, 8, 8}, /* a slice is not shared */
+      {9, 3, 2, 2, 6},  {8, 4, 64, 64, 2}, {0, 0, 2, 2, 0}, /* the last round is not full */
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    const double *c = cases[i];
+    double found = tune_alone_seconds(c[0], (size_t)c[1], (unsigned)c[2], (unsigned)c[3]);
+    assert_true(fabs(found - c[4]) < 1e-12);
+  }
+}
+
+static double measure_alone(const struct net *net, int64_t n, unsigned workers) {
+  struct fixture f;
+  struct mq_err err = {0};
+  struct mq_evaluation e;
+  struct mq_evaluate_options options = {0};
+  fixture_init_random(&f, n, 3, 32, workers);
+  assert_ok(mq_evaluate(&e, net->graph, f.data, &options, f.pool, &err));
+  double seconds = e.engine_seconds;
+  mq_evaluation_deinit(&e);
+  fixture_deinit(&f);
+  return seconds;
+}
+
+/* Workers that there are no cores or no slices for do not make the engine faster. */
+static void test_speed_is_not_multiplied(void **state) {
+  (void)state;
+  struct net net;
+  net_begin(&net, "speed");
+  struct mq_value *x = net_input(&net, "input", net_shape(3, 32, 32));
+  for (int i = 0; i < 4; i++) {
+    char name[16];
+    snprintf(name, sizeof name, "conv%d", i);
+    x = net_conv(&net, x, name, i < 3 ? 32 : CLASSES, 3, 1, 1);
+  }
+  struct mq_value *mean = net_node(&net, MQ_OP_GlobalAveragePool, "mean", &x, 1, net_shape(CLASSES, 1, 1));
+  net_output(&net, net_node(&net, MQ_OP_Flatten, "flat", &mean, 1,
+                            (struct mq_shape){.rank = 2, .dim = {MQ_DIM_BATCH, CLASSES}}));
+  net_check(&net, mq_graph_sort(net.graph, &net.err));
+  unsigned cores = mq_cores(), workers = 16 * cores;
+  double one = measure_alone(&net, 64, 1);
+  assert_true(measure_alone(&net, 64, workers) > one / (4 * cores));
+  assert_true(measure_alone(&net, 8, workers) > measure_alone(&net, 8, 1) / 4);
+  mq_graph_destroy(net.graph);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_plain_numbers),  cmocka_unit_test(test_not_finite),
-      cmocka_unit_test(test_without_labels), cmocka_unit_test(test_predict),
-      cmocka_unit_test(test_own_softmax),    cmocka_unit_test(test_vanished_probability),
+      cmocka_unit_test(test_plain_numbers),
+      cmocka_unit_test(test_not_finite),
+      cmocka_unit_test(test_without_labels),
+      cmocka_unit_test(test_predict),
+      cmocka_unit_test(test_own_softmax),
+      cmocka_unit_test(test_vanished_probability),
       cmocka_unit_test(test_misfits),
+      cmocka_unit_test(test_alone_seconds),
+      cmocka_unit_test(test_speed_is_not_multiplied),
   };
   mq_log_set_level(MQ_LOG_QUIET);
   return cmocka_run_group_tests(tests, NULL, NULL);
