@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "mqbench/data.h"
+#include "target/override.h"
 
 #define MQ_PLAN_MAX_BYTES (1 << 20)
 #define MQ_PLAN_MAX_EXCLUSIONS 256
@@ -330,6 +331,11 @@ static mq_status read_override(struct mq_layer_override *override, const struct 
   }
   if (status == MQ_OK) {
     status = mq_yaml_get_text(&override->layer, layer, err);
+  }
+  char why[128];
+  const char *fault = status == MQ_OK ? mq_layer_pattern_check(why, sizeof why, override->layer) : NULL;
+  if (fault) {
+    return mq_yaml_fail(err, layer, "layer '%.100s' is no regular expression: %s", override->layer, fault);
   }
   if (status == MQ_OK && node->n == 1) {
     status = mq_yaml_fail(err, node, "override of '%.100s' changes nothing, expected bits or keep_float",

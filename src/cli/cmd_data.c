@@ -11,6 +11,7 @@ struct data_run {
   struct cli_common common;
   const char *output;
   int64_t n_images, n_test, n_classes, size;
+  bool is_making; /* an option of `data make` was given */
   struct mq_pool *pool;
 };
 
@@ -97,6 +98,11 @@ static mq_status show_info(const struct data_run *run, struct mq_err *err) {
   if (run->common.arguments.n != 2) {
     return mq_fail(err, MQ_BAD_USAGE, "data info: expected one data argument, KIND:PATH[,key=value...]");
   }
+  if (run->is_making) {
+    return mq_fail(
+        err, MQ_BAD_USAGE,
+        "data info takes no options of data make: say limit=, classes= or size= in the data argument");
+  }
   struct mq_data_spec spec = {0};
   struct mq_dataset *dataset = NULL;
   mq_status status = mq_data_spec_parse(&spec, run->common.arguments.text[1], err);
@@ -129,6 +135,8 @@ mq_status cmd_data(int argc, char **argv, struct mq_err *err) {
   status = cli_session_start(&run.pool, &run.common, err);
   if (status == MQ_OK) {
     const char *verb = run.common.arguments.text[0];
+    run.is_making =
+        run.output || run.n_images != 10000 || run.n_test != 2000 || run.n_classes != 10 || run.size != 32;
     if (!strcmp(verb, "make")) {
       status = make_data(&run, err);
     } else if (!strcmp(verb, "info")) {

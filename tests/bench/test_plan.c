@@ -231,6 +231,8 @@ static void test_mistakes(void **state) {
       {HEAD "grid: {target: snpe, method: ptq}\noverrides: [{layer: x}]\n",
        "p.yaml:4: override of 'x' changes nothing"},
       {HEAD "grid: {target: snpe, method: ptq}\noverrides: [{bits: 8}]\n", "key 'layer' is missing"},
+      {HEAD "grid: {target: snpe, method: ptq}\noverrides: [{layer: '/(/', bits: 8}]\n",
+       "p.yaml:4: layer '/(/' is no regular expression"},
       {HEAD "grid: {target: snpe, method: ptq}\nisa: z80\n", "p.yaml:4: "},
       {HEAD "grid: {target: snpe, method: ptq}\nstrict: maybe\n", "p.yaml:4: "},
       {HEAD "grid: {target: snpe, method: ptq, seed: [0\n", "p.yaml:"},

@@ -134,6 +134,16 @@ static void every_command_has_help(void **state) {
   assert_int_equal(o.status, 0);
 }
 
+static void options_without_their_subject_are_refused(void **state) {
+  (void)state;
+  run(&o, "show %s/none.onnx --w-bits 4", MODELS);
+  assert_int_equal(o.status, 2);
+  assert_non_null(strstr(o.err, "add --target"));
+  run(&o, "data info fractal: --images 5");
+  assert_int_equal(o.status, 2);
+  assert_non_null(strstr(o.err, "data make"));
+}
+
 static bool list_has(const char *subject, const char *name) {
   run(&o, "list %s --json", subject);
   assert_int_equal(o.status, 0);
@@ -229,6 +239,7 @@ int main(void) {
       cmocka_unit_test(what_is_not_built_yet_says_so_and_is_not_listed),
       cmocka_unit_test(failures_are_json_when_asked),
       cmocka_unit_test(every_command_has_help),
+      cmocka_unit_test(options_without_their_subject_are_refused),
       cmocka_unit_test(lists_name_what_there_is),
       cmocka_unit_test(show_counts_and_explains),
       cmocka_unit_test(bad_models_are_status_3),
