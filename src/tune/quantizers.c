@@ -21,6 +21,7 @@ static struct mq_quantizer_config configure(const struct mq_point *point, const 
                                        .is_non_negative = point->qparams.is_non_negative,
                                        .is_published = method->is_published,
                                        .n_channels = point->qparams.n_channels,
+                                       .is_own_observer = method->is_own_observer,
                                        .option = method->option};
   config.scheme.is_signed = point->qparams.is_signed;
   config.scheme.is_sign_adaptive = false;
@@ -70,6 +71,9 @@ mq_status mq_assign_quantizers(struct mq_prepared *prepared, const struct mq_met
     }
     point->quantizer = choose(point, method);
     point->quantizer_config = configure(point, method);
+    if (point->quantizer != method->quantizer && point->is_at_end) {
+      point->quantizer_config.option = NAN; /* is the method's own */
+    }
     status = init_parameters(point, nodes[i], err);
   }
   mq_free(nodes);
