@@ -20,8 +20,7 @@ double numeric_slope(float *at, float step, train_loss_fn loss, const void *cont
   return (high - low) / ((double)above - (double)below);
 }
 
-/* ---- One step -------------------------------------------------------------------------------------------
- */
+/* ---- One step ---- */
 
 static void *take(size_t n, size_t bytes) {
   void *memory = mq_alloc(n > 0 ? n : 1, bytes);
@@ -190,8 +189,7 @@ void train_update(struct train *train) {
     train->ops->update(train->parameters, &train->config, train->form, train->statistics, train->sums);
 }
 
-/* ---- Golden files
- * ------------------------------------------------------------------------------------------- */
+/* ---- Golden files ---- */
 
 enum {
   MAX_ARRAYS = 16
@@ -332,8 +330,7 @@ void check_golden(const char *method, double tolerance) {
   assert_true(n_cases >= 4);
 }
 
-/* ---- Contract
- * ----------------------------------------------------------------------------------------------- */
+/* ---- Contract ---- */
 
 static bool is_same(const float *a, const float *b, int64_t n) {
   return memcmp(a, b, (size_t)n * sizeof *a) == 0;

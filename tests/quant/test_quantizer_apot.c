@@ -4,6 +4,7 @@
 #include "common.h"
 #include "help_quant.h"
 #include "help_train.h"
+#include "quant/simd/apot.h"
 
 enum {
   ROWS = 6,
@@ -198,6 +199,31 @@ static void alpha_starts_at_3_and_6_and_stays_positive(void **state) {
   }
 }
 
+static void instruction_sets_give_the_same_bits(void **state) {
+  (void)state;
+  static const int32_t nearest[] = {0, 0, 1, 1, 2, 2, 3, 3, 4};
+  static float want_y[ALL], want_dx[ALL];
+  static uint8_t codes[ALL], want_codes[ALL];
+  double sums[3], want_sums[3];
+  struct mq_apot_run run = {0.1, 1.7, 1.3f, -1.3f, 0.31f, 4, nearest};
+  fill(x, ALL, HEAVY, 56);
+  fill(g, ALL, GAUSSIAN, 57);
+  for (int uniform = 0; uniform < 2; uniform++, run.nearest = NULL)
+    for (mq_simd_level level = MQ_SIMD_BASE; level <= mq_simd_level_best(); level++) {
+      const struct mq_simd_apot *loops = mq_simd_apot_at(level);
+      bool is_first = level == MQ_SIMD_BASE;
+      memset(is_first ? want_sums : sums, 0, sizeof sums);
+      loops->forward(is_first ? want_y : y, is_first ? want_codes : codes, x, ALL, &run);
+      loops->backward(NULL, false, is_first ? want_sums : sums, g, x, ALL - 3, &run);
+      loops->standardise(is_first ? want_dx : dx, false, g, x, ALL, &run, 0.01, 0.02);
+      if (is_first) continue;
+      assert_memory_equal(y, want_y, sizeof y);
+      assert_memory_equal(codes, want_codes, sizeof codes);
+      assert_memory_equal(dx, want_dx, sizeof dx);
+      assert_memory_equal(sums, want_sums, sizeof sums);
+    }
+}
+
 static void keeps_to_the_contract(void **state) {
   (void)state;
   for (int bits = 2; bits <= 8; bits++)
@@ -229,6 +255,7 @@ int main(void) {
       cmocka_unit_test(gradients_are_the_slopes_of_the_clip),
       cmocka_unit_test(equal_weights_do_no_harm),
       cmocka_unit_test(alpha_starts_at_3_and_6_and_stays_positive),
+      cmocka_unit_test(instruction_sets_give_the_same_bits),
       cmocka_unit_test(keeps_to_the_contract),
       cmocka_unit_test(only_the_academic_setting),
   };

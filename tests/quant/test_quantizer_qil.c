@@ -5,6 +5,7 @@
 #include "common.h"
 #include "help_quant.h"
 #include "help_train.h"
+#include "quant/simd/qil.h"
 
 enum {
   CENTER,
@@ -148,6 +149,30 @@ static void published_does_not_clip_unsigned_activations(void **state) {
   }
 }
 
+static void instruction_sets_give_the_same_bits(void **state) {
+  (void)state;
+  static float want_y[ALL], want_dx[ALL];
+  static uint8_t codes[ALL], want_codes[ALL];
+  double sums[2], want_sums[2];
+  struct mq_qil_run run = {0.6f, 0.1f, 0.7f, 7, 1.0f / 7, -7, true};
+  fill(x, ALL, HEAVY, 67);
+  fill(g, ALL, GAUSSIAN, 68);
+  x[5] = 0;
+  for (int open = 0; open < 2; open++, run.is_clipped = false)
+    for (mq_simd_level level = MQ_SIMD_BASE; level <= mq_simd_level_best(); level++) {
+      const struct mq_simd_qil *loops = mq_simd_qil_at(level);
+      bool is_first = level == MQ_SIMD_BASE;
+      memset(is_first ? want_sums : sums, 0, sizeof sums);
+      loops->forward(is_first ? want_y : y, is_first ? want_codes : codes, x, ALL, &run);
+      loops->backward(is_first ? want_dx : dx, false, is_first ? want_sums : sums, g, x, ALL - 3, &run);
+      if (is_first) continue;
+      assert_memory_equal(y, want_y, sizeof y);
+      assert_memory_equal(codes, want_codes, sizeof codes);
+      assert_memory_equal(dx, want_dx, (ALL - 3) * sizeof *dx);
+      assert_memory_equal(sums, want_sums, sizeof sums);
+    }
+}
+
 static void keeps_to_the_contract(void **state) {
   (void)state;
   for (int bits = 2; bits <= 8; bits++)
@@ -179,6 +204,7 @@ int main(void) {
       cmocka_unit_test(gradients_are_the_slopes_of_the_interval),
       cmocka_unit_test(outputs_are_whole_multiples),
       cmocka_unit_test(published_does_not_clip_unsigned_activations),
+      cmocka_unit_test(instruction_sets_give_the_same_bits),
       cmocka_unit_test(keeps_to_the_contract),
       cmocka_unit_test(only_the_academic_setting),
   };

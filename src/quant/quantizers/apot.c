@@ -16,11 +16,12 @@
 
 #include "mqbench/kernel.h"
 #include "quant/quantizers/academic.h"
+#include "quant/simd/apot.h"
 
 enum {
   FORM_ALPHA,
-  FORM_MEAN,    /* weights, as all that follows */
-  FORM_INVERSE, /* 1/(std + 1e-5) */
+  FORM_MEAN,    /* activations: 0 */
+  FORM_INVERSE, /* 1/(std + 1e-5); activations: 1 */
   FORM_STD,
   FORM_N,
   FORM_COUNT
@@ -34,7 +35,7 @@ enum {
 #define LEAST_ALPHA 1e-5f
 #define STD_OFFSET 1e-5
 
-/* ---- Levels ---------------------------------------------------------------------------------------------
+/* ---- Levels ----
  * Terms of each set, one per brace, in units of the smallest power; `den` is their largest sum. */
 #define MAX_SET_BITS 6
 #define MAX_DEN 448
@@ -54,9 +55,7 @@ static const struct term_set sets[MAX_SET_BITS + 1] = {
 /* Halves of level steps are counted: nearest[j] is the level of every v = 2 den t with ceil(v) = j, since a
  * threshold between two levels is a whole number of them. */
 struct levels {
-  int den;
-  bool is_uniform; /* more than 6 bits: k = 0 .. den, nearest[j] = j/2 */
-  uint16_t nearest[2 * MAX_DEN + 1];
+  int32_t nearest[2 * MAX_DEN + 1];
 };
 
 static int set_bits(const struct mq_quantizer_config *config) {
@@ -68,11 +67,10 @@ static int den_of(const struct mq_quantizer_config *config) {
   return bits > MAX_SET_BITS ? (1 << bits) - 1 : sets[bits].den;
 }
 
-static void make_levels(struct levels *levels, const struct mq_quantizer_config *config) {
+/* NULL where there are more than 6 bits: levels 0 .. den, the nearest one is j/2. */
+static const int32_t *make_levels(struct levels *levels, const struct mq_quantizer_config *config) {
   const int bits = set_bits(config), den = den_of(config);
-  levels->den = den;
-  levels->is_uniform = bits > MAX_SET_BITS;
-  if (levels->is_uniform) return;
+  if (bits > MAX_SET_BITS) return NULL;
   bool is_level[MAX_DEN + 1] = {false};
   const struct term_set *set = &sets[bits];
   for (int i = 0; i < 4 * 4 * 4; i++)
@@ -82,22 +80,12 @@ static void make_levels(struct levels *levels, const struct mq_quantizer_config 
     if (level < den && level + next < j) level = next++;
     while (next < den && !is_level[next])
       next++;
-    levels->nearest[j] = (uint16_t)level;
+    levels->nearest[j] = level;
   }
+  return levels->nearest;
 }
 
-/* den L(t), t = magnitude/alpha. In double, so that ties are ties of the real quotient: the product is exact,
- * and a quotient that is no whole number differs from one by more than its rounding. */
-static inline int nearest(float magnitude, float alpha, const struct levels *levels) {
-  if (!(magnitude < alpha)) return levels->den;
-  const double v = (double)magnitude * (2 * levels->den) / (double)alpha;
-  int j = (int)v;
-  j += (double)j < v;
-  return levels->is_uniform ? j / 2 : levels->nearest[j];
-}
-
-/* ---- Tables ----------------------------------------------------------------------------------------------
- */
+/* ---- Tables ---- */
 
 static mq_status check(const struct mq_quantizer_config *config, const char *what, struct mq_err *err) {
   return mq_quantizer_check_academic(&mq_quantizer_apot, config, what, err);
@@ -150,6 +138,7 @@ static void derive(double *form, const struct mq_quantizer_config *config, const
   (void)least_scale; /* a float bias */
   memset(form, 0, FORM_COUNT * sizeof *form);
   form[FORM_ALPHA] = (double)safe_alpha(parameters[0]);
+  form[FORM_INVERSE] = 1;
   if (!config->is_weight) return;
   assert(statistics);
   const double n = statistics[STATISTIC_N], mean = statistics[STATISTIC_SUM] / n;
@@ -160,89 +149,55 @@ static void derive(double *form, const struct mq_quantizer_config *config, const
   form[FORM_INVERSE] = 1 / (form[FORM_STD] + STD_OFFSET);
 }
 
-/* What is quantized: activations as they are. */
-static inline float standardise(float w, const double *form, bool is_weight) {
-  return is_weight ? (float)(((double)w - form[FORM_MEAN]) * form[FORM_INVERSE]) : w;
-}
-
-/* The integer of y; x is not NaN. */
-static inline int quantize(float x, float alpha, const struct levels *levels, bool is_signed) {
-  if (x < 0 && !is_signed) return 0;
-  const int k = nearest(fabsf(x), alpha, levels);
-  return x < 0 ? -k : k;
-}
-
 static double scale_of(const struct mq_quantizer_config *config, const double *form) {
   return form[FORM_ALPHA] / den_of(config);
+}
+
+static struct mq_apot_run get_run(struct levels *levels, const struct mq_quantizer_config *config,
+                                  const double *form) {
+  const float alpha = (float)form[FORM_ALPHA];
+  return (struct mq_apot_run){.mean = form[FORM_MEAN],
+                              .inverse = form[FORM_INVERSE],
+                              .alpha = alpha,
+                              .lowest = config->scheme.is_signed ? -alpha : 0,
+                              .scale = (float)scale_of(config, form),
+                              .den = den_of(config),
+                              .nearest = make_levels(levels, config)};
+}
+
+static void fill_nan(float *y, int64_t n) {
+  for (int64_t i = 0; i < n && y; i++)
+    y[i] = NAN;
 }
 
 static void forward(float *y, void *codes, const struct mq_quantizer_config *config, const double *form,
                     const float *x, int64_t n_rows, int64_t row_count) {
   struct levels levels;
-  make_levels(&levels, config);
-  const float alpha = (float)form[FORM_ALPHA], scale = (float)scale_of(config, form);
-  const bool is_signed = config->scheme.is_signed, is_weight = config->is_weight;
-  for (int64_t i = 0; i < n_rows * row_count; i++) {
-    const float value = standardise(x[i], form, is_weight);
-    const bool is_number = !isnan(value) && !isnan(alpha);
-    const int k = is_number ? quantize(value, alpha, &levels, is_signed) : 0;
-    if (y) y[i] = is_number ? scale * (float)k : NAN;
-    if (codes && is_signed) ((int8_t *)codes)[i] = (int8_t)k;
-    if (codes && !is_signed) ((uint8_t *)codes)[i] = (uint8_t)k;
-  }
-}
-
-/* The gradient that goes through the clip, and the factor of g in dalpha. */
-static inline float clip_gradient(double *slope, float g, float x, float alpha, const struct levels *levels,
-                                  bool is_signed) {
-  const bool is_below = x<(is_signed ? -alpha : 0), is_above = x> alpha;
-  *slope = 0;
-  if (is_above) *slope = 1;
-  if (is_below && is_signed) *slope = -1;
-  if (isnan(x) || isnan(alpha)) return NAN;
-  if (is_above || is_below) return 0;
-  *slope = (double)quantize(x, alpha, levels, is_signed) / levels->den - (double)x / (double)alpha;
-  return g;
-}
-
-/* dx NULL: only sums, [0] of dalpha, [1] of G, [2] of G x. */
-static void clip_rows(float *dx, bool adds, double sums[3], const struct mq_quantizer_config *config,
-                      const double *form, const float *g, const float *x, int64_t n) {
-  struct levels levels;
-  make_levels(&levels, config);
-  const float alpha = (float)form[FORM_ALPHA];
-  const bool is_signed = config->scheme.is_signed, is_weight = config->is_weight;
-  for (int64_t i = 0; i < n; i++) {
-    const float value = standardise(x[i], form, is_weight);
-    double slope;
-    const float gradient = clip_gradient(&slope, g[i], value, alpha, &levels, is_signed);
-    sums[0] += (double)g[i] * slope;
-    sums[1] += (double)gradient;
-    sums[2] += (double)gradient * (double)value;
-    if (dx) dx[i] = (adds ? dx[i] : 0) + gradient;
-  }
-}
-
-static void standardise_backward(float *dw, bool adds, const double sums[3],
-                                 const struct mq_quantizer_config *config, const double *form, const float *g,
-                                 const float *w, int64_t n) {
-  const float alpha = (float)form[FORM_ALPHA], lowest = config->scheme.is_signed ? -alpha : 0;
-  const double inverse = form[FORM_INVERSE], std = form[FORM_STD], mean = sums[1] / form[FORM_N];
-  const double along = std > 0 ? sums[2] / ((form[FORM_N] - 1) * std) : 0;
-  for (int64_t i = 0; i < n; i++) {
-    const float x = standardise(w[i], form, true);
-    const float gradient = x < lowest || x > alpha ? 0 : g[i];
-    const float d = (float)(inverse * ((double)gradient - mean) - (double)x * along);
-    dw[i] = adds ? dw[i] + d : d;
-  }
+  const struct mq_apot_run run = get_run(&levels, config, form);
+  const int64_t n = n_rows * row_count;
+  if (isnan(run.alpha))
+    fill_nan(y, n);
+  else
+    mq_simd_apot_at(mq_simd_level_used())->forward(y, codes, x, n, &run);
 }
 
 static void backward(float *dx, bool adds, double *sums, const struct mq_quantizer_config *config,
                      const double *form, const float *g, const float *x, int64_t n_rows, int64_t row_count) {
+  const struct mq_simd_apot *loops = mq_simd_apot_at(mq_simd_level_used());
+  struct levels levels;
+  const struct mq_apot_run run = get_run(&levels, config, form);
   const int64_t n = n_rows * row_count;
   double own[3] = {0, 0, 0};
-  clip_rows(config->is_weight ? NULL : dx, adds, own, config, form, g, x, n);
-  if (config->is_weight) standardise_backward(dx, adds, own, config, form, g, x, n);
+  if (isnan(run.alpha)) {
+    fill_nan(dx, n);
+    return;
+  }
+  loops->backward(config->is_weight ? NULL : dx, adds, own, g, x, n, &run);
+  if (config->is_weight) {
+    const double n_values = form[FORM_N], std = form[FORM_STD];
+    const double along = std > 0 ? own[2] / ((n_values - 1) * std) : 0;
+    loops->standardise(dx, adds, g, x, n, &run, own[1] / n_values, along);
+  }
   sums[0] += own[0];
 }
 

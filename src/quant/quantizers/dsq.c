@@ -54,8 +54,7 @@ static size_t statistics_count(const struct mq_quantizer_config *config) {
   return N_STATISTICS * (size_t)config->n_channels;
 }
 
-/* ---- Range ------------------------------------------------------------------------------------------------
- */
+/* ---- Range ---- */
 
 static struct mq_range range_around(double mean, double std) {
   return (struct mq_range){mq_to_finite_float(mean - DEVIATIONS * std),
@@ -161,8 +160,7 @@ static void update(float *parameters, const struct mq_quantizer_config *config, 
   }
 }
 
-/* ---- Gradient
- * ----------------------------------------------------------------------------------------------- */
+/* ---- Gradient ---- */
 
 static void backward(float *dx, bool adds, double *sums, const struct mq_quantizer_config *config,
                      const double *form, const float *g, const float *x, int64_t n_rows, int64_t row_count) {
@@ -178,8 +176,8 @@ static void backward(float *dx, bool adds, double *sums, const struct mq_quantiz
     struct mq_dsq_run run = {.scale = (float)channel->scale,
                              .lo = (float)channel->lo,
                              .hi = (float)channel->hi,
-                             .k = uniform->own[OWN_K],
-                             .gain = uniform->own[OWN_GAIN]};
+                             .k = (float)uniform->own[OWN_K],
+                             .gain = (float)uniform->own[OWN_GAIN]};
     (adds ? loops->add_gradient : loops->gradient)(dx, g, x, row_count, &run);
   }
 }

@@ -54,8 +54,7 @@ static size_t sum_count(const struct mq_quantizer_config *config) {
   return (size_t)(basis_count(config) * sums_per_basis(config));
 }
 
-/* ---- Initial basis ----------------------------------------------------------------------------------------
- */
+/* ---- Initial basis ---- */
 
 /* v_i = 2^i unit. */
 static void fill_basis(float *v, int bits, double unit) {
@@ -95,8 +94,7 @@ static mq_status init(float *parameters, const struct mq_quantizer_config *confi
   return MQ_OK;
 }
 
-/* ---- Levels -----------------------------------------------------------------------------------------------
- */
+/* ---- Levels ---- */
 
 struct levels {
   int n;
@@ -169,8 +167,7 @@ static void forward(float *y, void *codes, const struct mq_quantizer_config *con
   }
 }
 
-/* ---- Backward
- * ----------------------------------------------------------------------------------------------- */
+/* ---- Backward ---- */
 
 /* Of each level: how many took it, and their sum. */
 struct tally {
@@ -215,8 +212,7 @@ static void backward(float *dx, bool adds, double *sums, const struct mq_quantiz
   }
 }
 
-/* ---- The basis
- * ---------------------------------------------------------------------------------------------- */
+/* ---- The basis ---- */
 
 /* a = l l' in place (lower triangle), n x n. False: not positive definite, or not finite. */
 static bool factor(double *a, int n) {

@@ -29,31 +29,23 @@ static const double root[STEPS] = {
     0x1.306fe0a31b715p+0, 0x1.3dea64c123422p+0, 0x1.4bfdad5362a27p+0, 0x1.5ab07dd485429p+0,
     0x1.6a09e667f3bcdp+0, 0x1.7a11473eb0187p+0, 0x1.8ace5422aa0dbp+0, 0x1.9c49182a3f090p+0,
     0x1.ae89f995ad3adp+0, 0x1.c199bdd85529cp+0, 0x1.d5818dcfba487p+0, 0x1.ea4afa2a490dap+0};
-/* 2^((i + 1/2)/16): irrational, so no float stands on it. */
-static const double middle[STEPS] = {
-    0x1.059b0d3158574p+0, 0x1.11301d0125b51p+0, 0x1.1d4873168b9aap+0, 0x1.29e9df51fdee1p+0,
-    0x1.371a7373aa9cbp+0, 0x1.44e086061892dp+0, 0x1.5342b569d4f82p+0, 0x1.6247eb03a5585p+0,
-    0x1.71f75e8ec5f74p+0, 0x1.82589994cce13p+0, 0x1.93737b0cdc5e5p+0, 0x1.a5503b23e255dp+0,
-    0x1.b7f76f2fb5e47p+0, 0x1.cb720dcef9069p+0, 0x1.dfc97337b9b5fp+0, 0x1.f50765b6e4540p+0};
+/* The 23 bits of the last float's mantissa below 2^((i + 1/2)/16), which is irrational: no float is a tie. */
+static const int32_t last_below[STEPS] = {0x02cd86, 0x08980e, 0x0ea439, 0x14f4ef, 0x1b8d39, 0x227043,
+                                          0x29a15a, 0x3123f5, 0x38fbaf, 0x412c4c, 0x49b9bd, 0x52a81d,
+                                          0x5bfbb7, 0x65b906, 0x6fe4b9, 0x7a83b2};
 
-/* rne(16 log2 x) of x > 0; infinity: 2048. */
+/* rne(16 log2 x) of x > 0; infinity: 2048. Without branches, which would be taken at random. */
 static int round_log(float x) {
-  int octave = -127;
-  if (x < FLT_MIN) {
-    x *= 0x1p24f;
-    octave -= 24;
-  }
-  uint32_t bits;
-  memcpy(&bits, &x, sizeof bits);
-  octave += (int)(bits >> 23);
-  const uint32_t mantissa_bits = (bits & 0x7fffff) | 0x3f800000;
-  float mantissa;
-  memcpy(&mantissa, &mantissa_bits, sizeof mantissa);
+  const bool is_subnormal = x < FLT_MIN;
+  const float normal = is_subnormal ? x * 0x1p24f : x;
+  int32_t bits;
+  memcpy(&bits, &normal, sizeof bits);
+  const int32_t mantissa = bits & 0x7fffff;
   int i = 0;
   for (int step = STEPS / 2; step > 0; step /= 2)
-    if ((double)mantissa > middle[i + step - 1]) i += step;
-  i += (double)mantissa > middle[STEPS - 1];
-  return STEPS * octave + i;
+    i += mantissa > last_below[i + step - 1] ? step : 0;
+  i += mantissa > last_below[STEPS - 1];
+  return STEPS * ((bits >> 23) - (is_subnormal ? 127 + 24 : 127)) + i;
 }
 
 /* 2^(k/16). */
@@ -104,13 +96,14 @@ static void make_grid(struct grid *grid, const double *form) {
 }
 
 static float quantize(float x, const struct grid *grid) {
-  if (isnan(x)) return x;
-  if ((double)x >= grid->zero_lo && (double)x <= grid->zero_hi) return 0;
   const int lo = x > 0 ? 0 : 1;
   int code = round_log(fabsf(x)) - grid->offset;
   code = code < lo ? lo : code;
   code = code > CODES - 1 ? CODES - 1 : code;
-  return x > 0 ? grid->magnitude[code] : -grid->magnitude[code];
+  const float magnitude = grid->magnitude[code], y = x > 0 ? magnitude : -magnitude;
+  const bool is_zero = ((double)x >= grid->zero_lo) & ((double)x <= grid->zero_hi);
+  const float value = is_zero ? 0 : y;
+  return isnan(x) ? x : value;
 }
 
 static void forward(float *y, void *codes, const struct mq_quantizer_config *config, const double *form,

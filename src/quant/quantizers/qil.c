@@ -13,9 +13,9 @@
 #include <float.h>
 #include <math.h>
 
-#include "kernel/simd/values.h"
 #include "mqbench/kernel.h"
 #include "quant/quantizers/academic.h"
+#include "quant/simd/qil.h"
 
 enum {
   CENTER,
@@ -25,15 +25,9 @@ enum {
   FORM_COUNT,
 };
 enum {
-  SUM_SIGN,     /* sum g r sign(x) */
+  SUM_SIGN,     /* sum g r sign(x); as the loops write them */
   SUM_POSITION, /* sum g r sign(x) (|x| - C) */
   SUM_COUNT
-};
-
-/* The numbers of the loops. */
-struct interval {
-  float slope, offset, center, steps, scale, lowest;
-  bool is_clipped;
 };
 
 static int32_t steps_of(const struct mq_quantizer_config *config) {
@@ -45,15 +39,15 @@ static bool is_clipped(const struct mq_quantizer_config *config) {
   return config->scheme.is_signed || !config->is_published;
 }
 
-static struct interval get_interval(const struct mq_quantizer_config *config, const double *form) {
+static struct mq_qil_run get_run(const struct mq_quantizer_config *config, const double *form) {
   const int32_t steps = steps_of(config);
-  return (struct interval){.slope = (float)form[FORM_SLOPE],
-                           .offset = (float)form[FORM_OFFSET],
-                           .center = (float)form[CENTER],
-                           .steps = (float)steps,
-                           .scale = (float)(1.0 / steps),
-                           .lowest = config->scheme.is_signed ? -(float)steps : 0,
-                           .is_clipped = is_clipped(config)};
+  return (struct mq_qil_run){.slope = (float)form[FORM_SLOPE],
+                             .offset = (float)form[FORM_OFFSET],
+                             .center = (float)form[CENTER],
+                             .steps = (float)steps,
+                             .scale = (float)(1.0 / steps),
+                             .lowest = config->scheme.is_signed ? -(float)steps : 0,
+                             .is_clipped = is_clipped(config)};
 }
 
 static mq_status check(const struct mq_quantizer_config *config, const char *what, struct mq_err *err) {
@@ -118,47 +112,26 @@ static void derive(double *form, const struct mq_quantizer_config *config, const
   form[FORM_OFFSET] = 0.5 - 0.5 * (double)center / (double)distance;
 }
 
-static inline float sign_of(float x) {
-  return (float)((x > 0) - (x < 0));
-}
-
-/* The integer of y, in float; NaN stays NaN. */
-static inline float quantize(float x, const struct interval *in) {
-  if (!in->is_clipped) return rintf((x * in->slope + in->offset) * in->steps);
-  const float t = mq_clip_value(fabsf(x) * in->slope + in->offset, 0, 1) * sign_of(x);
-  return mq_clip_value(mq_round_even(t * in->steps), in->lowest, in->steps);
+/* Any integer comes out, so there are no codes. */
+static void forward_open(float *y, const float *x, int64_t n, const struct mq_qil_run *run) {
+  for (int64_t i = 0; i < n; i++)
+    y[i] = run->scale * rintf((x[i] * run->slope + run->offset) * run->steps);
 }
 
 static void forward(float *y, void *codes, const struct mq_quantizer_config *config, const double *form,
                     const float *x, int64_t n_rows, int64_t row_count) {
-  const struct interval in = get_interval(config, form);
-  int8_t *const signed_codes = in.lowest < 0 ? codes : NULL;
-  uint8_t *const unsigned_codes = in.lowest < 0 ? NULL : codes;
-  for (int64_t i = 0; i < n_rows * row_count; i++) {
-    const float q = quantize(x[i], &in);
-    const int code = codes && !isnan(q) ? (int)q : 0;
-    if (y) y[i] = in.scale * q;
-    if (signed_codes) signed_codes[i] = (int8_t)code;
-    if (unsigned_codes) unsigned_codes[i] = (uint8_t)code;
-  }
+  const struct mq_qil_run run = get_run(config, form);
+  const int64_t n = n_rows * row_count;
+  if (run.is_clipped)
+    mq_simd_qil_at(mq_simd_level_used())->forward(y, codes, x, n, &run);
+  else if (y)
+    forward_open(y, x, n, &run);
 }
 
 static void backward(float *dx, bool adds, double *sums, const struct mq_quantizer_config *config,
                      const double *form, const float *g, const float *x, int64_t n_rows, int64_t row_count) {
-  const struct interval in = get_interval(config, form);
-  double sum_sign = 0, sum_position = 0;
-  for (int64_t i = 0; i < n_rows * row_count; i++) {
-    const float magnitude = in.is_clipped ? fabsf(x[i]) : x[i];
-    const float inner = magnitude * in.slope + in.offset, sign = in.is_clipped ? sign_of(x[i]) : 1;
-    const bool passes = !in.is_clipped || (inner > 0 && inner < 1);
-    const float gradient = passes ? g[i] : 0;
-    const double signed_gradient = (double)(gradient * sign);
-    sum_sign += signed_gradient;
-    sum_position += signed_gradient * ((double)magnitude - (double)in.center);
-    dx[i] = (adds ? dx[i] : 0) + gradient * in.slope;
-  }
-  sums[SUM_SIGN] += sum_sign;
-  sums[SUM_POSITION] += sum_position;
+  const struct mq_qil_run run = get_run(config, form);
+  mq_simd_qil_at(mq_simd_level_used())->backward(dx, adds, sums, g, x, n_rows * row_count, &run);
 }
 
 static void finish(float *gradients, const struct mq_quantizer_config *config, const float *parameters,

@@ -1,15 +1,14 @@
 #include "quant/simd/dsq.h"
 
-#include "kernel/math_core.h"
 #include "kernel/simd/values.h"
 
-/* |v - floor(v) - 0.5| is 0.5 - d with d the distance to the nearest integer (exact in float), and with
+/* |v - floor(v) - 0.5| is 0.5 - d with d the distance to the nearest integer (exact), and with
  * e = exp(-2 k (0.5 - d)), 1 - tanh^2 = 4 e/(1 + e)^2. */
-static inline float gradient_value(float g, float x, const struct mq_dsq_run *run) {
+MQ_ALWAYS_INLINE float gradient_value(float g, float x, const struct mq_dsq_run *run) {
   const float v = x / run->scale, inside = mq_clip_value(v, run->lo, run->hi);
   const float d = inside - mq_round_even(inside), distance = d < 0.0f ? -d : d;
-  const double e = mq_exp_core(-2.0 * run->k * (0.5 - (double)distance)), one = 1.0 + e;
-  const float slope = (float)(run->gain * (4.0 * e / (one * one)));
+  const float e = mq_exp_of_negative(-2.0f * run->k * (0.5f - distance)), one = 1.0f + e;
+  const float slope = run->gain * (4.0f * e / (one * one));
   return inside == v ? g * slope : 0.0f;
 }
 

@@ -5,12 +5,12 @@
 
 /* v = x/scale, inside: lo <= v <= hi, whole numbers of magnitude up to 2^22. */
 struct mq_dsq_run {
-  float scale, lo, hi;
-  double k, gain;
+  float scale, lo, hi, k, gain;
 };
 
 struct mq_simd_dsq {
-  /* dx = (add_gradient: +=) g [inside] gain (1 - tanh^2(k (v - floor(v) - 0.5))). */
+  /* dx = (add_gradient: +=) g [inside] gain (1 - tanh^2(k (v - floor(v) - 0.5))), the slope within 8 units in
+   * the last place. dx may be g. */
   void (*gradient)(float *dx, const float *g, const float *x, int64_t n, const struct mq_dsq_run *run);
   void (*add_gradient)(float *dx, const float *g, const float *x, int64_t n, const struct mq_dsq_run *run);
 };
