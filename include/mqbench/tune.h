@@ -42,6 +42,7 @@ struct mq_method {
   const struct mq_quantizer_ops *quantizer; /* of activations; of weights too unless it names another */
   double option;                            /* the method's own; NAN: its default */
   bool is_published;                        /* the variant of the paper's released code */
+  bool is_own_observer;                     /* the run left the choice of observers to the method */
 };
 /* Gives every calibrated point its quantizer with initial parameters: from its scales, and from the weights.
  * Points at the ends (is_at_end) take `minmax` where the method says so. Points whose scheme the method is
