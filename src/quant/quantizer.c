@@ -7,18 +7,9 @@
 #include "quant/quantizers/quantizers.h"
 
 static const struct mq_quantizer_ops *const quantizers[] = {
-    &mq_quantizer_lsq,
-    &mq_quantizer_lsq_plus,
-    &mq_quantizer_pact,
-    &mq_quantizer_dorefa,
-    &mq_quantizer_dsq,
-    &mq_quantizer_qil,
-    &mq_quantizer_apot,
-    &mq_quantizer_tqt,
-    &mq_quantizer_lqnet,
-    &mq_quantizer_nnie,
-    &mq_quantizer_minmax,
-    NULL,
+    &mq_quantizer_lsq,   &mq_quantizer_lsq_plus, &mq_quantizer_pact,   &mq_quantizer_dorefa,
+    &mq_quantizer_dsq,   &mq_quantizer_qil,      &mq_quantizer_apot,   &mq_quantizer_tqt,
+    &mq_quantizer_lqnet, &mq_quantizer_nnie,     &mq_quantizer_minmax, NULL,
 };
 
 #define MAX_PLUGINS 32
