@@ -162,7 +162,9 @@ void mq_loop_moments(double *sum, double *sum_abs, double *sum_square, const flo
  * a 1 x 1 image. */
 typedef enum mq_precision {
   MQ_PRECISION_F32,
-  MQ_PRECISION_BF16 /* operands of the backward products rounded half to even to bfloat16, sums in float32 */
+  /* Operands of the backward products rounded half to even to bfloat16, sums in float32. Depthwise
+   * convolutions stay float32: memory bounds them, not arithmetic. */
+  MQ_PRECISION_BF16,
 } mq_precision;
 
 struct mq_conv_train;

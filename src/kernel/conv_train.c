@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "kernel/conv.h"
+#include "kernel/depthwise.h"
 #include "kernel/simd/convert.h"
 
 /* ---- Creation ----------------------------------------------------------------------------------------- */
@@ -26,12 +27,11 @@ static struct mq_onednn_geometry geometry_of(const struct mq_conv_train *conv,
   return g;
 }
 
-static mq_status check(struct mq_shape *output, const struct mq_conv_train_desc *desc, struct mq_err *err) {
-  const struct mq_tensor weights = mq_tensor_view(NULL, MQ_F32, &desc->weights, NULL);
-  struct mq_conv_desc plain = {.input = desc->input,
-                               .weights = &weights,
-                               .groups = desc->groups,
-                               .is_transposed = desc->is_transposed};
+/* weights: those of the desc, without data. */
+static struct mq_conv_desc plain_desc(const struct mq_conv_train_desc *desc,
+                                      const struct mq_tensor *weights) {
+  struct mq_conv_desc plain = {
+      .input = desc->input, .weights = weights, .groups = desc->groups, .is_transposed = desc->is_transposed};
   for (int i = 0; i < 2; i++) {
     plain.stride[i] = desc->stride[i];
     plain.dilation[i] = desc->dilation[i];
@@ -39,11 +39,14 @@ static mq_status check(struct mq_shape *output, const struct mq_conv_train_desc 
     plain.pad_end[i] = desc->pad_end[i];
     plain.output_pad[i] = desc->output_pad[i];
   }
-  if (desc->backward == MQ_PRECISION_BF16 && mq_kernel_isa() < MQ_ISA_AVX512_BF16)
-    return mq_fail(err, MQ_BAD_INPUT,
-                   "precision bfloat16: the instruction set in use is %s, expected avx512_bf16 or amx",
-                   mq_isa_name(mq_kernel_isa()));
-  return mq_conv_check(output, &plain, err);
+  return plain;
+}
+
+static mq_status check_precision(mq_precision precision, struct mq_err *err) {
+  if (precision != MQ_PRECISION_BF16 || mq_kernel_isa() >= MQ_ISA_AVX512_BF16) return MQ_OK;
+  return mq_fail(err, MQ_BAD_INPUT,
+                 "precision bfloat16: the instruction set in use is %s, expected avx512_bf16 or amx",
+                 mq_isa_name(mq_kernel_isa()));
 }
 
 static mq_status create_passes(struct mq_conv_train *conv, const struct mq_onednn_geometry *geometry,
@@ -63,9 +66,12 @@ static mq_status create_passes(struct mq_conv_train *conv, const struct mq_onedn
 
 mq_status mq_conv_train_create(struct mq_conv_train **conv, const struct mq_conv_train_desc *desc,
                                struct mq_err *err) {
+  const struct mq_tensor weights = mq_tensor_view(NULL, MQ_F32, &desc->weights, NULL);
+  const struct mq_conv_desc plain = plain_desc(desc, &weights);
   struct mq_shape output;
   *conv = NULL;
-  mq_status status = check(&output, desc, err);
+  mq_status status = check_precision(desc->backward, err);
+  if (status == MQ_OK) status = mq_conv_check(&output, &plain, err);
   if (status != MQ_OK) return status;
   struct mq_conv_train *made = mq_alloc(1, sizeof *made);
   if (made == NULL) return mq_fail_memory(err, "convolution");
@@ -77,7 +83,10 @@ mq_status mq_conv_train_create(struct mq_conv_train **conv, const struct mq_conv
   const struct mq_onednn_geometry geometry = geometry_of(made, desc);
   made->zeros = mq_alloc((size_t)geometry.y.dim[1], sizeof *made->zeros);
   if (made->zeros == NULL) status = mq_fail_memory(err, "convolution");
-  if (status == MQ_OK) status = create_passes(made, &geometry, err);
+  if (status == MQ_OK && mq_depthwise_can(&plain))
+    status = mq_depthwise_train_create(&made->depthwise, &plain, &output, err);
+  else if (status == MQ_OK)
+    status = create_passes(made, &geometry, err);
   if (status != MQ_OK)
     mq_conv_train_destroy(made);
   else
@@ -87,6 +96,7 @@ mq_status mq_conv_train_create(struct mq_conv_train **conv, const struct mq_conv
 
 void mq_conv_train_destroy(struct mq_conv_train *conv) {
   if (conv == NULL) return;
+  mq_depthwise_train_destroy(conv->depthwise);
   mq_onednn_destroy(conv->forward);
   mq_onednn_destroy(conv->data);
   mq_onednn_destroy(conv->weights);
@@ -102,6 +112,7 @@ struct mq_shape mq_conv_train_output_shape(const struct mq_conv_train *conv) {
 }
 
 const char *mq_conv_train_implementation(const struct mq_conv_train *conv, int direction) {
+  if (conv->depthwise != NULL) return "depthwise";
   const struct mq_onednn_op *const ops[] = {conv->forward, conv->data, conv->weights};
   return mq_onednn_implementation(ops[direction]);
 }
@@ -121,7 +132,18 @@ static size_t rounded_bytes(const struct mq_conv_train *conv, int64_t count) {
   return conv->is_bf16 ? mq_scratch_round((size_t)count * sizeof(uint16_t)) : 0;
 }
 
+static struct mq_conv_train_sizes depthwise_sizes(const struct mq_conv_train *conv) {
+  const size_t count = (size_t)mq_depthwise_train_count(conv->depthwise);
+  return (struct mq_conv_train_sizes){
+      .packed_forward_bytes = count * sizeof(float),
+      .packed_backward_bytes = count * sizeof(float),
+      .gradient_count = count,
+      .run_scratch_bytes = float_bytes(mq_shape_count(&conv->input)),
+  };
+}
+
 struct mq_conv_train_sizes mq_conv_train_get_sizes(const struct mq_conv_train *conv) {
+  if (conv->depthwise != NULL) return depthwise_sizes(conv);
   const int64_t n_in = mq_shape_count(&conv->input), n_out = mq_shape_count(&conv->output);
   const size_t data_bytes =
       rounded_bytes(conv, n_out) + float_bytes(n_in) + mq_onednn_scratch_bytes(conv->data);
@@ -157,6 +179,10 @@ mq_status mq_conv_train_pack(const struct mq_conv_train *conv, void *packed_forw
                              const float *weights, void *scratch, struct mq_err *err) {
   char *rest = scratch;
   mq_status status = MQ_OK;
+  if (conv->depthwise != NULL) {
+    mq_depthwise_train_pack(conv->depthwise, packed_forward, packed_backward, weights);
+    return MQ_OK;
+  }
   if (packed_forward != NULL)
     status = mq_onednn_copy(conv->pack_forward, packed_forward, weights, scratch, err);
   if (status != MQ_OK || packed_backward == NULL) return status;
@@ -175,6 +201,10 @@ mq_status mq_conv_train_forward(const struct mq_conv_train *conv, float *y, cons
                                 const void *packed_forward, const float *bias, void *scratch,
                                 struct mq_err *err) {
   struct mq_onednn_operands operands = {.x = x, .weights = packed_forward, .y = y};
+  if (conv->depthwise != NULL) {
+    mq_depthwise_train_forward(conv->depthwise, y, x, packed_forward, bias != NULL ? bias : conv->zeros);
+    return MQ_OK;
+  }
   if (!conv->is_transposed) {
     operands.bias = bias != NULL ? bias : conv->zeros;
     return mq_onednn_pass_run(conv->forward, &operands, scratch, err);
@@ -187,27 +217,42 @@ mq_status mq_conv_train_forward(const struct mq_conv_train *conv, float *y, cons
   return status;
 }
 
-mq_status mq_conv_train_backward_data(const struct mq_conv_train *conv, float *dx, bool adds, const float *dy,
-                                      const void *packed_backward, void *scratch, struct mq_err *err) {
-  const int64_t n_in = mq_shape_count(&conv->input);
+/* dx is written. */
+static mq_status run_backward_data(const struct mq_conv_train *conv, float *dx, const float *dy,
+                                   const void *packed_backward, void *scratch, struct mq_err *err) {
   char *rest = scratch;
+  if (conv->depthwise != NULL) {
+    mq_depthwise_train_backward_data(conv->depthwise, dx, dy, packed_backward, conv->zeros);
+    return MQ_OK;
+  }
   const void *operand = round_operand(conv, dy, mq_shape_count(&conv->output), &rest);
-  float *result = adds ? (float *)(void *)rest : dx;
-  if (adds) rest += float_bytes(n_in);
-  struct mq_onednn_operands operands = {.x = result, .weights = packed_backward, .y = operand};
+  struct mq_onednn_operands operands = {.x = dx, .weights = packed_backward, .y = operand};
   if (conv->is_transposed) {
     operands.x = operand;
-    operands.y = result;
+    operands.y = dx;
     operands.bias = conv->is_bf16 ? NULL : conv->zeros;
   }
-  const mq_status status = mq_onednn_pass_run(conv->data, &operands, rest, err);
-  if (status == MQ_OK && adds) mq_loop_add(dx, dx, result, n_in, -INFINITY, INFINITY);
+  return mq_onednn_pass_run(conv->data, &operands, rest, err);
+}
+
+mq_status mq_conv_train_backward_data(const struct mq_conv_train *conv, float *dx, bool adds, const float *dy,
+                                      const void *packed_backward, void *scratch, struct mq_err *err) {
+  if (!adds) return run_backward_data(conv, dx, dy, packed_backward, scratch, err);
+  const int64_t n_in = mq_shape_count(&conv->input);
+  float *result = scratch;
+  char *rest = (char *)scratch + float_bytes(n_in);
+  const mq_status status = run_backward_data(conv, result, dy, packed_backward, rest, err);
+  if (status == MQ_OK) mq_loop_add(dx, dx, result, n_in, -INFINITY, INFINITY);
   return status;
 }
 
 mq_status mq_conv_train_backward_weights(const struct mq_conv_train *conv, float *packed_gradient,
                                          const float *x, const float *dy, void *scratch, struct mq_err *err) {
   char *rest = scratch;
+  if (conv->depthwise != NULL) {
+    mq_depthwise_train_backward_weights(conv->depthwise, packed_gradient, x, dy);
+    return MQ_OK;
+  }
   const void *input = round_operand(conv, x, mq_shape_count(&conv->input), &rest);
   const void *output = round_operand(conv, dy, mq_shape_count(&conv->output), &rest);
   const struct mq_onednn_operands operands = {.x = conv->is_transposed ? output : input,
@@ -218,6 +263,10 @@ mq_status mq_conv_train_backward_weights(const struct mq_conv_train *conv, float
 
 mq_status mq_conv_train_unpack_gradient(const struct mq_conv_train *conv, float *dw, bool adds,
                                         const float *packed_gradient, void *scratch, struct mq_err *err) {
+  if (conv->depthwise != NULL) {
+    mq_depthwise_train_unpack(conv->depthwise, dw, adds, packed_gradient);
+    return MQ_OK;
+  }
   float *result = adds ? scratch : dw;
   char *rest = scratch;
   if (adds) rest += float_bytes(conv->n_weights);

@@ -2,6 +2,7 @@
 #ifndef MQ_KERNEL_CONV_TRAIN_H
 #define MQ_KERNEL_CONV_TRAIN_H
 
+#include "kernel/depthwise_train.h"
 #include "kernel/onednn.h"
 
 struct mq_conv_train {
@@ -10,6 +11,7 @@ struct mq_conv_train {
   bool is_transposed, is_bf16;
   /* Named after what they compute for this layer. A transposed convolution is the backward pass of a plain
    * one: x and y exchange their places in all three. */
+  struct mq_depthwise_train *depthwise; /* our own loops; then none of the library's operations */
   struct mq_onednn_op *forward, *data, *weights;
   struct mq_onednn_op *pack_forward, *pack_backward, *unpack;
   float *zeros; /* a bias that is none */

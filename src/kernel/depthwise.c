@@ -4,8 +4,6 @@
 
 #include "kernel/simd/depthwise.h"
 
-/* Rows of the window that are gathered on the stack. */
-#define MAX_KERNEL_HEIGHT 16
 /* Smaller images stay in the second-level cache (1 MiB and more on CPUs of the last years). */
 #define PREFETCH_ELEMENTS ((int64_t)64 * 1024)
 
@@ -27,7 +25,7 @@ static bool makes_two_rows(const struct mq_depthwise *d) {
 bool mq_depthwise_can(const struct mq_conv_desc *desc) {
   const int64_t channels = desc->input.dim[1];
   return !desc->is_transposed && channels > 1 && desc->groups == channels &&
-         desc->weights->shape.dim[0] == channels && desc->weights->shape.dim[2] <= MAX_KERNEL_HEIGHT;
+         desc->weights->shape.dim[0] == channels && desc->weights->shape.dim[2] <= MQ_DEPTHWISE_MAX_HEIGHT;
 }
 
 /* C x KH x KW to channels innermost; without a bias zeros. */
@@ -42,28 +40,41 @@ static void pack(float *packed, const struct mq_conv_desc *desc) {
     memcpy(packed + area * channels, desc->bias->data, (size_t)channels * sizeof *packed);
 }
 
-mq_status mq_depthwise_create(struct mq_depthwise **depthwise, const struct mq_conv_desc *desc,
-                              const struct mq_shape *output, struct mq_err *err) {
-  const int64_t *kernel = desc->weights->shape.dim + 2, channels = desc->input.dim[1];
+mq_status mq_depthwise_create_bare(struct mq_depthwise **depthwise, const struct mq_conv_desc *desc,
+                                   const struct mq_shape *output, struct mq_err *err) {
   *depthwise = NULL;
   struct mq_depthwise *made = mq_alloc(1, sizeof *made);
   if (made == NULL) return mq_fail_memory(err, "depthwise convolution");
   made->input = desc->input;
   made->output = *output;
   for (int i = 0; i < 2; i++) {
-    made->kernel[i] = kernel[i];
+    made->kernel[i] = desc->weights->shape.dim[2 + i];
     made->stride[i] = desc->stride[i];
     made->dilation[i] = desc->dilation[i];
     made->pad[i] = desc->pad_begin[i];
   }
-  mq_status status = mq_posts_init(&made->posts, desc->posts, desc->n_posts, channels, err);
+  if (makes_two_rows(made)) {
+    made->zeros = mq_alloc((size_t)(desc->input.dim[3] * desc->input.dim[1]), sizeof *made->zeros);
+    if (made->zeros == NULL) {
+      mq_depthwise_destroy(made);
+      return mq_fail_memory(err, "depthwise padding");
+    }
+  }
+  *depthwise = made;
+  return MQ_OK;
+}
+
+mq_status mq_depthwise_create(struct mq_depthwise **depthwise, const struct mq_conv_desc *desc,
+                              const struct mq_shape *output, struct mq_err *err) {
+  const int64_t *kernel = desc->weights->shape.dim + 2, channels = desc->input.dim[1];
+  struct mq_depthwise *made = NULL;
+  *depthwise = NULL;
+  mq_status status = mq_depthwise_create_bare(&made, desc, output, err);
+  if (status != MQ_OK) return status;
+  status = mq_posts_init(&made->posts, desc->posts, desc->n_posts, channels, err);
   if (status == MQ_OK) {
     made->weights = mq_alloc((size_t)((kernel[0] * kernel[1] + 1) * channels), sizeof *made->weights);
     if (made->weights == NULL) status = mq_fail_memory(err, "depthwise weights");
-  }
-  if (status == MQ_OK && makes_two_rows(made)) {
-    made->zeros = mq_alloc((size_t)(desc->input.dim[3] * channels), sizeof *made->zeros);
-    if (made->zeros == NULL) status = mq_fail_memory(err, "depthwise padding");
   }
   if (status != MQ_OK) {
     mq_depthwise_destroy(made);
@@ -90,8 +101,9 @@ size_t mq_depthwise_scratch_bytes(const struct mq_depthwise *depthwise) {
 /* Output rows oh .. oh + n_outputs of one image, without posts. Rows of padding are left out, or zeros where
  * two outputs share the rows. */
 static void run_rows(const struct mq_depthwise *d, const struct mq_simd_depthwise *table,
-                     struct mq_simd_depthwise_rows *rows, const float *image, int64_t oh) {
-  const float *x[MAX_KERNEL_HEIGHT + 1], *weights[MAX_KERNEL_HEIGHT];
+                     struct mq_simd_depthwise_rows *rows, const float *all_weights, const float *image,
+                     int64_t oh) {
+  const float *x[MQ_DEPTHWISE_MAX_HEIGHT + 1], *weights[MQ_DEPTHWISE_MAX_HEIGHT];
   const int64_t channels = d->input.dim[1], row_elements = d->input.dim[3] * channels;
   const bool is_shared = rows->n_outputs == 2;
   int n_x = 0;
@@ -101,7 +113,7 @@ static void run_rows(const struct mq_depthwise *d, const struct mq_simd_depthwis
     const bool is_inside = ih >= 0 && ih < d->input.dim[2];
     if (!is_inside && !is_shared) continue;
     x[n_x++] = is_inside ? image + ih * row_elements : d->zeros;
-    if (k < d->kernel[0]) weights[rows->n_rows++] = d->weights + k * d->kernel[1] * channels;
+    if (k < d->kernel[0]) weights[rows->n_rows++] = all_weights + k * d->kernel[1] * channels;
   }
   rows->x = x;
   rows->weights = weights;
@@ -121,8 +133,8 @@ static void set_prefetch(struct mq_simd_depthwise_rows *rows, const struct mq_de
   rows->next_y = rows->y + n * rows->width_out * channels;
 }
 
-void mq_depthwise_run(const struct mq_depthwise *d, float *y, const float *x, const float *residual,
-                      void *scratch) {
+static void run(const struct mq_depthwise *d, float *y, const float *x, const float *weights,
+                const float *bias, const float *residual, float *scratch) {
   const struct mq_simd_depthwise *table = mq_simd_depthwise_at(mq_simd_level_used());
   const int64_t channels = d->input.dim[1], row_elements = d->output.dim[3] * channels;
   const int64_t image_elements = channels * d->input.dim[2] * d->input.dim[3];
@@ -134,18 +146,30 @@ void mq_depthwise_run(const struct mq_depthwise *d, float *y, const float *x, co
       .stride = d->stride[1],
       .dilation = d->dilation[1],
       .pad = d->pad[1],
-      .bias = d->weights + d->kernel[0] * d->kernel[1] * channels,
+      .bias = bias,
+      .y_step = channels,
   };
   for (int64_t n = 0; n < d->input.dim[0]; n++, x += image_elements) {
     for (int64_t oh = 0; oh < d->output.dim[2]; oh += rows.n_outputs) {
       rows.n_outputs = d->zeros != NULL && oh + 1 < d->output.dim[2] ? 2 : 1;
       rows.y = residual == y && residual != NULL ? scratch : y;
       set_prefetch(&rows, d, x, oh, n + 1 == d->input.dim[0]);
-      run_rows(d, table, &rows, x, oh);
+      run_rows(d, table, &rows, weights, x, oh);
       if (d->posts.n_posts > 0)
         mq_posts_apply(&d->posts, y, rows.y, residual, rows.n_outputs * d->output.dim[3], channels);
       y += rows.n_outputs * row_elements;
       if (residual != NULL) residual += rows.n_outputs * row_elements;
     }
   }
+}
+
+void mq_depthwise_run(const struct mq_depthwise *d, float *y, const float *x, const float *residual,
+                      void *scratch) {
+  const float *bias = d->weights + d->kernel[0] * d->kernel[1] * d->input.dim[1];
+  run(d, y, x, d->weights, bias, residual, scratch);
+}
+
+void mq_depthwise_convolve(const struct mq_depthwise *depthwise, float *y, const float *x,
+                           const float *weights, const float *bias) {
+  run(depthwise, y, x, weights, bias, NULL, NULL);
 }

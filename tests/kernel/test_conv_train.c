@@ -215,14 +215,16 @@ static void assert_sums(const struct fixture *f, const float *actual, const stru
   }
 }
 
-static float *rounded(const float *x, int64_t n, mq_precision precision) {
+/* As operands of the backward products; depthwise convolutions stay float32. */
+static float *rounded(const struct fixture *f, const float *x, int64_t n) {
+  const bool is_depthwise = strcmp(mq_conv_train_implementation(f->conv, 1), "depthwise") == 0;
   const struct mq_shape shape = {1, {n}};
   float *y = mq_alloc((size_t)n, sizeof *y);
   uint16_t *half = mq_alloc((size_t)n, sizeof *half);
   struct mq_tensor from = mq_tensor_view((void *)(uintptr_t)x, MQ_F32, &shape, NULL);
   struct mq_tensor to = mq_tensor_view(y, MQ_F32, &shape, NULL);
   struct mq_tensor middle = mq_tensor_view(half, MQ_BF16, &shape, NULL);
-  if (precision == MQ_PRECISION_BF16) {
+  if (f->desc.backward == MQ_PRECISION_BF16 && !is_depthwise) {
     mq_tensor_copy(&middle, &from);
     from = middle;
   }
@@ -250,7 +252,7 @@ static void check_forward(const struct fixture *f, bool has_bias) {
 static void check_backward_data(const struct fixture *f) {
   struct mq_err err = {0};
   float *dx = help_random(f->n_in, 9), *before = help_random(f->n_in, 10);
-  float *w = rounded(f->w, f->n_weights, f->desc.backward), *dy = rounded(f->dy, f->n_out, f->desc.backward);
+  float *w = rounded(f, f->w, f->n_weights), *dy = rounded(f, f->dy, f->n_out);
   struct sum *expected = define(f, DATA, f->x, w, dy);
   assert_int_equal(mq_conv_train_backward_data(f->conv, dx, false, f->dy, f->backward, f->scratch, &err),
                    MQ_OK);
@@ -273,7 +275,7 @@ static void check_backward_weights(const struct fixture *f) {
   struct mq_err err = {0};
   float *dw = help_random(f->n_weights, 9), *before = help_random(f->n_weights, 10),
         *sum = help_random(f->n_weights, 10);
-  float *x = rounded(f->x, f->n_in, f->desc.backward), *dy = rounded(f->dy, f->n_out, f->desc.backward);
+  float *x = rounded(f, f->x, f->n_in), *dy = rounded(f, f->dy, f->n_out);
   struct sum *expected = define(f, WEIGHTS, x, f->w, dy);
   memset(f->gradient, 0xff, f->sizes.gradient_count * sizeof(float)); /* NaN: must all be written */
   assert_int_equal(mq_conv_train_backward_weights(f->conv, f->gradient, f->x, f->dy, f->scratch, &err),

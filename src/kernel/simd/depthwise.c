@@ -4,57 +4,9 @@
  * again. */
 #include "kernel/simd/depthwise.h"
 
-#include <immintrin.h>
+#include "kernel/simd/vector.h"
 
-#if defined(__AVX512F__)
-typedef __m512 vec;
-#define LANES 16
-static inline vec load(const float *p) {
-  return _mm512_loadu_ps(p);
-}
-static inline void store(float *p, vec v) {
-  _mm512_storeu_ps(p, v);
-}
-static inline vec multiply_add(vec a, vec b, vec c) {
-  return _mm512_fmadd_ps(a, b, c);
-}
-#elif defined(__AVX2__)
-typedef __m256 vec;
-#define LANES 8
-static inline vec load(const float *p) {
-  return _mm256_loadu_ps(p);
-}
-static inline void store(float *p, vec v) {
-  _mm256_storeu_ps(p, v);
-}
-static inline vec multiply_add(vec a, vec b, vec c) {
-  return _mm256_fmadd_ps(a, b, c);
-}
-#else
-typedef __m128 vec;
-#define LANES 4
-static inline vec load(const float *p) {
-  return _mm_loadu_ps(p);
-}
-static inline void store(float *p, vec v) {
-  _mm_storeu_ps(p, v);
-}
-static inline vec multiply_add(vec a, vec b, vec c) {
-  return _mm_add_ps(_mm_mul_ps(a, b), c);
-}
-#endif
-
-#ifdef __FMA__
-static inline float multiply_add_1(float a, float b, float c) {
-  return __builtin_fmaf(a, b, c);
-}
-#else
-static inline float multiply_add_1(float a, float b, float c) {
-  return a * b + c;
-}
-#endif
-
-#define TILE 4
+#define TILE MQ_SIMD_DEPTHWISE_TILE
 #define FLOATS_PER_LINE 16
 #define NOINLINE static __attribute__((noinline))
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
@@ -97,19 +49,19 @@ ALWAYS_INLINE void whole_vector(float *y, const struct mq_simd_depthwise_rows *r
   const int64_t pixel_step = (form.stride != 0 ? form.stride : rows->stride) * channels;
   const int64_t n_taps = form.kernel != 0 ? form.kernel : rows->kernel;
   const int n_rows = form.rows != 0 ? form.rows : rows->n_rows;
-  vec sum[TILE];
+  mq_vec sum[TILE];
   for (int p = 0; p < TILE; p++)
-    sum[p] = load(rows->bias + c);
+    sum[p] = mq_load(rows->bias + c);
   for (int h = 0; h < n_rows; h++) {
     const float *x = rows->x[h] + begin * channels + c, *w = rows->weights[h] + c;
     for (int64_t k = 0; k < n_taps; k++) {
-      const vec weight = load(w + k * channels);
+      const mq_vec weight = mq_load(w + k * channels);
       for (int p = 0; p < TILE; p++)
-        sum[p] = multiply_add(load(x + k * tap_step + p * pixel_step), weight, sum[p]);
+        sum[p] = mq_multiply_add(mq_load(x + k * tap_step + p * pixel_step), weight, sum[p]);
     }
   }
   for (int p = 0; p < TILE; p++)
-    store(y + p * channels + c, sum[p]);
+    mq_store(y + p * rows->y_step + c, sum[p]);
 }
 
 ALWAYS_INLINE void whole_form(float *y, const struct mq_simd_depthwise_rows *rows, int64_t begin,
@@ -118,11 +70,11 @@ ALWAYS_INLINE void whole_form(float *y, const struct mq_simd_depthwise_rows *row
   const float *next_x = rows->next_x + (y - rows->y) * stride, *next_y = rows->next_y + (y - rows->y);
   const bool has_next = rows->next_x != NULL;
   int64_t c = 0;
-  for (; c + LANES <= channels; c += LANES) {
-    if (has_next) prefetch(next_x + c * TILE, next_y + c * TILE, LANES * TILE / FLOATS_PER_LINE);
+  for (; c + MQ_LANES <= channels; c += MQ_LANES) {
+    if (has_next) prefetch(next_x + c * TILE, next_y + c * TILE, MQ_LANES * TILE / FLOATS_PER_LINE);
     whole_vector(y, rows, begin, c, form);
   }
-  if (c < channels) whole_vector(y, rows, begin, channels - LANES, form);
+  if (c < channels) whole_vector(y, rows, begin, channels - MQ_LANES, form);
 }
 
 NOINLINE void whole_tile_any(float *y, const struct mq_simd_depthwise_rows *rows, int64_t begin) {
@@ -144,18 +96,18 @@ static void whole_tile(float *y, const struct mq_simd_depthwise_rows *rows, int6
 ALWAYS_INLINE void pixel_vectors(float *y, const struct mq_simd_depthwise_rows *rows, struct taps taps,
                                  int64_t c, int n) {
   const int64_t channels = rows->channels;
-  vec sum[TILE];
+  mq_vec sum[TILE];
   for (int i = 0; i < n; i++)
-    sum[i] = load(rows->bias + c + i * LANES);
+    sum[i] = mq_load(rows->bias + c + i * MQ_LANES);
   for (int h = 0; h < rows->n_rows; h++)
     for (int64_t k = taps.first; k < taps.last; k++) {
       const float *x = rows->x[h] + (taps.begin + k * rows->dilation) * channels + c;
       const float *w = rows->weights[h] + k * channels + c;
       for (int i = 0; i < n; i++)
-        sum[i] = multiply_add(load(x + i * LANES), load(w + i * LANES), sum[i]);
+        sum[i] = mq_multiply_add(mq_load(x + i * MQ_LANES), mq_load(w + i * MQ_LANES), sum[i]);
     }
   for (int i = 0; i < n; i++)
-    store(y + c + i * LANES, sum[i]);
+    mq_store(y + c + i * MQ_LANES, sum[i]);
 }
 
 /* Fewer channels than a vector has lanes. */
@@ -165,8 +117,8 @@ static void pixel_scalars(float *y, const struct mq_simd_depthwise_rows *rows, s
     float sum = rows->bias[c];
     for (int h = 0; h < rows->n_rows; h++)
       for (int64_t k = taps.first; k < taps.last; k++)
-        sum = multiply_add_1(rows->x[h][(taps.begin + k * rows->dilation) * channels + c],
-                             rows->weights[h][k * channels + c], sum);
+        sum = mq_multiply_add_1(rows->x[h][(taps.begin + k * rows->dilation) * channels + c],
+                                rows->weights[h][k * channels + c], sum);
     y[c] = sum;
   }
 }
@@ -174,23 +126,23 @@ static void pixel_scalars(float *y, const struct mq_simd_depthwise_rows *rows, s
 static void pixel(float *y, const struct mq_simd_depthwise_rows *rows, struct taps taps) {
   const int64_t channels = rows->channels;
   int64_t c = 0;
-  if (channels < LANES) {
+  if (channels < MQ_LANES) {
     pixel_scalars(y, rows, taps);
     return;
   }
-  for (; c + TILE * LANES <= channels; c += TILE * LANES)
+  for (; c + TILE * MQ_LANES <= channels; c += TILE * MQ_LANES)
     pixel_vectors(y, rows, taps, c, TILE);
-  for (; c + LANES <= channels; c += LANES)
+  for (; c + MQ_LANES <= channels; c += MQ_LANES)
     pixel_vectors(y, rows, taps, c, 1);
-  if (c < channels) pixel_vectors(y, rows, taps, channels - LANES, 1);
+  if (c < channels) pixel_vectors(y, rows, taps, channels - MQ_LANES, 1);
 }
 
 static void any_row(const struct mq_simd_depthwise_rows *rows) {
   const int64_t reach = (TILE - 1) * rows->stride + (rows->kernel - 1) * rows->dilation;
   for (int64_t ow = 0; ow < rows->width_out;) {
-    float *y = rows->y + ow * rows->channels;
+    float *y = rows->y + ow * rows->y_step;
     const int64_t begin = ow * rows->stride - rows->pad;
-    if (rows->channels >= LANES && begin >= 0 && begin + reach < rows->width_in &&
+    if (rows->channels >= MQ_LANES && begin >= 0 && begin + reach < rows->width_in &&
         ow + TILE <= rows->width_out) {
       whole_tile(y, rows, begin);
       ow += TILE;
@@ -219,31 +171,31 @@ struct tile_3x3 {
  * that of any_row. */
 ALWAYS_INLINE void tile_3x3(const struct tile_3x3 *t, int64_t channels, int64_t c, struct edges edges,
                             int n_outputs) {
-  vec weights[9], sum[2][TILE];
+  mq_vec weights[9], sum[2][TILE];
   MQ_SIMD_UNROLL
   for (int k = 0; k < 9; k++)
-    weights[k] = load(t->weights[k / 3] + (k % 3) * channels + c);
+    weights[k] = mq_load(t->weights[k / 3] + (k % 3) * channels + c);
   MQ_SIMD_UNROLL
   for (int i = 0; i < n_outputs * TILE; i++)
-    sum[i / TILE][i % TILE] = load(t->bias + c);
+    sum[i / TILE][i % TILE] = mq_load(t->bias + c);
   MQ_SIMD_UNROLL
   for (int h = 0; h < 2 + n_outputs; h++) {
     MQ_SIMD_UNROLL
     for (int i = 0; i < TILE + 2; i++) {
       if ((edges.left && i == 0) || (edges.right && i == TILE + 1)) continue;
-      const vec v = load(t->x[h] + (i - 1) * channels + c);
+      const mq_vec v = mq_load(t->x[h] + (i - 1) * channels + c);
       /* Column i is tap k of pixel i - k, row h is row h - r of the window of output row r. */
       MQ_SIMD_UNROLL
       for (int j = 0; j < 3 * n_outputs; j++) {
         const int k = j % 3, r = j / 3, p = i - k;
         if (p >= 0 && p < TILE && h - r >= 0 && h - r < 3)
-          sum[r][p] = multiply_add(v, weights[(h - r) * 3 + k], sum[r][p]);
+          sum[r][p] = mq_multiply_add(v, weights[(h - r) * 3 + k], sum[r][p]);
       }
     }
   }
   MQ_SIMD_UNROLL
   for (int i = 0; i < n_outputs * TILE; i++)
-    store(t->y[i / TILE] + (i % TILE) * channels + c, sum[i / TILE][i % TILE]);
+    mq_store(t->y[i / TILE] + (i % TILE) * channels + c, sum[i / TILE][i % TILE]);
 }
 
 /* TILE output pixels from ow, all channels. */
@@ -260,13 +212,13 @@ ALWAYS_INLINE void pixels_3x3(const struct mq_simd_depthwise_rows *rows, int64_t
   const float *next_x = rows->next_x + n_outputs * at, *next_y = rows->next_y + n_outputs * at;
   const bool has_next = rows->next_x != NULL;
   int64_t c = 0;
-  for (; c + LANES <= channels; c += LANES) {
+  for (; c + MQ_LANES <= channels; c += MQ_LANES) {
     if (has_next)
       prefetch(next_x + n_outputs * TILE * c, next_y + n_outputs * TILE * c,
-               n_outputs * TILE * LANES / FLOATS_PER_LINE);
+               n_outputs * TILE * MQ_LANES / FLOATS_PER_LINE);
     tile_3x3(&t, channels, c, edges, n_outputs);
   }
-  if (c < channels) tile_3x3(&t, channels, channels - LANES, edges, n_outputs);
+  if (c < channels) tile_3x3(&t, channels, channels - MQ_LANES, edges, n_outputs);
 }
 
 NOINLINE void left_of_1(const struct mq_simd_depthwise_rows *rows, int64_t ow) {
@@ -299,8 +251,8 @@ static void rows_3x3(const struct mq_simd_depthwise_rows *rows) {
 
 static bool is_3x3(const struct mq_simd_depthwise_rows *rows) {
   return rows->n_rows == 3 && rows->kernel == 3 && rows->stride == 1 && rows->dilation == 1 &&
-         rows->pad == 1 && rows->width_in == rows->width_out && rows->width_out > TILE &&
-         rows->channels >= LANES;
+         rows->pad == 1 && rows->y_step == rows->channels && rows->width_in == rows->width_out &&
+         rows->width_out > TILE && rows->channels >= MQ_LANES;
 }
 
 static void run_rows(const struct mq_simd_depthwise_rows *rows) {

@@ -4,6 +4,9 @@
 
 #include "kernel/simd.h"
 
+/* Neighbouring pixels made together. */
+#define MQ_SIMD_DEPTHWISE_TILE 4
+
 struct mq_simd_depthwise_rows {
   int64_t channels, width_in, width_out;
   int64_t kernel, stride, dilation, pad; /* along the row */
@@ -12,8 +15,10 @@ struct mq_simd_depthwise_rows {
    * output row r of y is the sum over h of x[r + h] and weights[h]; there are n_rows + n_outputs - 1 x. */
   int n_rows, n_outputs; /* n_outputs 2 only for a 3x3 kernel of stride 1 and pad 1 */
   const float *const *x, *const *weights;
-  float *y; /* n_outputs x width_out x channels */
-  /* Memory that the next call will read and write: fetched meanwhile. NULL: none. */
+  float *y;       /* n_outputs x width_out x channels */
+  int64_t y_step; /* from pixel to pixel; channels where there are two output rows */
+  /* Memory that the next call will read and write: fetched meanwhile, for each tile as many channels as it
+   * makes, from where its first pixel lies in y. NULL: none. */
   const float *next_x, *next_y;
 };
 
