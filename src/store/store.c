@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "base/file.h"
@@ -168,16 +169,37 @@ static int open_immutable(struct mq_store *store) {
   return code;
 }
 
+/* SQLite opens the file and those beside it before it looks what they are: a pipe would make it wait for
+ * ever. */
+static mq_status check_regular(const struct mq_store *store, struct mq_err *err) {
+  static const char *const suffixes[] = {"", "-wal", "-shm", "-journal"};
+  for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
+    char *path = sqlite3_mprintf("%s%s", store->path, suffixes[i]);
+    if (!path) {
+      return mq_fail_memory(err, store->path);
+    }
+    struct stat info;
+    mq_status status = MQ_OK;
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) {
+      status = mq_fail(err, MQ_BAD_INPUT, "%s: is a %s, expected a results store (results.db)", path,
+                       S_ISDIR(info.st_mode) ? "directory" : "device or pipe");
+    }
+    sqlite3_free(path);
+    if (status != MQ_OK) {
+      return status;
+    }
+  }
+  return MQ_OK;
+}
+
 static mq_status open_read_only(struct mq_store *store, struct mq_err *err) {
   if (!mq_file_exists(store->path)) {
     return mq_fail(err, MQ_BAD_INPUT, "%s: no such file", store->path);
   }
-  if (mq_file_is_directory(store->path)) {
-    return mq_fail(err, MQ_BAD_INPUT, "%s: is a directory, expected a results store (results.db)",
-                   store->path);
-  }
   int code = sqlite3_open_v2(store->path, &store->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL);
   if (code == SQLITE_OK) {
+    sqlite3_busy_timeout(store->db,
+                         MQ_STORE_BUSY_MS); /* another process may just make, or leave, the store */
     code = sqlite3_exec(store->db, "SELECT count(*) FROM sqlite_schema", NULL, NULL, NULL);
   }
   if ((code & 0xff) == SQLITE_CANTOPEN || (code & 0xff) == SQLITE_READONLY) {
@@ -230,7 +252,10 @@ mq_status mq_store_open(struct mq_store **out, const char *path, bool is_read_on
     goto done;
   }
   strcpy(store->path, path);
-  status = is_read_only ? open_read_only(store, err) : open_for_writing(store, err);
+  status = check_regular(store, err);
+  if (status == MQ_OK) {
+    status = is_read_only ? open_read_only(store, err) : open_for_writing(store, err);
+  }
   if (status == MQ_OK) {
     status = check_schema(store, err);
   }

@@ -307,6 +307,18 @@ static void a_benchmark_survives_kills_interrupts_and_company(void **state) {
                    0);
 }
 
+/* Both signals are pending when the program goes on: it ends without a word, as what it does may never end.
+ */
+static void a_second_signal_ends_the_program_at_once(void **state) {
+  (void)state;
+  int status = shell("\"$MQ\" eval " MODEL
+                     " --data fractal:classes=5,images=1000000,size=16 -q 2>twice.txt & "
+                     "sleep 0.3; kill -STOP $!; kill -INT $!; kill -TERM $!; kill -CONT $!; wait $!");
+  assert_true(status == 130 || status == 143);
+  assert_int_equal(shell("grep -q cancelled twice.txt"), 1);
+  assert_int_equal(shell("mkfifo pipe && timeout 20 \"$MQ\" report pipe -o piped"), 3);
+}
+
 static void failed_cells_run_again_and_names_are_only_text(void **state) {
   (void)state;
   write_plan();
@@ -355,6 +367,7 @@ int main(void) {
       cmocka_unit_test(a_vendor_s_target_is_checked_by_line),
       cmocka_unit_test(every_exporter_s_model_quantizes_for_all_six),
       cmocka_unit_test(a_benchmark_survives_kills_interrupts_and_company),
+      cmocka_unit_test(a_second_signal_ends_the_program_at_once),
       cmocka_unit_test(failed_cells_run_again_and_names_are_only_text),
       cmocka_unit_test(a_damaged_store_is_refused),
   };

@@ -1,4 +1,7 @@
 /* Files that are no store, damaged stores, stores that were tampered with: one line, MQ_BAD_INPUT. */
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include "base/file.h"
 #include "store/help_store.h"
 
@@ -62,6 +65,23 @@ static void test_missing(void **state) {
   assert_int_equal(mq_store_open(&store, help->directory, true, &err), MQ_BAD_INPUT);
   assert_non_null(strstr(err.message, "directory"));
   assert_false(mq_file_exists(help->path));
+}
+
+/* Whoever opens a pipe waits for somebody at its other end: the alarm ends a test that does. */
+static void test_pipes(void **state) {
+  struct help_store *help = *state;
+  char log[600];
+  alarm(10);
+  assert_int_equal(mkfifo(help->path, 0600), 0);
+  assert_refused(help, "is a device or pipe, expected a results store");
+  assert_int_equal(unlink(help->path), 0);
+  put_one(help);
+  snprintf(log, sizeof log, "%s-wal", help->path);
+  unlink(log);
+  assert_int_equal(mkfifo(log, 0600), 0);
+  assert_refused(help, "is a device or pipe, expected a results store");
+  assert_int_equal(unlink(log), 0);
+  alarm(0);
 }
 
 /* A view that only looks like ours. */
@@ -166,6 +186,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_not_a_database, help_store_setup, help_store_teardown),
       cmocka_unit_test_setup_teardown(test_foreign_database, help_store_setup, help_store_teardown),
       cmocka_unit_test_setup_teardown(test_other_schema, help_store_setup, help_store_teardown),
+      cmocka_unit_test_setup_teardown(test_pipes, help_store_setup, help_store_teardown),
       cmocka_unit_test_setup_teardown(test_missing, help_store_setup, help_store_teardown),
       cmocka_unit_test_setup_teardown(test_changed_schema, help_store_setup, help_store_teardown),
       cmocka_unit_test_setup_teardown(test_impossible_values, help_store_setup, help_store_teardown),

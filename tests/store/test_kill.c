@@ -187,6 +187,35 @@ static void test_together(void **state) {
   assert_int_equal(number(help, "SELECT count(*) FROM run"), 40);
 }
 
+/* A process that makes or leaves the store has it to itself for a moment: a reader waits. */
+static void test_reader_waits(void **state) {
+  struct help_store *help = *state;
+  mq_store_close(help_open(help));
+  int ready[2];
+  assert_int_equal(pipe(ready), 0);
+  pid_t child = fork();
+  if (child == 0) {
+    sqlite3 *db = NULL;
+    sqlite3_open(help->path, &db);
+    sqlite3_exec(db, "PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE", NULL, NULL, NULL);
+    ssize_t n = write(ready[1], "x", 1);
+    nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);
+    sqlite3_close(db);
+    _exit(n == 1 ? 0 : 1);
+  }
+  char byte;
+  int status = 1;
+  assert_int_equal(read(ready[0], &byte, 1), 1);
+  struct mq_store *store = NULL;
+  struct mq_err err = {0};
+  assert_ok(mq_store_open(&store, help->path, true, &err));
+  mq_store_close(store);
+  assert_int_equal(waitpid(child, &status, 0), child);
+  assert_int_equal(status, 0);
+  close(ready[0]);
+  close(ready[1]);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_kill, help_store_setup, help_store_teardown),
@@ -194,6 +223,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_lease_of_another_machine, help_store_setup, help_store_teardown),
       cmocka_unit_test_setup_teardown(test_lease_of_a_long_run, help_store_setup, help_store_teardown),
       cmocka_unit_test_setup_teardown(test_together, help_store_setup, help_store_teardown),
+      cmocka_unit_test_setup_teardown(test_reader_waits, help_store_setup, help_store_teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
