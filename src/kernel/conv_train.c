@@ -49,17 +49,24 @@ static mq_status check_precision(mq_precision precision, struct mq_err *err) {
                  mq_isa_name(mq_kernel_isa()));
 }
 
+static mq_status create_data(struct mq_conv_train *conv, const struct mq_onednn_geometry *geometry,
+                             mq_onednn_numbers numbers, struct mq_err *err) {
+  const mq_onednn_pass pass = conv->is_transposed ? MQ_ONEDNN_FORWARD : MQ_ONEDNN_BACKWARD_DATA;
+  if (!conv->is_transposed && mq_conv_phases_can(geometry))
+    return mq_conv_phases_create(&conv->phases, geometry, numbers, err);
+  const mq_status status = mq_onednn_pass_create(&conv->data, geometry, pass, numbers, err);
+  return status != MQ_OK ? status : mq_onednn_pack_create(&conv->pack_backward, conv->data, err);
+}
+
 static mq_status create_passes(struct mq_conv_train *conv, const struct mq_onednn_geometry *geometry,
                                struct mq_err *err) {
   const mq_onednn_pass forward = conv->is_transposed ? MQ_ONEDNN_BACKWARD_DATA : MQ_ONEDNN_FORWARD;
-  const mq_onednn_pass data = conv->is_transposed ? MQ_ONEDNN_FORWARD : MQ_ONEDNN_BACKWARD_DATA;
   const mq_onednn_numbers numbers = conv->is_bf16 ? MQ_ONEDNN_BF16 : MQ_ONEDNN_F32;
   mq_status status = mq_onednn_pass_create(&conv->forward, geometry, forward, MQ_ONEDNN_F32, err);
-  if (status == MQ_OK) status = mq_onednn_pass_create(&conv->data, geometry, data, numbers, err);
+  if (status == MQ_OK) status = mq_onednn_pack_create(&conv->pack_forward, conv->forward, err);
+  if (status == MQ_OK) status = create_data(conv, geometry, numbers, err);
   if (status == MQ_OK)
     status = mq_onednn_pass_create(&conv->weights, geometry, MQ_ONEDNN_BACKWARD_WEIGHTS, numbers, err);
-  if (status == MQ_OK) status = mq_onednn_pack_create(&conv->pack_forward, conv->forward, err);
-  if (status == MQ_OK) status = mq_onednn_pack_create(&conv->pack_backward, conv->data, err);
   if (status == MQ_OK) status = mq_onednn_unpack_create(&conv->unpack, conv->weights, err);
   return status;
 }
@@ -97,6 +104,7 @@ mq_status mq_conv_train_create(struct mq_conv_train **conv, const struct mq_conv
 void mq_conv_train_destroy(struct mq_conv_train *conv) {
   if (conv == NULL) return;
   mq_depthwise_train_destroy(conv->depthwise);
+  mq_conv_phases_destroy(conv->phases);
   mq_onednn_destroy(conv->forward);
   mq_onednn_destroy(conv->data);
   mq_onednn_destroy(conv->weights);
@@ -113,6 +121,7 @@ struct mq_shape mq_conv_train_output_shape(const struct mq_conv_train *conv) {
 
 const char *mq_conv_train_implementation(const struct mq_conv_train *conv, int direction) {
   if (conv->depthwise != NULL) return "depthwise";
+  if (conv->phases != NULL && direction == 1) return mq_conv_phases_implementation(conv->phases);
   const struct mq_onednn_op *const ops[] = {conv->forward, conv->data, conv->weights};
   return mq_onednn_implementation(ops[direction]);
 }
@@ -142,24 +151,32 @@ static struct mq_conv_train_sizes depthwise_sizes(const struct mq_conv_train *co
   };
 }
 
+static size_t data_scratch_bytes(const struct mq_conv_train *conv) {
+  return conv->phases != NULL ? mq_conv_phases_run_scratch_bytes(conv->phases)
+                              : mq_onednn_scratch_bytes(conv->data);
+}
+
+static size_t pack_backward_bytes(const struct mq_conv_train *conv) {
+  return conv->phases != NULL
+             ? mq_conv_phases_pack_scratch_bytes(conv->phases)
+             : rounded_bytes(conv, conv->n_weights) + mq_onednn_scratch_bytes(conv->pack_backward);
+}
+
 struct mq_conv_train_sizes mq_conv_train_get_sizes(const struct mq_conv_train *conv) {
   if (conv->depthwise != NULL) return depthwise_sizes(conv);
   const int64_t n_in = mq_shape_count(&conv->input), n_out = mq_shape_count(&conv->output);
-  const size_t data_bytes =
-      rounded_bytes(conv, n_out) + float_bytes(n_in) + mq_onednn_scratch_bytes(conv->data);
-  const size_t weights_bytes =
+  const size_t data = rounded_bytes(conv, n_out) + float_bytes(n_in) + data_scratch_bytes(conv);
+  const size_t weights =
       rounded_bytes(conv, n_in) + rounded_bytes(conv, n_out) + mq_onednn_scratch_bytes(conv->weights);
-  const size_t pack_bytes =
-      rounded_bytes(conv, conv->n_weights) +
-      max_size(mq_onednn_scratch_bytes(conv->pack_forward), mq_onednn_scratch_bytes(conv->pack_backward));
+  const size_t unpack = float_bytes(conv->n_weights) + mq_onednn_scratch_bytes(conv->unpack);
+  const size_t pack = max_size(pack_backward_bytes(conv), mq_onednn_scratch_bytes(conv->pack_forward));
   return (struct mq_conv_train_sizes){
       .packed_forward_bytes = mq_onednn_pass_weights_bytes(conv->forward),
-      .packed_backward_bytes = mq_onednn_pass_weights_bytes(conv->data),
+      .packed_backward_bytes = conv->phases != NULL ? mq_conv_phases_weights_bytes(conv->phases)
+                                                    : mq_onednn_pass_weights_bytes(conv->data),
       .gradient_count = mq_onednn_pass_weights_bytes(conv->weights) / sizeof(float),
-      .pack_scratch_bytes =
-          max_size(pack_bytes, float_bytes(conv->n_weights) + mq_onednn_scratch_bytes(conv->unpack)),
-      .run_scratch_bytes =
-          max_size(mq_onednn_scratch_bytes(conv->forward), max_size(data_bytes, weights_bytes)),
+      .pack_scratch_bytes = max_size(pack, unpack),
+      .run_scratch_bytes = max_size(mq_onednn_scratch_bytes(conv->forward), max_size(data, weights)),
   };
 }
 
@@ -186,6 +203,7 @@ mq_status mq_conv_train_pack(const struct mq_conv_train *conv, void *packed_forw
   if (packed_forward != NULL)
     status = mq_onednn_copy(conv->pack_forward, packed_forward, weights, scratch, err);
   if (status != MQ_OK || packed_backward == NULL) return status;
+  if (conv->phases != NULL) return mq_conv_phases_pack(conv->phases, packed_backward, weights, scratch, err);
   const void *operand = round_operand(conv, weights, conv->n_weights, &rest);
   return mq_onednn_copy(conv->pack_backward, packed_backward, operand, rest, err);
 }
@@ -226,6 +244,7 @@ static mq_status run_backward_data(const struct mq_conv_train *conv, float *dx, 
     return MQ_OK;
   }
   const void *operand = round_operand(conv, dy, mq_shape_count(&conv->output), &rest);
+  if (conv->phases != NULL) return mq_conv_phases_run(conv->phases, dx, operand, packed_backward, rest, err);
   struct mq_onednn_operands operands = {.x = dx, .weights = packed_backward, .y = operand};
   if (conv->is_transposed) {
     operands.x = operand;

@@ -2,6 +2,7 @@
 #ifndef MQ_KERNEL_CONV_TRAIN_H
 #define MQ_KERNEL_CONV_TRAIN_H
 
+#include "kernel/conv_phases.h"
 #include "kernel/depthwise_train.h"
 #include "kernel/onednn.h"
 
@@ -13,6 +14,7 @@ struct mq_conv_train {
    * one: x and y exchange their places in all three. */
   struct mq_depthwise_train *depthwise; /* our own loops; then none of the library's operations */
   struct mq_onednn_op *forward, *data, *weights;
+  struct mq_conv_phases *phases; /* instead of `data` and `pack_backward` */
   struct mq_onednn_op *pack_forward, *pack_backward, *unpack;
   float *zeros; /* a bias that is none */
 };

@@ -216,8 +216,7 @@ static void check_filling(filling how) {
   const size_t n_codes = sizeof code_cases / sizeof *code_cases;
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
     for (size_t k = 0; k < n_codes; k++)
-      if (how == EXTREME || (i + k) % 3 == (how == RANDOM ? 0 : 1))
-        check_case(&cases[i], &code_cases[k], how, i * n_codes + k);
+      if ((i + k) % 3 == (size_t)how % 3) check_case(&cases[i], &code_cases[k], how, i * n_codes + k);
 }
 
 static void test_random_codes(void **state) {
@@ -236,8 +235,8 @@ static void test_swinging_codes(void **state) {
 static struct int_case random_case(struct mq_rng *rng) {
   const bool is_depthwise = draw(rng, 0, 2) == 0;
   struct int_case c = {.n = draw(rng, 1, 3), .groups = is_depthwise ? draw(rng, 2, 40) : draw(rng, 1, 4)};
-  c.inputs = c.groups * (is_depthwise ? 1 : draw(rng, 1, 20));
-  c.outputs = c.groups * (is_depthwise ? 1 : draw(rng, 1, 20));
+  c.inputs = c.groups * (is_depthwise ? 1 : draw(rng, 1, 12));
+  c.outputs = c.groups * (is_depthwise ? 1 : draw(rng, 1, 12));
   for (int i = 0; i < 2; i++) {
     c.kernel[i] = draw(rng, 1, 4);
     c.stride[i] = draw(rng, 1, 3);
@@ -254,7 +253,7 @@ static void test_random_shapes(void **state) {
   (void)state;
   struct mq_rng rng;
   mq_rng_init(&rng, 8, MQ_RNG_TEST, 1, 0);
-  for (uint64_t i = 0; i < 150; i++) {
+  for (uint64_t i = 0; i < 100; i++) {
     const struct int_case c = random_case(&rng);
     check_case(&c, &code_cases[i % (sizeof code_cases / sizeof *code_cases)], (filling)(i / 2 % 3), i);
   }
@@ -283,7 +282,7 @@ static void test_long_sums(void **state) {
 /* Slices too large for the cache are taken in parts. */
 static void test_large_slices(void **state) {
   (void)state;
-  const struct int_case plain = {4, 5, 96, 1, 20, 40, {3, 3}, PAD(1), DENSE};
+  const struct int_case plain = {2, 3, 96, 1, 20, 40, {3, 3}, PAD(1), DENSE};
   const struct int_case depthwise = {3, 64, 64, 64, 45, 45, {3, 3}, PAD(1), DENSE};
   for (size_t k = 0; k < 5; k++) {
     check_case(&plain, &code_cases[k], RANDOM, k);

@@ -22,6 +22,10 @@ static const struct train_case cases[] = {
     {2, 40, 24, 1, 5, 5, {1, 1}, DENSE},
     {1, 3, 16, 1, 21, 21, {7, 7}, PAD(3), STRIDE(2)},
     {2, 3, 8, 1, 12, 12, {3, 3}, .pad = {0, 0, 1, 1}, STRIDE(2)}, /* TensorFlow's SAME */
+    {2, 3, 16, 1, 13, 10, {3, 3}, PAD(1), STRIDE(2)},             /* few inputs and a stride: by phases */
+    {1, 2, 9, 1, 12, 11, {4, 5}, .pad = {3, 1, 0, 2}, .stride = {3, 2}, .dilation = {1, 1}},
+    {1, 1, 8, 1, 9, 9, {2, 2}, STRIDE(3)},
+    {1, 4, 8, 1, 9, 12, {3, 3}, PAD(1), .stride = {1, 2}, .dilation = {1, 1}},
     {1, 8, 8, 1, 9, 9, {5, 3}, .pad = {0, 2, 3, 1}, DENSE},
     {1, 7, 5, 1, 5, 5, {3, 3}, PAD(1), DENSE},
     {1, 1, 1, 1, 1, 1, {1, 1}, DENSE},
