@@ -63,8 +63,12 @@ static mq_status add_step(struct engine_compiler *c, const struct engine_step *s
     return status;
   }
   int *inputs = lists, *outputs = inputs + step->n_inputs;
-  memcpy(inputs, step->inputs, (size_t)step->n_inputs * sizeof *inputs);
-  memcpy(outputs, step->outputs, (size_t)step->n_outputs * sizeof *outputs);
+  for (int i = 0; i < step->n_inputs; i++) {
+    inputs[i] = step->inputs[i];
+  }
+  for (int i = 0; i < step->n_outputs; i++) { /* running statistics have none */
+    outputs[i] = step->outputs[i];
+  }
   for (size_t i = 0; i < n; i++) {
     touch(engine, inputs[i], (int)engine->n_steps);
   }

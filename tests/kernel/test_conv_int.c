@@ -201,8 +201,8 @@ static void check_case(const struct int_case *c, const struct codes *k, filling 
   int32_t *expected = mq_alloc((size_t)f.n_out, sizeof *expected);
   assert_non_null(expected);
   mq_conv_int_reference(&f.desc, expected, f.x, f.x_zero_point, f.w, f.w_zero_point);
-  const int64_t group_inputs = c->inputs / c->groups;
-  const bool is_usual = c->groups == 1 || group_inputs % 8 == 0 ||
+  const int64_t group_inputs = c->inputs / c->groups, group_outputs = c->outputs / c->groups;
+  const bool is_usual = c->groups == 1 || (group_inputs % 8 == 0 && group_outputs % 8 == 0) ||
                         (group_inputs == 1 && c->inputs == c->outputs && c->kernel[0] < 20);
   if (mq_kernel_isa() >= MQ_ISA_AVX2 && is_usual && strstr(mq_conv_int_implementation(f.conv), "ref") != NULL)
     fail_msg("%s: falls back to %s", f.name, mq_conv_int_implementation(f.conv));
