@@ -1,6 +1,6 @@
 #include "kernel/observe.h"
 
-#include <string.h>
+#include <assert.h>
 
 #include "kernel/simd/observe.h"
 
@@ -8,14 +8,23 @@ static const struct mq_simd_observe *loops(void) {
   return mq_simd_observe_at(mq_simd_level_used());
 }
 
-int64_t mq_tally_add(uint32_t count[MQ_TALLY_SLOTS], const float *x, int64_t n, float inverse_width) {
-  uint32_t *zeros = count + 2 * MQ_TALLY_BINS;
-  int64_t n_zero = 0;
-  loops()->tally(count, x, n, inverse_width);
+void mq_tally_add(struct mq_tally *tally, const float *x, int64_t n, float inverse_width) {
+  assert(tally->n + n <= MQ_TALLY_VALUES);
+  loops()->tally(tally->count, x, n, inverse_width);
+  tally->n += n;
+}
+
+void mq_tally_flush(uint32_t *positive, int64_t n_positive, uint32_t *negative, int64_t n_negative,
+                    uint64_t *n_zero, struct mq_tally *tally) {
+  assert(n_positive <= MQ_TALLY_BINS && n_negative <= MQ_TALLY_BINS);
+  uint32_t zeros[MQ_TALLY_ZERO_SLOTS] = {0};
+  void (*flush)(uint32_t * to, uint16_t * from, int64_t n) = loops()->flush;
+  flush(positive, tally->count, n_positive);
+  flush(negative, tally->count + MQ_TALLY_BINS, n_negative);
+  flush(zeros, tally->count + 2 * MQ_TALLY_BINS, MQ_TALLY_ZERO_SLOTS);
   for (int k = 0; k < MQ_TALLY_ZERO_SLOTS; k++)
-    n_zero += zeros[k];
-  memset(zeros, 0, MQ_TALLY_ZERO_SLOTS * sizeof *zeros);
-  return n_zero;
+    *n_zero += zeros[k];
+  tally->n = 0;
 }
 
 double mq_observe_squared_error(const float *x, int64_t n, float scale, float lo, float hi) {

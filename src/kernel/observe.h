@@ -12,14 +12,22 @@ static inline uint32_t mq_add_counts(uint32_t a, uint32_t b) {
 
 /* Histogram of |x| with equal bins from 0: positive bins, negative bins, and zeros apart (they are a point
  * mass, and after a ReLU the most frequent value by far), which go round MQ_TALLY_ZERO_SLOTS slots so that a
- * run of them does not wait for its own stores. */
+ * run of them does not wait for its own stores. Counts of 16 bits, so that the nearest cache holds them: at
+ * most MQ_TALLY_VALUES values may be added before mq_tally_flush. */
 #define MQ_TALLY_BINS 8192
 #define MQ_TALLY_ZERO_SLOTS 64
 #define MQ_TALLY_SLOTS (2 * MQ_TALLY_BINS + MQ_TALLY_ZERO_SLOTS)
-/* Counts n finite values of magnitude below MQ_TALLY_BINS * width; width is a power of two, given as its
- * inverse. No count may overflow. Returns how many values are zero; their slots are work space: all 0 before
- * and after. */
-int64_t mq_tally_add(uint32_t count[MQ_TALLY_SLOTS], const float *x, int64_t n, float inverse_width);
+#define MQ_TALLY_VALUES UINT16_MAX
+struct mq_tally {
+  uint16_t count[MQ_TALLY_SLOTS];
+  int64_t n; /* values since the last flush */
+};
+/* n finite values of magnitude below MQ_TALLY_BINS * width; width is a power of two, given as its inverse. */
+void mq_tally_add(struct mq_tally *tally, const float *x, int64_t n, float inverse_width);
+/* Adds the counts of the first n_positive and n_negative bins, which are all that hold something, and of the
+ * zeros to the given ones, and empties the tally. */
+void mq_tally_flush(uint32_t *positive, int64_t n_positive, uint32_t *negative, int64_t n_negative,
+                    uint64_t *n_zero, struct mq_tally *tally);
 
 /* sum (x - s clip(rne(x / s), lo, hi))^2 : the quantization error with zero point z, lo = n - z, hi = p - z.
  * The quantized value is float32 as mq_loop_fake_quantize gives it, squares are summed in double. */

@@ -3,11 +3,12 @@
 #include <assert.h>
 #include <float.h>
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 enum {
   LEAST_EXPONENT = -126, /* so that the inverse width is a float; below lies bin 0 */
-  MOST_AT_ONCE = 1 << 30 /* values, so that a part's own counts do not overflow */
+  PIECE = 4096           /* values: they stay in the nearest cache between the two looks at them */
 };
 
 void mq_histogram_init(struct mq_histogram *histogram) {
@@ -48,7 +49,7 @@ static void widen(struct mq_histogram *histogram, int32_t exponent) {
   int shift = exponent - histogram->exponent;
   if (shift > 13) shift = 13; /* everything lies in bin 0 */
   histogram->exponent = exponent;
-  if (histogram->n == 0) return;
+  if (!histogram->has_values) return;
   join_in_place(histogram->positive, shift);
   join_in_place(histogram->negative, shift);
 }
@@ -63,26 +64,42 @@ int64_t mq_histogram_used(const struct mq_histogram *histogram, float magnitude)
   return bins < MQ_HISTOGRAM_BINS ? (int64_t)bins + 1 : MQ_HISTOGRAM_BINS;
 }
 
-/* Bins that might overflow are counted apart and merged. */
-static void add_saturating(struct mq_histogram *histogram, const float *x, int64_t n, float inverse_width) {
-  struct mq_histogram part = {.exponent = histogram->exponent, .n = (uint64_t)n};
-  part.n_zero = (uint64_t)mq_tally_add(part.count, x, n, inverse_width);
-  mq_histogram_merge(histogram, &part, -FLT_MAX, FLT_MAX);
+/* All counted values lie within [min, max]. */
+static void take_tally(struct mq_histogram *histogram, struct mq_tally *tally, float min, float max) {
+  int64_t n_positive = max > 0 ? mq_histogram_used(histogram, max) : 0;
+  int64_t n_negative = min < 0 ? mq_histogram_used(histogram, -min) : 0;
+  histogram->has_values |= n_positive + n_negative > 0;
+  mq_tally_flush(histogram->positive, n_positive, histogram->negative, n_negative, &histogram->n_zero, tally);
 }
 
-void mq_histogram_add(struct mq_histogram *histogram, const float *x, int64_t n) {
-  float inverse_width = ldexpf(1.0f, -histogram->exponent);
-  while (n > 0) {
-    int64_t part = n < MOST_AT_ONCE ? n : MOST_AT_ONCE;
-    if (histogram->n + (uint64_t)part <= UINT32_MAX) {
-      histogram->n += (uint64_t)part;
-      histogram->n_zero += (uint64_t)mq_tally_add(histogram->count, x, part, inverse_width);
-    } else {
-      add_saturating(histogram, x, part, inverse_width);
-    }
-    x += part;
-    n -= part;
+/* Extrema first: they say how wide the bins must be. False: not all finite. */
+static bool add_piece(struct mq_histogram *histogram, struct mq_tally *tally, float *min, float *max,
+                      const float *x, int64_t n) {
+  float least, most;
+  mq_loop_min_max(&least, &most, x, n);
+  if (!isfinite(least) || !isfinite(most)) return false;
+  int32_t exponent = exponent_for(fmaxf(-least, most));
+  if (exponent > histogram->exponent || tally->n + n > MQ_TALLY_VALUES) {
+    take_tally(histogram, tally, *min, *max);
+    widen(histogram, exponent);
   }
+  *min = fminf(*min, least);
+  *max = fmaxf(*max, most);
+  mq_tally_add(tally, x, n, ldexpf(1.0f, -histogram->exponent));
+  return true;
+}
+
+int64_t mq_histogram_add(struct mq_histogram *histogram, float *min, float *max, const float *rows,
+                         int64_t n_rows, int64_t row_count, int64_t row_stride) {
+  static _Thread_local _Alignas(64) struct mq_tally tally; /* empty between calls: not to be zeroed in each */
+  int64_t n_left_out = 0;
+  for (int64_t r = 0; r < n_rows; r++)
+    for (int64_t i = 0; i < row_count; i += PIECE) {
+      int64_t n = row_count - i < PIECE ? row_count - i : PIECE;
+      n_left_out += !add_piece(histogram, &tally, min, max, rows + r * row_stride + i, n);
+    }
+  take_tally(histogram, &tally, *min, *max);
+  return n_left_out;
 }
 
 void mq_histogram_merge(struct mq_histogram *into, const struct mq_histogram *from, float min, float max) {
@@ -92,5 +109,5 @@ void mq_histogram_merge(struct mq_histogram *into, const struct mq_histogram *fr
   if (max > 0) add_joined(into->positive, from->positive, mq_histogram_used(from, max), shift);
   if (min < 0) add_joined(into->negative, from->negative, mq_histogram_used(from, -min), shift);
   into->n_zero += from->n_zero;
-  into->n += from->n;
+  into->has_values |= from->has_values;
 }

@@ -12,25 +12,22 @@
 #define MQ_HISTOGRAM_BINS MQ_TALLY_BINS
 
 struct mq_histogram {
-  int32_t exponent; /* bins are 2^exponent wide */
-  uint64_t n;       /* values, zeros among them */
+  int32_t exponent;   /* bins are 2^exponent wide */
+  int32_t has_values; /* beside zeros */
   uint64_t n_zero;
-  union {
-    uint32_t count[MQ_TALLY_SLOTS];
-    struct {
-      /* positive[k]: x in [k w, (k+1) w), x > 0; negative[k]: -x in [k w, (k+1) w), x < 0 */
-      uint32_t positive[MQ_HISTOGRAM_BINS], negative[MQ_HISTOGRAM_BINS];
-      uint32_t work[MQ_TALLY_ZERO_SLOTS]; /* zeros while they are counted, else 0 */
-    };
-  };
+  /* positive[k]: x in [k w, (k+1) w), x > 0; negative[k]: -x in [k w, (k+1) w), x < 0 */
+  uint32_t positive[MQ_HISTOGRAM_BINS], negative[MQ_HISTOGRAM_BINS];
 };
 
 /* The memory is zeroed before. */
 void mq_histogram_init(struct mq_histogram *histogram);
 /* Widens the bins until values up to `magnitude` (finite, >= 0) fit. */
 void mq_histogram_cover(struct mq_histogram *histogram, float magnitude);
-/* Finite values of magnitudes that are already covered. */
-void mq_histogram_add(struct mq_histogram *histogram, const float *x, int64_t n);
+/* Counts n_rows rows of row_count values, widening as they need it, and joins their extrema with those of all
+ * data so far (inf, -inf before the first). Pieces with values that are not finite are left out; returns how
+ * many. */
+int64_t mq_histogram_add(struct mq_histogram *histogram, float *min, float *max, const float *rows,
+                         int64_t n_rows, int64_t row_count, int64_t row_stride);
 /* min and max are those of `from`'s data (its other bins are empty). */
 void mq_histogram_merge(struct mq_histogram *into, const struct mq_histogram *from, float min, float max);
 /* How many bins may hold something when all data lie within +-magnitude. */

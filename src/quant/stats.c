@@ -19,14 +19,6 @@ static void join_extrema(struct mq_channel_stats *channel, float min, float max)
   channel->max = fmaxf(channel->max, max);
 }
 
-void mq_stats_join(struct mq_channel_stats *channel, float min, float max, int64_t n) {
-  channel->n += n;
-  if (isfinite(min) && isfinite(max))
-    join_extrema(channel, min, max);
-  else
-    channel->n_non_finite++;
-}
-
 void mq_stats_observe_extrema(struct mq_channel_stats *stats, const struct mq_observer_config *config,
                               const float *rows, int64_t n_rows, int64_t row_count, int64_t row_stride) {
   if (config->n_channels == 1 && row_stride == row_count) { /* one run */
@@ -39,7 +31,11 @@ void mq_stats_observe_extrema(struct mq_channel_stats *stats, const struct mq_ob
     struct mq_channel_stats *channel = channel_of_row(stats, config, r);
     float min, max;
     mq_loop_min_max(&min, &max, rows + r * row_stride, row_count);
-    mq_stats_join(channel, min, max, row_count);
+    channel->n += row_count;
+    if (isfinite(min) && isfinite(max))
+      join_extrema(channel, min, max);
+    else
+      channel->n_non_finite++;
   }
 }
 

@@ -7,15 +7,13 @@
 /* The state of every observer begins with n_channels of these; each observer fills what it needs. */
 struct mq_channel_stats {
   int64_t n;                       /* values seen */
-  int64_t n_non_finite;            /* slices that held NaN or infinite values */
+  int64_t n_non_finite;            /* pieces of data that held NaN or infinite values */
   float min, max;                  /* +inf, -inf before the first value */
   double sum, sum_abs, sum_square; /* moments (mq_stats_observe_moments) */
   double lo, hi, weight;           /* a range made from batches; weight: how many went in */
 };
 
 void mq_stats_init(struct mq_channel_stats *stats, const struct mq_observer_config *config);
-/* n > 0 values with these extrema. */
-void mq_stats_join(struct mq_channel_stats *channel, float min, float max, int64_t n);
 /* Row r goes to channel r per channel, else every row to channel 0. Both count values and extrema. */
 void mq_stats_observe_extrema(struct mq_channel_stats *stats, const struct mq_observer_config *config,
                               const float *rows, int64_t n_rows, int64_t row_count, int64_t row_stride);

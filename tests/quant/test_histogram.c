@@ -18,8 +18,11 @@ static float magnitude_of(const float *x, int64_t n) {
 }
 
 static void observe(struct mq_histogram *histogram, const float *x, int64_t n) {
-  mq_histogram_cover(histogram, magnitude_of(x, n));
-  mq_histogram_add(histogram, x, n);
+  float min = INFINITY, max = -INFINITY;
+  assert_int_equal(mq_histogram_add(histogram, &min, &max, x, 1, n, n), 0);
+  double least, most;
+  plain_extrema(&least, &most, x, n);
+  assert_true(min == (float)least && max == (float)most);
 }
 
 static void reset(struct mq_histogram *histogram) {
@@ -34,12 +37,12 @@ static void count_plainly(struct mq_histogram *histogram, const float *x, int64_
   while (ldexp(MQ_HISTOGRAM_BINS, exponent) <= (double)magnitude_of(x, n))
     exponent++;
   histogram->exponent = exponent;
-  histogram->n = (uint64_t)n;
   for (int64_t i = 0; i < n; i++) {
     int64_t bin = (int64_t)floor(ldexp(fabs((double)x[i]), -exponent));
     if (x[i] > 0) histogram->positive[bin]++;
     if (x[i] < 0) histogram->negative[bin]++;
     if (x[i] == 0) histogram->n_zero++;
+    if (x[i] != 0) histogram->has_values = 1;
   }
 }
 
@@ -47,7 +50,7 @@ static void counts_are_exact(void **state) {
   (void)state;
   enum {
     N = 300001
-  };
+  }; /* several fillings of the 16-bit counts, and a rest */
   float *x = test_malloc(N * sizeof *x);
   for (distribution d = 0; d < N_DISTRIBUTIONS; d++) {
     fill(x, N, d, 1);
@@ -121,24 +124,48 @@ static void counts_stop_at_their_largest(void **state) {
   assert_int_equal(direct.positive[bin], 1);
   reset(&other);
   mq_histogram_cover(&other, 1);
-  other.n = 1;
+  other.has_values = 1;
   other.positive[bin] = UINT32_MAX;
   other.negative[bin] = UINT32_MAX - 1;
   mq_histogram_merge(&other, &direct, -1, 1);
   assert_true(other.positive[bin] == UINT32_MAX && other.negative[bin] == UINT32_MAX);
-  other.n = UINT32_MAX - 1; /* a bin may be that full */
   other.positive[bin] = UINT32_MAX - 1;
   observe(&other, x, 1);
   assert_true(other.positive[bin] == UINT32_MAX);
   observe(&other, x, 2);
   assert_true(other.positive[bin] == UINT32_MAX && other.negative[bin] == UINT32_MAX);
-  assert_true(other.n == (uint64_t)UINT32_MAX + 2);
   other.positive[bin + 1] = 7; /* joined with bin, which is even */
   mq_histogram_cover(&other, 3);
   assert_true(other.positive[bin / 2] == UINT32_MAX);
 }
 
-static int64_t count_zero_slots(const uint32_t *tally) {
+/* Rows with gaps that hold anything; a piece with a NaN is left out as a whole and told. */
+static void rows_and_pieces(void **state) {
+  (void)state;
+  enum {
+    ROWS = 5,
+    COUNT = 70,
+    STRIDE = 100
+  };
+  float rows[ROWS * STRIDE], dense[ROWS * COUNT], min = INFINITY, max = -INFINITY;
+  fill(rows, ROWS * STRIDE, GAUSSIAN, 6);
+  for (int r = 0; r < ROWS; r++)
+    memcpy(dense + r * COUNT, rows + r * STRIDE, COUNT * sizeof *rows);
+  rows[COUNT] = NAN;
+  reset(&other);
+  assert_int_equal(mq_histogram_add(&other, &min, &max, rows, ROWS, COUNT, STRIDE), 0);
+  count_plainly(&direct, dense, ROWS * COUNT);
+  assert_memory_equal(&other, &direct, sizeof direct);
+  rows[3] = NAN;
+  rows[4] = FLT_MAX;
+  reset(&other);
+  min = INFINITY, max = -INFINITY;
+  assert_int_equal(mq_histogram_add(&other, &min, &max, rows, ROWS, COUNT, STRIDE), 1);
+  count_plainly(&direct, dense + COUNT, (ROWS - 1) * COUNT);
+  assert_memory_equal(&other, &direct, sizeof direct);
+}
+
+static int64_t count_zero_slots(const uint16_t *tally) {
   int64_t n = 0;
   for (int k = 2 * MQ_TALLY_BINS; k < MQ_TALLY_SLOTS; k++)
     n += tally[k];
@@ -152,7 +179,7 @@ static void every_instruction_set_gives_the_same_bits(void **state) {
   };
   static float x[N];
   static double count[202], area[202];
-  static uint32_t tally[2][MQ_TALLY_SLOTS];
+  static uint16_t tally[2][MQ_TALLY_SLOTS];
   fill(x, N, HALF_GAUSSIAN, 9);
   for (int i = 0; i < 201; i++) {
     count[i] = 3 * i + i % 7;
@@ -231,6 +258,7 @@ int main(void) {
       cmocka_unit_test(extremes_of_float_have_bins),
       cmocka_unit_test(doubling_and_merging_do_not_depend_on_order),
       cmocka_unit_test(counts_stop_at_their_largest),
+      cmocka_unit_test(rows_and_pieces),
       cmocka_unit_test(every_instruction_set_gives_the_same_bits),
       cmocka_unit_test(logarithms_are_close),
       cmocka_unit_test(density_error_is_the_integral),

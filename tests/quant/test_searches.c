@@ -22,8 +22,9 @@ static void prepare(distribution d, uint64_t seed) {
   max_x = (float)max;
   memset(&histogram, 0, sizeof histogram);
   mq_histogram_init(&histogram);
-  mq_histogram_cover(&histogram, fmaxf(-min_x, max_x));
-  mq_histogram_add(&histogram, x, N);
+  float least = INFINITY, most = -INFINITY;
+  assert_int_equal(mq_histogram_add(&histogram, &least, &most, x, 1, N, N), 0);
+  assert_true(least == min_x && most == max_x);
 }
 
 static double bin_width(void) {

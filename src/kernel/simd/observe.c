@@ -36,7 +36,7 @@ static inline int32_t slot_of(float v, float inverse_width, int j) {
 #if defined(__AVX512F__)
 /* Slots of a block's values; zeros, which are many after a ReLU, are squeezed out and counted in one step.
  * Returns how many slots there are; stores up to 15 more. */
-static inline int list_slots(uint16_t *slot, uint32_t *zeros, const float *x, float inverse_width) {
+static inline int list_slots(uint16_t *slot, uint16_t *zeros, const float *x, float inverse_width) {
   const __m512 inverse = _mm512_set1_ps(inverse_width), zero = _mm512_setzero_ps();
   const __m512i negative_bins = _mm512_set1_epi32(MQ_TALLY_BINS);
   int n = 0;
@@ -50,11 +50,11 @@ static inline int list_slots(uint16_t *slot, uint32_t *zeros, const float *x, fl
     _mm256_storeu_si256((__m256i *)(void *)(slot + n), _mm512_cvtepi32_epi16(bin));
     n += __builtin_popcount(is_nonzero);
   }
-  zeros[0] += (uint32_t)(BLOCK - n);
+  zeros[0] = (uint16_t)(zeros[0] + BLOCK - n);
   return n;
 }
 #else
-static inline int list_slots(uint16_t *slot, uint32_t *zeros, const float *x, float inverse_width) {
+static inline int list_slots(uint16_t *slot, uint16_t *zeros, const float *x, float inverse_width) {
   (void)zeros;
   for (int j = 0; j < BLOCK; j++)
     slot[j] = (uint16_t)slot_of(x[j], inverse_width, j);
@@ -63,7 +63,7 @@ static inline int list_slots(uint16_t *slot, uint32_t *zeros, const float *x, fl
 #endif
 
 /* Four slots with one load: the counters keep the memory unit busy. */
-static inline void count_slots(uint32_t *count, const uint16_t *slot, int n) {
+static inline void count_slots(uint16_t *count, const uint16_t *slot, int n) {
   int j = 0;
   for (; j + 4 <= n; j += 4) {
     uint64_t four;
@@ -77,7 +77,7 @@ static inline void count_slots(uint32_t *count, const uint16_t *slot, int n) {
     count[slot[j]]++;
 }
 
-static void tally(uint32_t *count, const float *x, int64_t n, float inverse_width) {
+static void tally(uint16_t *count, const float *x, int64_t n, float inverse_width) {
   uint16_t slot[BLOCK + 16];
   int64_t i = 0;
   for (; i + BLOCK <= n; i += BLOCK) {
@@ -86,6 +86,12 @@ static void tally(uint32_t *count, const float *x, int64_t n, float inverse_widt
   }
   for (int j = 0; i + j < n; j++)
     count[slot_of(x[i + j], inverse_width, j)]++;
+}
+
+static void flush(uint32_t *restrict to, uint16_t *restrict from, int64_t n) {
+  for (int64_t k = 0; k < n; k++)
+    to[k] = mq_add_counts(to[k], from[k]);
+  memset(from, 0, (size_t)n * sizeof *from);
 }
 
 static inline double square_of_error(float v, float scale, float lo, float hi) {
@@ -167,6 +173,7 @@ static double sum_weighted_log(const double *weight, const double *value, int64_
 
 const struct mq_simd_observe MQ_SIMD_NAME(mq_simd_observe) = {
     .tally = tally,
+    .flush = flush,
     .squared_error = squared_error,
     .sum_area = sum_area,
     .sum_weighted_log = sum_weighted_log,

@@ -7,7 +7,9 @@
 
 struct mq_simd_observe {
   /* Which of the zero slots a zero goes to is not defined, only their sum. */
-  void (*tally)(uint32_t count[MQ_TALLY_SLOTS], const float *x, int64_t n, float inverse_width);
+  void (*tally)(uint16_t count[MQ_TALLY_SLOTS], const float *x, int64_t n, float inverse_width);
+  /* Adds n counts to others, saturating, and sets them to 0. */
+  void (*flush)(uint32_t *to, uint16_t *from, int64_t n);
   double (*squared_error)(const float *x, int64_t n, float scale, float lo, float hi);
   double (*sum_area)(const double *count, const double *area, int64_t n_bins, double first, double step,
                      int64_t n);

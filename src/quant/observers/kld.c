@@ -42,9 +42,10 @@ static void find(double *lo, double *hi, const struct mq_channel_input *input) {
   const struct mq_histogram *histogram = mq_state_histogram_const(input->stats, input->config);
   float min = input->stats->min, max = input->stats->max;
   if (!histogram) {
+    float of_data[2] = {INFINITY, -INFINITY};
     mq_histogram_init(&own);
-    mq_histogram_cover(&own, fmaxf(-min, max));
-    mq_histogram_add(&own, input->data, input->n);
+    (void)mq_histogram_add(&own, &of_data[0], &of_data[1], input->data, 1, input->n,
+                           input->n); /* all finite */
     histogram = &own;
   }
   *lo = min;

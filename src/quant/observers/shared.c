@@ -1,13 +1,8 @@
 #include <assert.h>
 #include <math.h>
 
-#include "mqbench/kernel.h"
 #include "quant/observers/observers.h"
 #include "quant/qparams.h"
-
-enum {
-  PIECE = 4096 /* values */
-};
 
 mq_observer_span mq_state_span_batch(const struct mq_observer_config *config) {
   (void)config;
@@ -60,30 +55,16 @@ void mq_state_observe_moments(void *state, const struct mq_observer_config *conf
   mq_stats_observe_moments(state, config, rows, n_rows, row_count, row_stride);
 }
 
-/* Pieces that stay in the nearest cache: the extrema, which say how wide the bins must be, read them first.
- */
-static void observe_run(struct mq_channel_stats *stats, struct mq_histogram *histogram, const float *x,
-                        int64_t n) {
-  for (int64_t i = 0; i < n; i += PIECE) {
-    int64_t n_piece = n - i < PIECE ? n - i : PIECE;
-    float min, max;
-    mq_loop_min_max(&min, &max, x + i, n_piece);
-    mq_stats_join(stats, min, max, n_piece);
-    if (isfinite(min) && isfinite(max)) {
-      mq_histogram_cover(histogram, fmaxf(-min, max));
-      mq_histogram_add(histogram, x + i, n_piece);
-    }
-  }
-}
-
 void mq_state_observe_histogram(void *state, const struct mq_observer_config *config, const float *rows,
                                 int64_t n_rows, int64_t row_count, int64_t row_stride) {
   if (config->is_weight) {
     mq_stats_observe_extrema(state, config, rows, n_rows, row_count, row_stride);
     return;
   }
-  for (int64_t r = 0; r < n_rows; r++)
-    observe_run(state, mq_state_histogram(state, config), rows + r * row_stride, row_count);
+  struct mq_channel_stats *stats = state;
+  stats->n += n_rows * row_count;
+  stats->n_non_finite += mq_histogram_add(mq_state_histogram(state, config), &stats->min, &stats->max, rows,
+                                          n_rows, row_count, row_stride);
 }
 
 void mq_state_merge_stats(void *into, const void *from, const struct mq_observer_config *config) {
