@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/spelling.h"
 #include "base/yaml.h"
 
 mq_status mq_yaml_fail(struct mq_err *err, const struct mq_yaml_node *node, const char *format, ...) {
@@ -51,28 +52,6 @@ mq_status mq_yaml_fail_found(struct mq_err *err, const struct mq_yaml_node *node
   return mq_yaml_fail(err, node, "%sfound %s, expected %s", path, describe(found, node), expected);
 }
 
-/* Levenshtein distance, bounded to short names. */
-static size_t edit_distance(const char *a, const char *b) {
-  size_t row[64], n_a = strlen(a), n_b = strlen(b);
-  if (n_a >= 64 || n_b >= 64) {
-    return 64;
-  }
-  for (size_t j = 0; j <= n_b; j++) {
-    row[j] = j;
-  }
-  for (size_t i = 1; i <= n_a; i++) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= n_b; j++) {
-      size_t best = diagonal + (a[i - 1] != b[j - 1]);
-      diagonal = row[j];
-      best = row[j] + 1 < best ? row[j] + 1 : best;
-      row[j] = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
-    }
-  }
-  return row[n_b];
-}
-
 static void append(char *list, size_t bytes, const char *separator, const char *word) {
   size_t n = strlen(list);
   snprintf(list + n, bytes - n, "%s%s", n ? separator : "", word);
@@ -85,7 +64,7 @@ static mq_status fail_unknown_key(struct mq_err *err, const struct mq_yaml_node 
   size_t least = 3; /* more than two edits away is no misspelling */
   for (const char *const *key = allowed; *key; key++) {
     append(list, sizeof list, ", ", *key);
-    size_t distance = edit_distance(map->keys[i], *key);
+    size_t distance = mq_edit_distance(map->keys[i], *key);
     if (distance < least) {
       least = distance;
       closest = *key;

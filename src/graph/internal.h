@@ -49,6 +49,10 @@ mq_status graph_get_constant(const struct mq_tensor **tensor, const struct mq_no
 /* Negative axes count from the end. */
 mq_status graph_normal_axis(int *axis, const struct mq_node *node, int64_t given, int rank, bool may_be_rank,
                             struct mq_err *err) MQ_MUST_CHECK;
+/* As the node has them: its second input, or the attribute of older opsets; *n is 0 where neither is there.
+ */
+mq_status graph_given_axes(const int64_t **given, size_t *n, const struct mq_node *node,
+                           struct mq_err *err) MQ_MUST_CHECK;
 mq_status graph_normal_axes(int64_t axes[MQ_MAX_RANK], int *n_axes, const struct mq_node *node, int rank,
                             const int64_t *given, size_t n, struct mq_err *err) MQ_MUST_CHECK;
 /* Output size of a window along axis i (0, 1 of the window's two) for an input of `in`; may be <= 0. */

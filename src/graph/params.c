@@ -172,13 +172,17 @@ static mq_status default_axes(int64_t axes[MQ_MAX_RANK], int *n_axes, const stru
   return MQ_OK;
 }
 
+mq_status graph_given_axes(const int64_t **given, size_t *n, const struct mq_node *node, struct mq_err *err) {
+  return graph_has_input(node, 1) ? mq_node_get_constant_ints(given, n, node, 1, err)
+                                  : mq_node_get_ints(given, n, node, "axes", err);
+}
+
 mq_status mq_node_get_axes(int64_t axes[MQ_MAX_RANK], int *n_axes, const struct mq_node *node, int rank,
                            struct mq_err *err) {
   *n_axes = 0;
   const int64_t *given;
   size_t n;
-  mq_status status = graph_has_input(node, 1) ? mq_node_get_constant_ints(&given, &n, node, 1, err)
-                                              : mq_node_get_ints(&given, &n, node, "axes", err);
+  mq_status status = graph_given_axes(&given, &n, node, err);
   if (status != MQ_OK) {
     return status;
   }

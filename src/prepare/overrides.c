@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/spelling.h"
 #include "target/override.h"
 #include "target/roles.h"
 
@@ -31,36 +32,15 @@ static mq_status context_init(struct context *c, const struct mq_target *target,
 /* ---- Close names ------------------------------------------------------------------------------------ */
 
 #define CLOSE_NAMES 5
-#define NAME_MAX_COMPARED 200
 
 struct close_names {
   const char *name[CLOSE_NAMES];
   size_t distance[CLOSE_NAMES], n;
 };
 
-/* Levenshtein distance. */
-static size_t edit_distance(const char *a, const char *b) {
-  size_t row[NAME_MAX_COMPARED + 1], n_a = strlen(a), n_b = strlen(b);
-  if (n_a > NAME_MAX_COMPARED || n_b > NAME_MAX_COMPARED) return SIZE_MAX;
-  for (size_t j = 0; j <= n_b; j++)
-    row[j] = j;
-  for (size_t i = 1; i <= n_a; i++) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= n_b; j++) {
-      size_t best = diagonal + (a[i - 1] != b[j - 1]);
-      diagonal = row[j];
-      if (row[j] + 1 < best) best = row[j] + 1;
-      if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
-      row[j] = best;
-    }
-  }
-  return row[n_b];
-}
-
 /* Keeps the list sorted, the closest first; a name that contains the wanted one is as close as it gets. */
 static void offer(struct close_names *close, const char *wanted, const char *name) {
-  size_t distance = strstr(name, wanted) ? 0 : edit_distance(wanted, name), i = close->n;
+  size_t distance = strstr(name, wanted) ? 0 : mq_edit_distance(wanted, name), i = close->n;
   for (size_t k = 0; k < close->n; k++) {
     if (!strcmp(close->name[k], name)) return;
   }
@@ -202,18 +182,6 @@ static mq_status resolve(struct mq_scheme_override *o, const struct context *c, 
 
 /* ---- Conversion ------------------------------------------------------------------------------------- */
 
-static struct mq_scheme_override blank(const char *layer) {
-  return (struct mq_scheme_override){.layer = layer,
-                                     .op = -1,
-                                     .bits = -1,
-                                     .is_signed = -1,
-                                     .is_symmetric = -1,
-                                     .is_narrow = -1,
-                                     .is_per_channel = -1,
-                                     .scale_form = -1,
-                                     .keep_float = -1};
-}
-
 static mq_status check_bits(const struct mq_layer_override *o, struct mq_err *err) {
   if (!o->w_bits && !o->a_bits && !o->keep_float) {
     return mq_fail(err, MQ_BAD_USAGE, "layer override '%.120s' sets nothing, expected bits or keep_float",
@@ -230,17 +198,17 @@ static mq_status check_bits(const struct mq_layer_override *o, struct mq_err *er
 static size_t convert(struct mq_scheme_override *out, const struct mq_layer_override *o) {
   size_t n = 0;
   if (o->w_bits) {
-    out[n] = blank(o->layer);
+    out[n] = mq_override_blank(o->layer);
     out[n].is_for_weights = true;
     out[n++].bits = o->w_bits;
   }
   if (o->a_bits) {
-    out[n] = blank(o->layer);
+    out[n] = mq_override_blank(o->layer);
     out[n].is_for_activations = true;
     out[n++].bits = o->a_bits;
   }
   if (o->keep_float) {
-    out[n] = blank(o->layer);
+    out[n] = mq_override_blank(o->layer);
     out[n].is_for_weights = out[n].is_for_activations = true;
     out[n++].keep_float = 1;
   }

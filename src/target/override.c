@@ -5,6 +5,18 @@
 
 #include "target/roles.h"
 
+struct mq_scheme_override mq_override_blank(const char *layer) {
+  return (struct mq_scheme_override){.layer = layer,
+                                     .op = -1,
+                                     .bits = -1,
+                                     .is_signed = -1,
+                                     .is_symmetric = -1,
+                                     .is_narrow = -1,
+                                     .is_per_channel = -1,
+                                     .scale_form = -1,
+                                     .keep_float = -1};
+}
+
 /* ---- Names ------------------------------------------------------------------------------------------ */
 
 /* "/a.*b/" -> "a.*b" compiled; a node's own name may begin with a slash, but does not end with one. */

@@ -4,6 +4,8 @@
 
 #include "mqbench/target.h"
 
+/* Of `layer` (NULL: of any), setting nothing yet. */
+struct mq_scheme_override mq_override_blank(const char *layer);
 /* The last override for both roles that matches this op (by class, first, last or name) and says keep_float.
  */
 bool mq_override_keeps_op_float(const struct mq_target *target, const struct mq_graph *graph,

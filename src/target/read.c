@@ -285,14 +285,7 @@ static mq_status read_override(struct mq_scheme_override *o, const struct mq_yam
                                struct mq_err *err) {
   static const char *const keys[] = {"role",   "after",     "op",    "layer",       "bits",       "signed",
                                      "narrow", "symmetric", "scale", "granularity", "keep_float", NULL};
-  *o = (struct mq_scheme_override){.op = -1,
-                                   .bits = -1,
-                                   .is_signed = -1,
-                                   .is_symmetric = -1,
-                                   .is_narrow = -1,
-                                   .is_per_channel = -1,
-                                   .scale_form = -1,
-                                   .keep_float = -1};
+  *o = mq_override_blank(NULL);
   mq_status status = mq_yaml_check_keys(map, keys, err);
   if (!status) status = read_override_role(o, map, err);
   if (!status) status = read_override_op(o, map, err);

@@ -255,8 +255,7 @@ mq_status graph_infer_Unsqueeze(struct mq_node *node, struct mq_err *err) {
   const struct mq_shape *in = graph_shape(node, 0);
   const int64_t *given;
   size_t n;
-  mq_status status = graph_has_input(node, 1) ? mq_node_get_constant_ints(&given, &n, node, 1, err)
-                                              : mq_node_get_ints(&given, &n, node, "axes", err);
+  mq_status status = graph_given_axes(&given, &n, node, err);
   if (status != MQ_OK) {
     return status;
   }
