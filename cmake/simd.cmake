@@ -1,8 +1,11 @@
 # mq_simd(TARGET source...): compiles each source once per instruction set, with MQ_SIMD_LEVEL defined to the
 # suffix of its symbols (base, avx2, avx512); kernel/simd.h turns that into names and a dispatch table.
+# Other processors than x86-64 use the base tables (mq_isa_detect), so the others are made with its flags.
 set(MQ_SIMD_FLAGS_base "")
-set(MQ_SIMD_FLAGS_avx2 -mavx2 -mfma)
-set(MQ_SIMD_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprefer-vector-width=512)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|amd64|AMD64)$")
+  set(MQ_SIMD_FLAGS_avx2 -mavx2 -mfma)
+  set(MQ_SIMD_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprefer-vector-width=512)
+endif()
 
 function(mq_simd target)
   foreach(level base avx2 avx512)

@@ -1,7 +1,9 @@
 #include "kernel/isa.h"
 
-#include <cpuid.h>
 #include <string.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 #include "kernel/onednn.h"
 #include "kernel/simd.h"
@@ -25,6 +27,7 @@ const char *mq_isa_name(mq_isa isa) {
   return isa_names[isa];
 }
 
+#if defined(__x86_64__)
 struct cpuid {
   unsigned eax, ebx, ecx, edx;
 };
@@ -73,6 +76,16 @@ static void read_cpu_name(char name[49]) {
   const char *first = text + strspn(text, " ");
   memcpy(name, first, strlen(first) + 1);
 }
+#else
+/* The levels are x86's: other processors run the baseline loops, and oneDNN chooses for itself. */
+mq_isa mq_isa_detect(void) {
+  return MQ_ISA_BASE;
+}
+
+static void read_cpu_name(char name[49]) {
+  name[0] = 0;
+}
+#endif
 
 static mq_isa resolved = MQ_ISA_BASE;
 static bool is_started;

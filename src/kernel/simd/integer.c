@@ -1,7 +1,9 @@
 #include "kernel/simd/integer.h"
 
-#include <emmintrin.h>
 #include <string.h>
+#if defined(__x86_64__)
+#include <emmintrin.h>
+#endif
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 /* Channels handled together: their parameters stay in registers while the pixels pass. */
@@ -111,6 +113,7 @@ static void shift_bytes(uint8_t *y, const uint8_t *x, int64_t n, int offset) {
     y[i] = (uint8_t)(x[i] + add);
 }
 
+#if defined(__x86_64__)
 /* Every x86-64 adds up 16 bytes in one instruction, which compilers do not find. */
 static inline int32_t row_sum(const uint8_t *x, int64_t n) {
   const __m128i zero = _mm_setzero_si128();
@@ -125,6 +128,14 @@ static inline int32_t row_sum(const uint8_t *x, int64_t n) {
     sum += x[i];
   return sum;
 }
+#else
+static inline int32_t row_sum(const uint8_t *x, int64_t n) {
+  int32_t sum = 0;
+  for (int64_t i = 0; i < n; i++)
+    sum += x[i];
+  return sum;
+}
+#endif
 
 static void row_sums(int32_t *sums, const uint8_t *x, int64_t n_rows, int64_t n) {
   if (n == 1) {

@@ -3,7 +3,10 @@
 #ifndef MQ_KERNEL_SIMD_VECTOR_H
 #define MQ_KERNEL_SIMD_VECTOR_H
 
+#include <string.h>
+#if defined(__x86_64__)
 #include <immintrin.h>
+#endif
 
 #if defined(__AVX512F__)
 typedef __m512 mq_vec;
@@ -30,16 +33,19 @@ static inline mq_vec mq_multiply_add(mq_vec a, mq_vec b, mq_vec c) {
   return _mm256_fmadd_ps(a, b, c);
 }
 #else
-typedef __m128 mq_vec;
+/* Registers of 16 bytes, which every 64-bit processor has. */
+typedef float mq_vec __attribute__((vector_size(16)));
 #define MQ_LANES 4
 static inline mq_vec mq_load(const float *p) {
-  return _mm_loadu_ps(p);
+  mq_vec v;
+  memcpy(&v, p, sizeof v);
+  return v;
 }
 static inline void mq_store(float *p, mq_vec v) {
-  _mm_storeu_ps(p, v);
+  memcpy(p, &v, sizeof v);
 }
 static inline mq_vec mq_multiply_add(mq_vec a, mq_vec b, mq_vec c) {
-  return _mm_add_ps(_mm_mul_ps(a, b), c);
+  return a * b + c;
 }
 #endif
 
