@@ -79,6 +79,7 @@ struct mq_matmul_desc {
       n;                /* batch 1: plain; weights constant unless weights == NULL (then given at run time) */
   const float *weights; /* row-major; packed here */
   bool is_weight_transposed;
+  bool is_input_transposed; /* x holds [k x m] */
   const float *bias; /* n, or NULL; copied */
   struct mq_post posts[MQ_MAX_POSTS];
   int n_posts;

@@ -75,8 +75,8 @@ mq_status mq_matmul_create(struct mq_matmul **matmul, const struct mq_matmul_des
   for (int i = 0; i < desc->n_posts; i++)
     made->has_add |= desc->posts[i].kind == MQ_POST_ADD;
   made->has_weights = desc->weights != NULL;
-  status = made->has_weights && desc->batch == 1 ? create_conv(made, desc, err)
-                                                 : mq_onednn_matmul_create(&made->op, desc, err);
+  bool is_conv = made->has_weights && desc->batch == 1 && !desc->is_input_transposed;
+  status = is_conv ? create_conv(made, desc, err) : mq_onednn_matmul_create(&made->op, desc, err);
   if (status != MQ_OK)
     mq_matmul_destroy(made);
   else

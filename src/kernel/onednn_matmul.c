@@ -16,7 +16,7 @@ struct matmul_layout {
 
 static mq_status matmul_layout_init(struct matmul_layout *layout, const struct mq_matmul_desc *desc,
                                     struct mq_err *err) {
-  dnnl_status_t status = matrix_layout(&layout->x, desc->batch, desc->m, desc->k, false);
+  dnnl_status_t status = matrix_layout(&layout->x, desc->batch, desc->m, desc->k, desc->is_input_transposed);
   if (status == dnnl_success) status = matrix_layout(&layout->y, desc->batch, desc->m, desc->n, false);
   if (status == dnnl_success)
     status = matrix_layout(&layout->weights, desc->batch, desc->k, desc->n, desc->is_weight_transposed);

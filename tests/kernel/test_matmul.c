@@ -7,16 +7,18 @@
 
 struct matmul_case {
   int64_t batch, m, k, n;
-  bool is_transposed, is_constant, has_bias;
+  bool is_transposed, is_constant, has_bias, is_input_transposed;
 };
 
 static const struct matmul_case cases[] = {
-    {1, 8, 512, 1000, true, true, true},  {1, 8, 64, 10, true, true, true},
-    {1, 1, 2048, 10, true, true, true},   {1, 8, 64, 10, false, true, true},
-    {1, 3, 7, 5, false, true, false},     {1, 1, 1, 1, false, true, false},
-    {1, 17, 33, 65, true, true, false},   {4, 9, 16, 11, false, false, false},
-    {4, 9, 16, 11, true, false, true},    {2, 5, 6, 7, false, true, true},
-    {1, 16, 48, 16, false, false, false}, {12, 50, 32, 50, true, false, false},
+    {1, 8, 512, 1000, true, true, true, false},  {1, 8, 64, 10, true, true, true, false},
+    {1, 1, 2048, 10, true, true, true, false},   {1, 8, 64, 10, false, true, true, false},
+    {1, 3, 7, 5, false, true, false, false},     {1, 1, 1, 1, false, true, false, false},
+    {1, 17, 33, 65, true, true, false, false},   {4, 9, 16, 11, false, false, false, false},
+    {4, 9, 16, 11, true, false, true, false},    {2, 5, 6, 7, false, true, true, false},
+    {1, 16, 48, 16, false, false, false, false}, {12, 50, 32, 50, true, false, false, false},
+    {4, 9, 16, 11, false, false, false, true},   {1, 7, 3, 5, true, false, true, true},
+    {3, 33, 8, 17, false, false, false, true},   {1, 6, 5, 4, false, true, false, true},
 };
 
 struct fixture {
@@ -41,6 +43,7 @@ static void fixture_init(struct fixture *f, const struct matmul_case *c) {
       .n = c->n,
       .weights = c->is_constant ? f->w : NULL,
       .is_weight_transposed = c->is_transposed,
+      .is_input_transposed = c->is_input_transposed,
       .bias = c->has_bias ? f->bias : NULL,
   };
   snprintf(f->name, sizeof f->name, "%lld x [%lld x %lld x %lld]", (long long)c->batch, (long long)c->m,
@@ -77,7 +80,7 @@ static double element(const struct fixture *f, int64_t b, int64_t i, int64_t j, 
   double v = d->bias != NULL ? (double)d->bias[j] : 0;
   const float *w = f->w + b * d->k * d->n;
   for (int64_t k = 0; k < d->k; k++)
-    v += (double)f->x[(b * d->m + i) * d->k + k] *
+    v += (double)f->x[d->is_input_transposed ? (b * d->k + k) * d->m + i : (b * d->m + i) * d->k + k] *
          (double)(d->is_weight_transposed ? w[j * d->k + k] : w[k * d->n + j]);
   for (int p = 0; p < d->n_posts; p++) {
     const struct mq_post *post = &d->posts[p];
@@ -136,7 +139,7 @@ static void test_position(void **state) {
     struct fixture f;
     fixture_init(&f, &cases[i]);
     const int64_t m = f.desc.m, k = f.desc.k, n = f.desc.n;
-    const bool is_by_row = cases[i].is_constant && f.desc.batch == 1;
+    const bool is_by_row = cases[i].is_constant && f.desc.batch == 1 && !f.desc.is_input_transposed;
     const int64_t n_places = is_by_row ? m : f.desc.batch, x_step = is_by_row ? k : m * k;
     const int64_t y_step = is_by_row ? n : m * n;
     for (int64_t place = 1; place < n_places; place++) {
