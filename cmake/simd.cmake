@@ -21,5 +21,6 @@ function(mq_simd target)
     target_include_directories(${target}_${level} PRIVATE ${PROJECT_SOURCE_DIR}/include
                                                           ${PROJECT_SOURCE_DIR}/src)
     target_sources(${target} PRIVATE $<TARGET_OBJECTS:${target}_${level}>)
+    set_property(GLOBAL APPEND PROPERTY mq_objects $<TARGET_OBJECTS:${target}_${level}>) # library.cmake
   endforeach()
 endfunction()
