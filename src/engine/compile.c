@@ -75,6 +75,7 @@ static mq_status add_step(struct engine_compiler *c, const struct engine_step *s
   struct engine_step *added = &engine->steps[engine->n_steps++];
   *added = *step;
   added->scope = c->scope;
+  added->node = c->node;
   added->inputs = inputs;
   added->outputs = outputs;
   return MQ_OK;
@@ -160,6 +161,7 @@ static mq_status compile_node(struct engine_compiler *c, const struct mq_node *n
   size_t first_step = engine->n_steps, first_place = engine->n_places, first_buffer = engine->n_buffers;
   const struct engine_op *op = engine_op_get(node->op);
   c->is_done[node->index] = true;
+  c->node = node;
   c->scope = c->training ? scope_of(c, node) : ENGINE_SLICE;
   mq_status status = c->training && op->train ? op->train(c, node, err) : op->compile(c, node, err);
   if (status == MQ_OK && c->exchange_of[node->index] && node->op != MQ_OP_BatchNormalization) {
@@ -413,7 +415,11 @@ static mq_status prepare_mode(struct engine_compiler *c, struct mq_err *err) {
 }
 
 static mq_status finish_training(struct engine_compiler *c, struct mq_err *err) {
+  c->node = NULL;
   mq_status status = engine_compile_loss(c, err);
+  if (status == MQ_OK) {
+    status = engine_check_trainable(c, err);
+  }
   return status == MQ_OK ? engine_plan_training(c, err) : status;
 }
 

@@ -31,6 +31,7 @@ struct engine_compiler {
   bool *is_tapped;                  /* by value index */
   bool *is_constant;                /* by value index: known before the first slice */
   engine_scope scope;               /* of the places and steps made now */
+  const struct mq_node *node;       /* that steps are made for now */
   struct engine_training *training; /* the engine's; NULL: inference */
   struct engine_chain **chains;     /* by node index: the chain a node belongs to, or NULL */
   struct mq_arena arena;            /* dies with the compiler */
@@ -89,6 +90,18 @@ mq_status engine_fake_quantize_point(const struct mq_point **point_or_null, cons
  * what the head reads (x); otherwise new, with the given strides. */
 mq_status engine_chain_output(int *y, struct engine_compiler *c, const struct engine_chain *chain, int x,
                               int residual, const int64_t *stride, struct mq_err *err) MQ_MUST_CHECK;
+
+/* op_gemm.c: Gemm's attributes, and operands as products need them. */
+struct engine_gemm {
+  float alpha, beta;
+  bool is_a_transposed, is_b_transposed;
+};
+/* An input of rank 2, transposed or not, row-major. */
+mq_status engine_read_matrix(int *place, struct engine_compiler *c, const struct mq_node *node, int input,
+                             bool is_transposed, struct mq_err *err) MQ_MUST_CHECK;
+/* MatMul's operands row-major, broadcast to the same batch of matrices; fills in batch, m, k and n. */
+mq_status engine_read_factors(int operands[2], struct mq_matmul_desc *desc, struct engine_compiler *c,
+                              const struct mq_node *node, struct mq_err *err) MQ_MUST_CHECK;
 
 /* op_pool.c: the mean over everything behind N and C, channels last (GlobalAveragePool, some ReduceMean). */
 mq_status engine_compile_mean_of_pixels(struct engine_compiler *c, const struct mq_node *node,

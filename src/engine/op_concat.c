@@ -77,9 +77,13 @@ static mq_status compile_concat(struct engine_compiler *c, const struct mq_node 
 const struct engine_op engine_op_Concat = {.compile = compile_concat, .function = &concat_function};
 
 /* ---- Gather ------------------------------------------------------------------------------------- */
-/* Copies plane `index` of x along the axis to plane j of y, where y's index dimensions count as one. */
-static void copy_plane(const struct mq_tensor *y, int64_t j, int index_rank, const struct mq_tensor *x,
-                       int64_t index, int axis) {
+/* Plane `index` of x along the axis, and plane j of y, where y's index dimensions count as one. */
+struct gather_planes {
+  struct mq_tensor of_x, of_y;
+};
+
+static struct gather_planes find_planes(const struct mq_tensor *y, int64_t j, int index_rank,
+                                        const struct mq_tensor *x, int64_t index, int axis) {
   struct mq_tensor from = *x, to = *x;
   for (int i = 0; i < x->shape.rank; i++) {
     to.stride[i] = y->stride[i < axis ? i : i + index_rank - 1];
@@ -89,7 +93,7 @@ static void copy_plane(const struct mq_tensor *y, int64_t j, int index_rank, con
   from.data = element_at(x, index * x->stride[axis]);
   to.data = element_at(y, j * step);
   to.stride[axis] = 1;
-  engine_copy(&to, &from);
+  return (struct gather_planes){.of_x = from, .of_y = to};
 }
 
 struct gather_state {
@@ -108,13 +112,34 @@ static mq_status forward_gather(const struct engine_step *step, struct engine_fr
       return mq_fail(err, MQ_BAD_INPUT, "node %s (Gather): index %lld, expected %lld to %lld", state->node,
                      (long long)index, (long long)-size, (long long)size - 1);
     }
-    copy_plane(engine_output(step, frame, 0), j, indices->shape.rank, x, index < 0 ? index + size : index,
-               state->axis);
+    struct gather_planes planes = find_planes(engine_output(step, frame, 0), j, indices->shape.rank, x,
+                                              index < 0 ? index + size : index, state->axis);
+    engine_copy(&planes.of_y, &planes.of_x);
   }
   return MQ_OK;
 }
 
-static const struct engine_function gather_function = {.forward = forward_gather};
+/* A plane that was taken several times gets the sum, in the order of the indices. */
+static mq_status backward_gather(const struct engine_step *step, struct engine_frame *frame,
+                                 struct mq_err *err) {
+  (void)err;
+  const struct gather_state *state = step->state;
+  const struct mq_tensor *d = engine_input_gradient(step, frame, 0), *indices = engine_input(step, frame, 1);
+  int64_t n = mq_shape_count(&indices->shape), size = d->shape.dim[state->axis];
+  if (!step->adds[0]) {
+    engine_zero(d);
+  }
+  for (int64_t j = 0; j < n; j++) {
+    int64_t index = mq_tensor_get_int(indices, j);
+    struct gather_planes planes = find_planes(engine_output_gradient(step, frame, 0), j, indices->shape.rank,
+                                              d, index < 0 ? index + size : index, state->axis);
+    engine_pass_gradient(&planes.of_x, &planes.of_y, true);
+  }
+  return MQ_OK;
+}
+
+static const struct engine_function gather_function = {
+    .forward = forward_gather, .backward = backward_gather, .keeps_inputs = true, .ignores = 1u << 1};
 
 static mq_status compile_gather(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
   void *block;

@@ -75,38 +75,37 @@ static mq_status take_chain(struct product *p, struct engine_compiler *c, const 
 }
 
 /* ---- Gemm: Y = alpha A' B' + beta C ------------------------------------------------------------- */
-struct gemm_attributes {
-  float alpha, beta;
-  int64_t is_a_transposed, is_b_transposed;
-};
-
-static mq_status get_attributes(struct gemm_attributes *a, const struct mq_node *node, struct mq_err *err) {
+static mq_status get_attributes(struct engine_gemm *a, const struct mq_node *node, struct mq_err *err) {
+  int64_t is_transposed[2] = {0};
   mq_status status = mq_node_get_float(&a->alpha, node, "alpha", 1, err);
   if (status == MQ_OK) {
     status = mq_node_get_float(&a->beta, node, "beta", 1, err);
   }
   if (status == MQ_OK) {
-    status = mq_node_get_int(&a->is_a_transposed, node, "transA", 0, err);
+    status = mq_node_get_int(&is_transposed[0], node, "transA", 0, err);
   }
   if (status == MQ_OK) {
-    status = mq_node_get_int(&a->is_b_transposed, node, "transB", 0, err);
+    status = mq_node_get_int(&is_transposed[1], node, "transB", 0, err);
   }
+  a->is_a_transposed = is_transposed[0] != 0;
+  a->is_b_transposed = is_transposed[1] != 0;
   return status;
 }
 
-static mq_status read_a(int *x, struct engine_compiler *c, const struct mq_node *node, bool is_transposed,
-                        struct mq_err *err) {
-  mq_status status = engine_read_float(x, c, node, 0, is_transposed ? ENGINE_ANY : ENGINE_ROW_MAJOR, err);
+mq_status engine_read_matrix(int *place, struct engine_compiler *c, const struct mq_node *node, int input,
+                             bool is_transposed, struct mq_err *err) {
+  mq_status status =
+      engine_read_float(place, c, node, input, is_transposed ? ENGINE_ANY : ENGINE_ROW_MAJOR, err);
   if (status != MQ_OK || !is_transposed) {
     return status;
   }
-  struct mq_tensor a = *engine_tensor(c, *x), view = a;
+  struct mq_tensor a = *engine_tensor(c, *place), view = a;
   for (int i = 0; i < 2; i++) {
     view.shape.dim[i] = a.shape.dim[1 - i];
     view.stride[i] = a.stride[1 - i];
   }
-  status = engine_new_view(x, c, *x, &view, 0, err);
-  return status == MQ_OK ? engine_arrange(x, c, *x, ENGINE_ROW_MAJOR, err) : status;
+  status = engine_new_view(place, c, *place, &view, 0, err);
+  return status == MQ_OK ? engine_arrange(place, c, *place, ENGINE_ROW_MAJOR, err) : status;
 }
 
 /* A copy of a constant times a factor; the tensor itself when the factor is 1. */
@@ -132,7 +131,7 @@ static mq_status scaled_constant(const float **scaled, struct engine_compiler *c
 }
 
 static mq_status set_weights(struct product *p, struct engine_compiler *c, const struct mq_node *node,
-                             const struct gemm_attributes *a, struct mq_err *err) {
+                             const struct engine_gemm *a, struct mq_err *err) {
   const struct mq_tensor *b = engine_constant(c, node->inputs[1]);
   p->w = -1;
   if (b) {
@@ -233,12 +232,12 @@ static mq_status add_general_bias(struct engine_compiler *c, const struct mq_nod
 
 static mq_status compile_gemm(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
   struct engine_chain chain = engine_chain_get(c, node);
-  struct gemm_attributes a;
+  struct engine_gemm a;
   struct product p = {.desc = {.batch = 1}};
   bool is_bias_row = true;
   mq_status status = get_attributes(&a, node, err);
   if (status == MQ_OK) {
-    status = read_a(&p.x, c, node, a.is_a_transposed != 0, err);
+    status = engine_read_matrix(&p.x, c, node, 0, a.is_a_transposed, err);
   }
   if (status != MQ_OK) {
     return status;
@@ -246,7 +245,7 @@ static mq_status compile_gemm(struct engine_compiler *c, const struct mq_node *n
   p.desc.m = engine_tensor(c, p.x)->shape.dim[0];
   p.desc.k = engine_tensor(c, p.x)->shape.dim[1];
   p.desc.n = node->outputs[0]->shape.dim[1];
-  p.desc.is_weight_transposed = a.is_b_transposed != 0;
+  p.desc.is_weight_transposed = a.is_b_transposed;
   status = set_weights(&p, c, node, &a, err);
   if (status == MQ_OK) {
     status = set_bias(&is_bias_row, &p, c, node, a.beta, err);
@@ -321,18 +320,52 @@ static struct mq_shape leading(const struct mq_shape *shape) {
   return lead;
 }
 
-static mq_status compile_batch_product(struct engine_compiler *c, const struct mq_node *node,
-                                       struct mq_err *err) {
+/* A matrix on the right is common to all rows on the left. */
+static bool is_plain(const struct mq_node *node) {
+  return node->inputs[1]->shape.rank == 2 && node->inputs[0]->shape.rank >= 1;
+}
+
+static mq_status read_plain_factors(int operands[2], struct mq_matmul_desc *desc, struct engine_compiler *c,
+                                    const struct mq_node *node, struct mq_err *err) {
+  mq_status status = MQ_OK;
+  for (int i = 0; i < 2 && status == MQ_OK; i++) {
+    status = engine_read_float(&operands[i], c, node, i, ENGINE_ROW_MAJOR, err);
+  }
+  if (status == MQ_OK) {
+    const struct mq_shape a = engine_tensor(c, operands[0])->shape;
+    desc->batch = 1;
+    desc->k = a.dim[a.rank - 1];
+    desc->m = desc->k ? mq_shape_count(&a) / desc->k : 0;
+    desc->n = engine_tensor(c, operands[1])->shape.dim[1];
+  }
+  return status;
+}
+
+mq_status engine_read_factors(int operands[2], struct mq_matmul_desc *desc, struct engine_compiler *c,
+                              const struct mq_node *node, struct mq_err *err) {
   struct mq_shape a = engine_shape(c, node->inputs[0]), b = engine_shape(c, node->inputs[1]), batch;
   struct mq_shape a_lead = leading(&a), b_lead = leading(&b);
-  struct product p = {.residual = -1};
+  if (is_plain(node)) {
+    return read_plain_factors(operands, desc, c, node, err);
+  }
   mq_status status = mq_shape_broadcast(&batch, &a_lead, &b_lead, node->name, err);
-  if (status == MQ_OK) {
-    status = read_operand(&p.x, c, node, 0, &batch, err);
+  for (int i = 0; i < 2 && status == MQ_OK; i++) {
+    status = read_operand(&operands[i], c, node, i, &batch, err);
   }
   if (status == MQ_OK) {
-    status = read_operand(&p.w, c, node, 1, &batch, err);
+    desc->batch = mq_shape_count(&batch);
+    desc->m = a.rank > 1 ? a.dim[a.rank - 2] : 1;
+    desc->k = a.dim[a.rank - 1];
+    desc->n = b.rank > 1 ? b.dim[b.rank - 1] : 1;
   }
+  return status;
+}
+
+static mq_status compile_batch_product(struct engine_compiler *c, const struct mq_node *node,
+                                       struct mq_err *err) {
+  struct product p = {.residual = -1};
+  int operands[2];
+  mq_status status = engine_read_factors(operands, &p.desc, c, node, err);
   if (status == MQ_OK) {
     struct mq_shape shape = engine_shape(c, node->outputs[0]);
     int64_t stride[MQ_MAX_RANK];
@@ -342,20 +375,42 @@ static mq_status compile_batch_product(struct engine_compiler *c, const struct m
   if (status != MQ_OK) {
     return status;
   }
-  p.desc.batch = mq_shape_count(&batch);
-  p.desc.m = a.rank > 1 ? a.dim[a.rank - 2] : 1;
-  p.desc.k = a.dim[a.rank - 1];
-  p.desc.n = b.rank > 1 ? b.dim[b.rank - 1] : 1;
+  p.x = operands[0];
+  p.w = operands[1];
   return emit_product(c, &p, err);
 }
 
 static mq_status compile_matmul(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
-  return node->inputs[1]->shape.rank == 2 && node->inputs[0]->shape.rank >= 1
-             ? compile_plain_product(c, node, err)
-             : compile_batch_product(c, node, err);
+  return is_plain(node) ? compile_plain_product(c, node, err) : compile_batch_product(c, node, err);
+}
+
+/* ---- Training: products with a matrix of parameters pack it once per step (train/op_conv.c) -------- */
+static bool is_of_batch(const struct engine_compiler *c, const struct mq_value *value) {
+  int place = c->place_of[value->index];
+  return place < 0 || c->engine->places[place].scope == ENGINE_BATCH; /* not read yet: a constant */
+}
+
+static mq_status train_gemm(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
+  struct engine_gemm a;
+  const struct mq_value *bias = node->n_inputs > 2 ? node->inputs[2] : NULL;
+  mq_status status = get_attributes(&a, node, err);
+  if (status != MQ_OK) {
+    return status;
+  }
+  bool has_row = !bias || (is_of_batch(c, bias) && !mq_shape_has_batch(&bias->shape) &&
+                           mq_shape_count(&bias->shape) == node->outputs[0]->shape.dim[1] &&
+                           bias->shape.dim[bias->shape.rank - 1] == node->outputs[0]->shape.dim[1]);
+  bool is_linear = a.alpha == 1.0f && a.beta == 1.0f && !a.is_a_transposed && has_row;
+  return is_linear && is_of_batch(c, node->inputs[1]) ? engine_train_gemm(c, node, err)
+                                                      : engine_train_general_gemm(c, node, &a, err);
+}
+
+static mq_status train_matmul(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
+  return is_plain(node) && is_of_batch(c, node->inputs[1]) ? engine_train_matmul(c, node, err)
+                                                           : engine_train_general_matmul(c, node, err);
 }
 
 const struct engine_op engine_op_Gemm = {
-    .compile = compile_gemm, .function = &matmul_function, .train = engine_train_gemm};
+    .compile = compile_gemm, .function = &matmul_function, .train = train_gemm};
 const struct engine_op engine_op_MatMul = {
-    .compile = compile_matmul, .function = &matmul_function, .train = engine_train_matmul};
+    .compile = compile_matmul, .function = &matmul_function, .train = train_matmul};

@@ -43,19 +43,21 @@ static void copy_plane(const struct mq_tensor *y, int axis, int64_t to_index, in
   engine_copy(&to, &from);
 }
 
-static void copy_inside(struct mq_tensor *y, const struct mq_tensor *x, const struct mq_padding *p) {
-  struct mq_tensor to = *y, from = *x;
-  int64_t to_offset = 0, from_offset = 0;
+/* What x and y have in common. */
+static void find_inside(struct mq_tensor *of_y, struct mq_tensor *of_x, const struct mq_tensor *y,
+                        const struct mq_tensor *x, const struct mq_padding *p) {
+  int64_t y_offset = 0, x_offset = 0;
+  *of_y = *y;
+  *of_x = *x;
   for (int i = 0; i < x->shape.rank; i++) {
     int64_t cut = p->begin[i] < 0 ? -p->begin[i] : 0, cut_end = p->end[i] < 0 ? -p->end[i] : 0;
-    from.shape.dim[i] = x->shape.dim[i] - cut - cut_end;
-    to.shape.dim[i] = from.shape.dim[i];
-    from_offset += cut * x->stride[i];
-    to_offset += (p->begin[i] > 0 ? p->begin[i] : 0) * y->stride[i];
+    of_x->shape.dim[i] = x->shape.dim[i] - cut - cut_end;
+    of_y->shape.dim[i] = of_x->shape.dim[i];
+    x_offset += cut * x->stride[i];
+    y_offset += (p->begin[i] > 0 ? p->begin[i] : 0) * y->stride[i];
   }
-  from.data = element_at(x, from_offset);
-  to.data = element_at(y, to_offset);
-  engine_copy(&to, &from);
+  of_x->data = element_at(x, x_offset);
+  of_y->data = element_at(y, y_offset);
 }
 
 static mq_status forward_pad(const struct engine_step *step, struct engine_frame *frame, struct mq_err *err) {
@@ -65,7 +67,9 @@ static mq_status forward_pad(const struct engine_step *step, struct engine_frame
   if (p->mode == MQ_PAD_CONSTANT) {
     fill_with(y, p->value);
   }
-  copy_inside(y, engine_input(step, frame, 0), p);
+  struct mq_tensor to, from;
+  find_inside(&to, &from, y, engine_input(step, frame, 0), p);
+  engine_copy(&to, &from);
   for (int axis = 0; axis < p->rank && p->mode != MQ_PAD_CONSTANT; axis++) {
     int64_t begin = p->begin[axis] > 0 ? p->begin[axis] : 0, end = p->end[axis] > 0 ? p->end[axis] : 0;
     int64_t size = y->shape.dim[axis], n = size - begin - end;
@@ -78,7 +82,55 @@ static mq_status forward_pad(const struct engine_step *step, struct engine_frame
   return MQ_OK;
 }
 
-static const struct engine_function pad_function = {.forward = forward_pad};
+/* Index `index` of the axis, all of the other dimensions. */
+static struct mq_tensor plane_of(const struct mq_tensor *tensor, int axis, int64_t index) {
+  struct mq_tensor plane = *tensor;
+  plane.shape.dim[axis] = 1;
+  plane.data = element_at(tensor, index * tensor->stride[axis]);
+  return plane;
+}
+
+/* d: of the inside. Every element of y gives its gradient to the one it was copied from: plane by plane along
+ * the axes from `axis` on that are padded, in the order of the output's indices. */
+static void add_planes(const struct mq_tensor *d, const struct mq_tensor *g, const struct mq_padding *p,
+                       int axis) {
+  while (axis < p->rank && p->begin[axis] <= 0 && p->end[axis] <= 0) {
+    axis++;
+  }
+  if (axis == p->rank) {
+    struct mq_tensor to = *d;
+    engine_pass_gradient(&to, g, true);
+    return;
+  }
+  int64_t begin = p->begin[axis] > 0 ? p->begin[axis] : 0, n = d->shape.dim[axis];
+  for (int64_t o = 0; o < g->shape.dim[axis]; o++) {
+    bool is_inside = o >= begin && o < begin + n;
+    int64_t origin = is_inside ? o - begin : source_of(o - begin, n, p->mode);
+    struct mq_tensor to = plane_of(d, axis, origin), from = plane_of(g, axis, o);
+    add_planes(&to, &from, p, axis + 1);
+  }
+}
+
+static mq_status backward_pad(const struct engine_step *step, struct engine_frame *frame,
+                              struct mq_err *err) {
+  (void)err;
+  const struct mq_padding *p = step->state;
+  const struct mq_tensor *d = engine_input_gradient(step, frame, 0),
+                         *g = engine_output_gradient(step, frame, 0);
+  struct mq_tensor of_g, of_d;
+  if (!step->adds[0]) { /* what was cut off has none */
+    engine_zero(d);
+  }
+  find_inside(&of_g, &of_d, g, d, p);
+  if (p->mode == MQ_PAD_CONSTANT) {
+    engine_pass_gradient(&of_d, &of_g, true);
+  } else {
+    add_planes(&of_d, g, p, 0);
+  }
+  return MQ_OK;
+}
+
+static const struct engine_function pad_function = {.forward = forward_pad, .backward = backward_pad};
 
 static mq_status compile_pad(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
   int x, y;

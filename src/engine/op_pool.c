@@ -137,7 +137,32 @@ static mq_status forward_argmax(const struct engine_step *step, struct engine_fr
   return MQ_OK;
 }
 
-static const struct engine_function argmax_function = {.forward = forward_argmax};
+static mq_status backward_argmax(const struct engine_step *step, struct engine_frame *frame,
+                                 struct mq_err *err) {
+  (void)err;
+  const struct argmax_state *s = step->state;
+  const struct mq_tensor *d = engine_input_gradient(step, frame, 0);
+  const struct mq_tensor *gradient = engine_output_gradient(step, frame, 0);
+  struct mq_shape in = with_height(&d->shape);
+  const int64_t *indices = engine_output(step, frame, 1)->data;
+  const float *g = gradient->data;
+  float *dx = d->data;
+  int64_t n = mq_shape_count(&gradient->shape), height = in.dim[2], width = in.dim[3];
+  if (!step->adds[0]) {
+    engine_zero(d);
+  }
+  for (int64_t i = 0; i < n; i++) {
+    int64_t plane = indices[i] / (height * width), pixel = indices[i] % (height * width);
+    if (s->is_column_major) {
+      pixel = pixel % height * width + pixel / height;
+    }
+    dx[plane * height * width + pixel] += g[i];
+  }
+  return MQ_OK;
+}
+
+static const struct engine_function argmax_function = {
+    .forward = forward_argmax, .backward = backward_argmax, .keeps_outputs = true};
 
 static mq_status compile_argmax(struct engine_compiler *c, const struct mq_node *node,
                                 const struct mq_window *window, struct mq_err *err) {

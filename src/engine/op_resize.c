@@ -138,8 +138,8 @@ struct run {
   int64_t n, x_step, y_step;
 };
 
-static void sum_run(float *y, const float *x, const struct run *run, const struct resample_state *s,
-                    int64_t o, int64_t plane_stride) {
+static void sum_run(float *y, float *x, const struct run *run, const struct resample_state *s, int64_t o,
+                    int64_t plane_stride) {
   const int64_t *index = s->index + o * s->n_taps;
   const float *weight = s->weight + o * s->n_taps;
   if (s->fixed && !isnan(s->fixed[o])) {
@@ -171,11 +171,28 @@ static int inner_dim(const struct mq_tensor *y, int axis) {
   return inner;
 }
 
-static mq_status forward_resample(const struct engine_step *step, struct engine_frame *frame,
-                                  struct mq_err *err) {
-  (void)err;
-  const struct resample_state *s = step->state;
-  const struct mq_tensor *x = engine_input(step, frame, 0), *y = engine_output(step, frame, 0);
+/* Its gradient: every plane of x gets what it gave, in the order of the output's planes. */
+static void spread_run(float *g, float *d, const struct run *run, const struct resample_state *s, int64_t o,
+                       int64_t plane_stride) {
+  const int64_t *index = s->index + o * s->n_taps;
+  const float *weight = s->weight + o * s->n_taps;
+  if (s->fixed && !isnan(s->fixed[o])) {
+    return;
+  }
+  for (int64_t t = 0; t < s->n_taps; t++) {
+    float *plane = d + index[t] * plane_stride;
+    for (int64_t i = 0; i < run->n; i++) {
+      plane[i * run->x_step] += weight[t] * g[i * run->y_step];
+    }
+  }
+}
+
+typedef void (*run_fn)(float *y, float *x, const struct run *run, const struct resample_state *s, int64_t o,
+                       int64_t plane_stride);
+
+/* Calls for every run of y, with what lies at the same place of x. */
+static void walk_runs(run_fn function, const struct mq_tensor *x, const struct mq_tensor *y,
+                      const struct resample_state *s) {
   int inner = inner_dim(y, s->axis);
   struct run run = {.n = 1, .x_step = 1, .y_step = 1};
   if (inner >= 0) {
@@ -188,8 +205,8 @@ static mq_status forward_resample(const struct engine_step *step, struct engine_
       x_offset += i == s->axis ? 0 : position[i] * x->stride[i];
       y_offset += position[i] * y->stride[i];
     }
-    sum_run((float *)y->data + y_offset, (const float *)x->data + x_offset, &run, s, position[s->axis],
-            x->stride[s->axis]);
+    function((float *)y->data + y_offset, (float *)x->data + x_offset, &run, s, position[s->axis],
+             x->stride[s->axis]);
     for (int i = y->shape.rank - 1; i >= 0; i--) {
       if (i != inner && ++position[i] < y->shape.dim[i]) {
         break;
@@ -197,10 +214,28 @@ static mq_status forward_resample(const struct engine_step *step, struct engine_
       position[i] = 0;
     }
   }
+}
+
+static mq_status forward_resample(const struct engine_step *step, struct engine_frame *frame,
+                                  struct mq_err *err) {
+  (void)err;
+  walk_runs(sum_run, engine_input(step, frame, 0), engine_output(step, frame, 0), step->state);
   return MQ_OK;
 }
 
-static const struct engine_function resample_function = {.forward = forward_resample};
+static mq_status backward_resample(const struct engine_step *step, struct engine_frame *frame,
+                                   struct mq_err *err) {
+  (void)err;
+  const struct mq_tensor *d = engine_input_gradient(step, frame, 0);
+  if (!step->adds[0]) {
+    engine_zero(d);
+  }
+  walk_runs(spread_run, d, engine_output_gradient(step, frame, 0), step->state);
+  return MQ_OK;
+}
+
+static const struct engine_function resample_function = {.forward = forward_resample,
+                                                         .backward = backward_resample};
 
 static bool is_unchanged(const struct mq_resize *r, int axis, int64_t n_in) {
   return r->size[axis] == n_in && r->scale[axis] == 1.0 &&

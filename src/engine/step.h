@@ -51,8 +51,9 @@ struct engine_step {
   int n_inputs, n_outputs;
   size_t scratch_bytes;
   engine_scope scope;
-  bool *adds;       /* by input; training only */
-  bool is_backward; /* a gradient reaches its outputs and is wanted at its inputs */
+  bool *adds;                 /* by input; training only */
+  bool is_backward;           /* a gradient reaches its outputs and is wanted at its inputs */
+  const struct mq_node *node; /* while the graph is compiled; NULL: the loss */
 };
 
 struct engine_place {

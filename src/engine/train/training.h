@@ -84,7 +84,8 @@ struct engine_training {
   struct engine_phase *phases;
   struct engine_zeroing *zeroings; /* in backward order */
   struct engine_learner *learners;
-  uint8_t *kind_of; /* by value index: 1 + engine_variable_kind; 0: a constant */
+  uint8_t *kind_of;              /* by value index: 1 + engine_variable_kind; 0: a constant */
+  struct engine_codes *codes_of; /* by value index (codes.h); NULL: none yet; both die with the compiler */
   size_t n_variables, n_gradients, n_reductions, n_phases, n_zeroings, n_learners;
   size_t capacity_variables, capacity_gradients, capacity_reductions, capacity_phases, capacity_zeroings,
       capacity_learners;
@@ -113,6 +114,10 @@ mq_status engine_plan_training(struct engine_compiler *c, struct mq_err *err) MQ
 mq_status engine_add_reduction(struct engine_compiler *c, const struct engine_reduction *reduction,
                                struct mq_err *err) MQ_MUST_CHECK;
 
+/* ---- refuse.c ----------------------------------------------------------------------------------- */
+/* MQ_BAD_INPUT names a node that gradients have to pass and cannot. */
+mq_status engine_check_trainable(struct engine_compiler *c, struct mq_err *err) MQ_MUST_CHECK;
+
 /* ---- op_loss.c ---------------------------------------------------------------------------------- */
 mq_status engine_compile_loss(struct engine_compiler *c, struct mq_err *err) MQ_MUST_CHECK;
 
@@ -133,5 +138,10 @@ mq_status engine_emit_sums(int *total, struct engine_compiler *c, const struct e
                            struct mq_err *err) MQ_MUST_CHECK;
 mq_status engine_train_batch_norm(struct engine_compiler *c, const struct mq_node *node,
                                   struct mq_err *err) MQ_MUST_CHECK;
+/* ---- op_product.c: products of two computed operands, Gemm in general --------------------------- */
+mq_status engine_train_general_gemm(struct engine_compiler *c, const struct mq_node *node,
+                                    const struct engine_gemm *gemm, struct mq_err *err) MQ_MUST_CHECK;
+mq_status engine_train_general_matmul(struct engine_compiler *c, const struct mq_node *node,
+                                      struct mq_err *err) MQ_MUST_CHECK;
 
 #endif
