@@ -36,6 +36,7 @@ struct mq_data_spec {
   char *labels; /* list= or labels=, owned, may be NULL */
   char *cache;  /* owned, may be NULL */
   mq_data_split split;
+  int64_t memory_mib;   /* memory=: decoded images kept in memory, at most; -1: the default */
   int64_t limit;        /* 0: all */
   int64_t label_offset; /* added to every label */
   bool is_calib_first;  /* calib_order=first */
@@ -81,19 +82,52 @@ mq_status mq_dataset_read(float *pixels, struct mq_dataset *dataset, int64_t ind
 /* Images that were damaged (truncated) and decoded as far as they went, so far. */
 int64_t mq_dataset_damaged(const struct mq_dataset *dataset);
 
+/* ---- Training: random views of an image -----------------------------------------------------------------
+ * Every draw comes from the counter-based generator keyed by (seed, MQ_RNG_AUGMENT, epoch, image), so a view
+ * does not depend on who makes it, nor when. Order: crop, flip, colours, then the data set's mean and std.
+ * Small images: pad by `pad` zeros (black before mean and std) on every side, crop the size of the evaluation
+ * image at a random place. Large ones (resized_crop): a rectangle of `area` of the image's area and `ratio`
+ * aspect (ten tries, then the centre), resized bilinearly with antialias to the evaluation size:
+ * torchvision's RandomResizedCrop. Colours: ColorJitter's four operations in random order, factors uniform in
+ * 1 +- the given amount (not below 0; hue: +- the amount of a turn, at most 0.5), by torchvision's tensor
+ * formulas on float32; saturation and hue leave images of one channel alone. Images given as float32 (npy)
+ * can be cropped and flipped only. */
+struct mq_augment {
+  bool flips;                                   /* left and right exchanged with probability 1/2 */
+  int64_t pad;                                  /* 0: no random crop */
+  bool resized_crop;                            /* instead of the data set's own resize and crop */
+  double area[2], ratio[2];                     /* both 0: 0.08..1, 3/4..4/3 (width / height) */
+  double brightness, contrast, saturation, hue; /* 0: untouched */
+};
+/* The pipeline's own: pad 4 and flip up to 64 pixels; resized crop, flip and ColorJitter (0.2, 0.2, 0.2, 0.1)
+ * above. Images given as float32: flip alone above 64 pixels; nothing where a side is below 8. */
+struct mq_augment mq_augment_default(const struct mq_dataset *dataset);
+/* A random view of one image, float32 like mq_dataset_read. MQ_BAD_USAGE for an augmentation that makes no
+ * sense (ranges upside down, hue above 0.5, ...) or that the data set cannot have. */
+mq_status mq_dataset_read_augmented(float *pixels, struct mq_dataset *dataset, int64_t index,
+                                    const struct mq_augment *augment, uint64_t seed, uint64_t epoch,
+                                    struct mq_err *err) MQ_MUST_CHECK;
+/* All indices in the random order of an epoch (keyed by seed and epoch). Caller frees (mq_free). */
+mq_status mq_dataset_shuffle(int64_t **indices, const struct mq_dataset *dataset, uint64_t seed,
+                             uint64_t epoch, struct mq_err *err) MQ_MUST_CHECK;
+
 /* n indices of a data set: `n` drawn without replacement keyed by the seed (sorted by draw), or the first n.
  */
 mq_status mq_dataset_sample(int64_t **indices, const struct mq_dataset *dataset, int64_t n, bool is_first,
                             uint64_t seed, struct mq_err *err) MQ_MUST_CHECK;
 
-/* Slices of a fixed number of images, decoded ahead by threads of its own. */
+/* Slices of a fixed number of images, decoded ahead by threads of its own. The slices' bits do not depend on
+ * the threads. Creating one costs little, and several may read one data set at once: one per epoch, the next
+ * epoch's before the last one's end. */
 struct mq_loader;
 struct mq_loader_options {
   const int64_t *indices; /* borrowed; NULL: all images in order */
   int64_t n_indices;
   int64_t slice_images;
-  unsigned n_threads; /* 0: decode in the caller's thread when a slice is taken */
-  int64_t ahead;      /* slices decoded ahead at most; 0: twice the threads */
+  unsigned n_threads;               /* 0: decode in the caller's thread when a slice is taken */
+  int64_t ahead;                    /* slices decoded ahead at most; 0: twice the threads */
+  const struct mq_augment *augment; /* copied; NULL: as in evaluation */
+  uint64_t seed, epoch;             /* of the augmentation */
 };
 struct mq_slice {
   const float *pixels;   /* slice_images x H x W x C; images beyond n_valid are zeros */

@@ -1,4 +1,4 @@
-/* Opening a data set, and reading its images. */
+/* Opening a data set, and what is known of it. */
 #include "data/dataset.h"
 
 #include <assert.h>
@@ -147,6 +147,10 @@ mq_status mq_dataset_open(struct mq_dataset **out, const struct mq_data_spec *sp
     status = mq_fail_memory(err, "data set");
     goto done;
   }
+  status = mq_keep_init(&dataset->keep, dataset->info.n_images, spec->memory_mib, err);
+  if (status != MQ_OK) {
+    goto done;
+  }
   if (spec->cache && !dataset->source.ops->floats) {
     status = mq_dataset_check_size(dataset, err);
     status = status == MQ_OK ? mq_cache_attach(dataset, spec->cache, err) : status;
@@ -165,6 +169,7 @@ void mq_dataset_close(struct mq_dataset *dataset) {
     return;
   }
   mq_cache_detach(&dataset->cache);
+  mq_keep_deinit(&dataset->keep);
   if (dataset->source.ops) {
     dataset->source.ops->close(&dataset->source);
   }
@@ -208,84 +213,4 @@ mq_status mq_dataset_check_size(const struct mq_dataset *dataset, struct mq_err 
   return mq_fail(err, MQ_BAD_INPUT,
                  "%s: images differ in size, set resize= and crop=, or size= (or a preset=)",
                  dataset->source.what);
-}
-
-/* Counts an image once; the first one is reported. */
-static void note_damage(struct mq_dataset *dataset, int64_t index) {
-  if (atomic_exchange(&dataset->was_damaged[index], 1) == 0 &&
-      atomic_fetch_add(&dataset->n_damaged, 1) == 0) {
-    mq_log_warn("%s: %s is truncated or damaged and was decoded as far as it goes", dataset->source.what,
-                dataset->source.entries[index].name);
-  }
-}
-
-/* Images without resize and crop must have the size that the data set promises. */
-static mq_status check_image(const struct mq_dataset *dataset, const struct mq_image *image, int64_t index,
-                             struct mq_err *err) {
-  const int64_t *dim = dataset->info.image.dim;
-  int64_t size[2];
-  mq_transform_size(size, &dataset->preprocess, image->height, image->width);
-  if (size[0] == dim[1] && size[1] == dim[2]) {
-    return MQ_OK;
-  }
-  return mq_fail(err, MQ_BAD_INPUT,
-                 "%s: %s is %lld x %lld, expected %lld x %lld as others: set resize= and crop=, or size=",
-                 dataset->source.what, dataset->source.entries[index].name, (long long)size[1],
-                 (long long)size[0], (long long)dim[2], (long long)dim[1]);
-}
-
-static mq_status decode_image(struct mq_image *image, struct mq_dataset *dataset, int64_t index,
-                              struct mq_err *err) {
-  mq_status status = mq_dataset_check_size(dataset, err);
-  if (status == MQ_OK) {
-    status = mq_source_decode(image, &dataset->source, index, err);
-  }
-  return status == MQ_OK ? check_image(dataset, image, index, err) : status;
-}
-
-mq_status mq_dataset_read_bytes(uint8_t *out, bool *is_damaged, struct mq_dataset *dataset, int64_t index,
-                                struct mq_err *err) {
-  struct mq_image image = {0};
-  mq_status status = decode_image(&image, dataset, index, err);
-  if (status == MQ_OK) {
-    status = mq_transform_geometry(out, &image, &dataset->preprocess, err);
-  }
-  *is_damaged = image.is_damaged;
-  mq_image_deinit(&image);
-  return status;
-}
-
-mq_status mq_dataset_read(float *pixels, struct mq_dataset *dataset, int64_t index, struct mq_err *err) {
-  assert(index >= 0 && index < dataset->info.n_images);
-  const int64_t *dim = dataset->info.image.dim, n_pixels = dim[1] * dim[2], n_channels = dim[0];
-  if (dataset->source.ops->floats) {
-    dataset->source.ops->floats(pixels, &dataset->source, index);
-    return MQ_OK;
-  }
-  struct mq_image image = {0};
-  uint8_t *bytes = NULL;
-  const uint8_t *from = NULL;
-  bool is_damaged = false;
-  mq_status status = MQ_OK;
-  if (dataset->cache.map) {
-    from = dataset->cache.pixels + index * n_pixels * n_channels;
-    is_damaged = dataset->cache.is_damaged[index] != 0;
-  } else if (!dataset->has_geometry) {
-    status = decode_image(&image, dataset, index, err);
-    from = image.pixels;
-    is_damaged = image.is_damaged;
-  } else {
-    from = bytes = mq_alloc((size_t)(n_pixels * n_channels), 1);
-    status =
-        bytes ? mq_dataset_read_bytes(bytes, &is_damaged, dataset, index, err) : mq_fail_memory(err, "image");
-  }
-  if (status == MQ_OK) {
-    mq_normalise_apply(pixels, from, n_pixels, n_channels, &dataset->normalise);
-    if (is_damaged) {
-      note_damage(dataset, index);
-    }
-  }
-  mq_image_deinit(&image);
-  mq_free(bytes);
-  return status;
 }

@@ -1,10 +1,11 @@
-/* An opened data set: source, geometry, normalisation, cache. */
+/* An opened data set: source, geometry, normalisation, what is kept of its images. */
 #ifndef MQ_DATA_DATASET_H
 #define MQ_DATA_DATASET_H
 
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "data/keep.h"
 #include "data/source.h"
 #include "data/transform.h"
 
@@ -24,6 +25,7 @@ struct mq_dataset {
   int64_t label_offset;
   bool has_geometry; /* size=, resize= or crop= */
   struct mq_cache cache;
+  struct mq_keep keep;
   _Atomic uint8_t *was_damaged; /* one per image, so that each counts once */
   _Atomic int64_t n_damaged;
   int64_t opened_ns; /* wall clock before the first file was looked at */

@@ -53,7 +53,36 @@ mq_status mq_dataset_hash(char hex[65], struct mq_dataset *dataset, struct mq_er
   return status;
 }
 
-/* The first n of a Fisher-Yates shuffle: n draws without replacement. */
+/* The first n places of a Fisher-Yates shuffle of order[n_all]: n draws without replacement. */
+static void shuffle(int64_t *order, int64_t n, int64_t n_all, struct mq_rng *rng) {
+  for (int64_t i = 0; i < n; i++) {
+    const int64_t other = i + mq_rng_below(rng, (uint32_t)(n_all - i)), drawn = order[other];
+    order[other] = order[i];
+    order[i] = drawn;
+  }
+}
+
+/* 0, 1, 2, ... */
+static mq_status count_up(int64_t **order, int64_t n, struct mq_err *err) {
+  *order = mq_alloc((size_t)n, sizeof **order);
+  for (int64_t i = 0; *order && i < n; i++) {
+    (*order)[i] = i;
+  }
+  return *order ? MQ_OK : mq_fail_memory(err, "order of images");
+}
+
+mq_status mq_dataset_shuffle(int64_t **indices, const struct mq_dataset *dataset, uint64_t seed,
+                             uint64_t epoch, struct mq_err *err) {
+  const int64_t n = dataset->info.n_images;
+  const mq_status status = count_up(indices, n, err);
+  if (status == MQ_OK) {
+    struct mq_rng rng;
+    mq_rng_init(&rng, seed, MQ_RNG_SHUFFLE, epoch, 0);
+    shuffle(*indices, n, n, &rng);
+  }
+  return status;
+}
+
 mq_status mq_dataset_sample(int64_t **indices, const struct mq_dataset *dataset, int64_t n, bool is_first,
                             uint64_t seed, struct mq_err *err) {
   *indices = NULL;
@@ -62,20 +91,11 @@ mq_status mq_dataset_sample(int64_t **indices, const struct mq_dataset *dataset,
     return mq_fail(err, MQ_BAD_USAGE, "%s: %lld images asked for, expected 1 to %lld", dataset->source.what,
                    (long long)n, (long long)n_images);
   }
-  int64_t *order = mq_alloc((size_t)(is_first ? n : n_images), sizeof *order);
-  if (!order) {
-    return mq_fail_memory(err, "sample of images");
+  const mq_status status = count_up(indices, is_first ? n : n_images, err);
+  if (status == MQ_OK && !is_first) {
+    struct mq_rng rng;
+    mq_rng_init(&rng, seed, MQ_RNG_CALIBRATION_SAMPLE, 0, 0);
+    shuffle(*indices, n, n_images, &rng);
   }
-  for (int64_t i = 0; i < (is_first ? n : n_images); i++) {
-    order[i] = i;
-  }
-  struct mq_rng rng;
-  mq_rng_init(&rng, seed, MQ_RNG_CALIBRATION_SAMPLE, 0, 0);
-  for (int64_t i = 0; i < n && !is_first; i++) {
-    const int64_t other = i + mq_rng_below(&rng, (uint32_t)(n_images - i)), drawn = order[other];
-    order[other] = order[i];
-    order[i] = drawn;
-  }
-  *indices = order;
-  return MQ_OK;
+  return status;
 }

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "data/augment.h"
 #include "data/dataset.h"
 
 #define MAX_THREADS 256
@@ -25,6 +26,9 @@ struct mq_loader {
   int64_t *indices; /* own copy; NULL: all in order */
   int64_t n_indices, slice_images, n_slices, ahead;
   size_t image_count; /* floats of an image */
+  bool has_augment;
+  struct mq_augment augment;
+  uint64_t seed, epoch;
   unsigned n_threads;
   pthread_t threads[MAX_THREADS];
 
@@ -81,6 +85,12 @@ static void free_slot(struct mq_loader *loader, struct slot *slot) {
   loader->free_slots = slot;
 }
 
+static mq_status read_image(float *pixels, struct mq_loader *loader, int64_t index, struct mq_err *err) {
+  return loader->has_augment ? mq_dataset_read_augmented(pixels, loader->dataset, index, &loader->augment,
+                                                         loader->seed, loader->epoch, err)
+                             : mq_dataset_read(pixels, loader->dataset, index, err);
+}
+
 static mq_status fill_slot(struct slot *slot, struct mq_loader *loader, int64_t slice, struct mq_err *err) {
   const int64_t first = slice * loader->slice_images, left = loader->n_indices - first;
   slot->n_valid = left < loader->slice_images ? left : loader->slice_images;
@@ -94,8 +104,8 @@ static mq_status fill_slot(struct slot *slot, struct mq_loader *loader, int64_t 
     const int64_t index = loader->indices ? loader->indices[first + i] : first + i;
     slot->indices[i] = index;
     slot->labels[i] = mq_dataset_label(loader->dataset, index);
-    mq_status status = mq_cancelled() ? mq_fail(err, MQ_CANCELLED, "cancelled")
-                                      : mq_dataset_read(pixels, loader->dataset, index, err);
+    const mq_status status =
+        mq_cancelled() ? mq_fail(err, MQ_CANCELLED, "cancelled") : read_image(pixels, loader, index, err);
     if (status != MQ_OK) {
       return status;
     }
@@ -181,6 +191,9 @@ mq_status mq_loader_create(struct mq_loader **out, struct mq_dataset *dataset,
   *out = NULL;
   assert(options->slice_images > 0);
   mq_status status = mq_dataset_check_size(dataset, err);
+  if (status == MQ_OK && options->augment) {
+    status = mq_augment_check(options->augment, dataset->source.ops->floats != NULL, err);
+  }
   if (status != MQ_OK) {
     return status;
   }
@@ -191,6 +204,10 @@ mq_status mq_loader_create(struct mq_loader **out, struct mq_dataset *dataset,
   loader->dataset = dataset;
   loader->slice_images = options->slice_images;
   loader->image_count = (size_t)mq_shape_count(&dataset->info.image);
+  loader->has_augment = options->augment != NULL;
+  loader->augment = options->augment ? *options->augment : (struct mq_augment){0};
+  loader->seed = options->seed;
+  loader->epoch = options->epoch;
   loader->failed_slice = -1;
   loader->ahead = options->ahead > 0 ? options->ahead : 2 * (int64_t)options->n_threads;
   pthread_mutex_init(&loader->lock, NULL);

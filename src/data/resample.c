@@ -59,6 +59,7 @@ mq_status mq_resample(uint8_t *out, int64_t out_stride, const struct mq_image *i
                       const struct mq_resample_window *window, struct mq_err *err) {
   const struct mq_simd_resample *simd = mq_simd_resample_at(mq_simd_level_used());
   const int64_t channels = image->channels, stride = window->width * channels;
+  const int64_t image_stride = window->image_stride ? window->image_stride : image->width * channels;
   struct side x = {0}, y = {0};
   uint8_t *between = NULL;
   mq_status status = side_init(&x, image->width, window->size[1], window->left, window->width, err);
@@ -77,8 +78,8 @@ mq_status mq_resample(uint8_t *out, int64_t out_stride, const struct mq_image *i
     goto done;
   }
   for (int64_t row = 0; row < n_rows; row++) {
-    simd->across(between + row * stride, image->pixels + (row0 + row) * image->width * channels, x.taps,
-                 window->width, channels);
+    simd->across(between + row * stride, image->pixels + (row0 + row) * image_stride, x.taps, window->width,
+                 channels);
   }
   for (int64_t row = 0; row < window->height; row++) {
     simd->down(out + row * out_stride, between + (y.taps[row].first - row0) * stride, stride, &y.taps[row],

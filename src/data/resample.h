@@ -9,6 +9,7 @@
 struct mq_resample_window {
   int64_t size[2];
   int64_t top, left, height, width;
+  int64_t image_stride; /* bytes from row to row of the image; 0: its width x channels */
 };
 /* Row y of the window starts at out + y * out_stride; at least width * channels bytes each. */
 mq_status mq_resample(uint8_t *out, int64_t out_stride, const struct mq_image *image,

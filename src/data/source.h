@@ -44,6 +44,8 @@ struct mq_source_ops {
   /* 8-bit pixels; NULL: content is a JPEG or PNG file. */
   mq_status (*pixels)(struct mq_image *image, const struct mq_source *source, int64_t index,
                       struct mq_err *err);
+  /* Whether `pixels` only copies bytes that are in memory already, so that none need be kept. */
+  bool is_in_memory;
   /* Instead of pixels: floats given as they are, height x width x channels. */
   void (*floats)(float *out, const struct mq_source *source, int64_t index);
 };

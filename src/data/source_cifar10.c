@@ -186,4 +186,5 @@ const struct mq_source_ops mq_source_cifar10 = {.open = cifar10_open,
                                                 .close = cifar10_close,
                                                 .content = cifar10_content,
                                                 .files = cifar10_files,
-                                                .pixels = cifar10_pixels};
+                                                .pixels = cifar10_pixels,
+                                                .is_in_memory = true};

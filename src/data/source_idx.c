@@ -203,5 +203,9 @@ static mq_status idx_pixels(struct mq_image *image, const struct mq_source *sour
   return status;
 }
 
-const struct mq_source_ops mq_source_idx = {
-    .open = idx_open, .close = idx_close, .content = idx_content, .files = idx_files, .pixels = idx_pixels};
+const struct mq_source_ops mq_source_idx = {.open = idx_open,
+                                            .close = idx_close,
+                                            .content = idx_content,
+                                            .files = idx_files,
+                                            .pixels = idx_pixels,
+                                            .is_in_memory = true};

@@ -162,8 +162,12 @@ static void npy_floats(float *out, const struct mq_source *source, int64_t index
   }
 }
 
-const struct mq_source_ops mq_source_npy = {
-    .open = npy_open, .close = npy_close, .content = npy_content, .files = npy_files, .pixels = npy_pixels};
+const struct mq_source_ops mq_source_npy = {.open = npy_open,
+                                            .close = npy_close,
+                                            .content = npy_content,
+                                            .files = npy_files,
+                                            .pixels = npy_pixels,
+                                            .is_in_memory = true};
 /* What npy_open turns into when the file holds floats. */
 const struct mq_source_ops mq_source_npy_float = {
     .open = npy_open, .close = npy_close, .content = npy_content, .files = npy_files, .floats = npy_floats};

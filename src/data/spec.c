@@ -178,6 +178,7 @@ mq_status mq_data_spec_parse(struct mq_data_spec *spec, const char *text, struct
   if (status != MQ_OK) {
     goto done;
   }
+  spec->memory_mib = -1;
   spec->preprocess = mq_preprocess_default(spec->kind);
   if (spec->kind == MQ_DATA_FRACTAL && *path) { /* "fractal:classes=5": what looks like a path is a key */
     parts[0] = path;
@@ -314,6 +315,9 @@ mq_status mq_data_spec_format(char **out, const struct mq_data_spec *spec, struc
   add_int(&text, "label_offset", spec->label_offset);
   add(&text, "%s", spec->is_calib_first ? ",calib_order=first" : "");
   add_path(&text, "cache", spec->cache);
+  if (spec->memory_mib >= 0) {
+    add(&text, ",memory=%lld", (long long)spec->memory_mib);
+  }
   if (text.is_exhausted) {
     mq_free(text.bytes);
     return mq_fail_memory(err, "data argument");

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define MAX_SIDE 16384
+#define MAX_MEMORY_MIB ((int64_t)1 << 20) /* 1 TiB */
 
 static mq_status fail_value(const struct mq_data_key_use *at, const char *expected) {
   return mq_fail(at->err, MQ_BAD_USAGE, "data argument '%s': %s=%s: expected %s", at->argument, at->key,
@@ -184,6 +185,10 @@ static mq_status set_cache(const struct mq_data_key_use *at) {
   return take_text(&at->spec->cache, at);
 }
 
+static mq_status set_memory(const struct mq_data_key_use *at) {
+  return take_int(&at->spec->memory_mib, at, 0, MAX_MEMORY_MIB);
+}
+
 static mq_status set_classes(const struct mq_data_key_use *at) {
   return take_int(&at->spec->n_classes, at, 2, 1000);
 }
@@ -221,6 +226,7 @@ static const struct mq_data_key keys[] = {
     {"label_offset", set_label_offset, ALL, false},
     {"calib_order", set_calib_order, ALL, false},
     {"cache", set_cache, ALL, false},
+    {"memory", set_memory, ALL, false},
     {"classes", set_classes, KIND(FRACTAL), false},
     {"images", set_images, KIND(FRACTAL), false},
     {"seed", set_seed, KIND(FRACTAL), false},

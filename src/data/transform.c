@@ -78,6 +78,8 @@ void mq_normalise_init(struct mq_normalise *normalise, const struct mq_preproces
   for (int c = 0; c < 3; c++) {
     const int from = p->is_bgr && n_channels == 3 ? 2 - c : c;
     normalise->channel_of[c] = from;
+    normalise->mean[c] = p->mean[from];
+    normalise->std[c] = p->std[from];
     for (int v = 0; v < 256; v++) {
       const float unit = (float)v / 255.0f, centred = unit - p->mean[from];
       normalise->value[c][v] = centred / p->std[from];

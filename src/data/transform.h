@@ -14,8 +14,9 @@ mq_status mq_transform_geometry(uint8_t *out, const struct mq_image *image,
 
 /* value[c][v] = (v / 255 - mean[c]) / std[c]: three float32 operations in this order. */
 struct mq_normalise {
-  float value[3][256]; /* by output channel */
-  int channel_of[3];   /* source channel of output channel c */
+  float value[3][256];   /* by output channel */
+  float mean[3], std[3]; /* by output channel */
+  int channel_of[3];     /* source channel of output channel c */
 };
 void mq_normalise_init(struct mq_normalise *normalise, const struct mq_preprocess *preprocess,
                        int64_t n_channels);

@@ -14,7 +14,7 @@ struct mq_taps {
 };
 
 struct mq_simd_resample {
-  /* out[i][c] = sum over taps[i] of row[first + t][c] * weights[t], for n_out pixels. May read 3 bytes past
+  /* out[i][c] = sum over taps[i] of row[first + t][c] * weights[t], for n_out pixels. May read 1 byte past
    * the row's last pixel. */
   void (*across)(uint8_t *out, const uint8_t *row, const struct mq_taps *taps, int64_t n_out,
                  int64_t n_channels);
