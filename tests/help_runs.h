@@ -25,6 +25,8 @@ static inline struct mq_run made_up_run(const char *identity) {
       .data_sha256 = "bb",
       .eval_sha256 = "cc",
       .target_sha256 = "dd",
+      .is_hardware = 1,
+      .target_position = 4,
       .w_bits = 4,
       .a_bits = 8,
       .seed = 3,

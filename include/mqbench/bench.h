@@ -8,17 +8,28 @@
 #include "mqbench/kernel.h"
 #include "mqbench/prepare.h"
 #include "mqbench/store.h"
+#include "mqbench/tune.h"
 
 /* Defaults of a plan and of the command line. */
 #define MQ_CALIB_IMAGES 256
 #define MQ_CALIB_BATCH 32
 #define MQ_SLICE_IMAGES 8
 
+/* Random views of training images: see struct mq_augment. */
+typedef enum mq_augments {
+  MQ_AUGMENTS_STANDARD, /* mq_augment_default */
+  MQ_AUGMENTS_NOT,
+  MQ_AUGMENTS_CROP_FLIP,
+  MQ_AUGMENTS_RESIZED_CROP, /* and flip */
+  MQ_AUGMENTS_RESIZED_CROP_JITTER,
+} mq_augments;
+
 struct mq_cell {
   const char *plan; /* name, for people; not part of the identity */
   const char *model_path, *model_name;
   const char *calib_data, *eval_data; /* data arguments, canonical */
   const char *target;                 /* name or path */
+  int target_position;                /* in the plan's list of targets; not part of the identity */
   const char *method, *variant;       /* "float", "ptq", ...; variant NULL or "published" */
   const char *w_observer, *a_observer;
   double w_parameter, a_parameter; /* NAN: default */
@@ -29,6 +40,9 @@ struct mq_cell {
   int64_t calib_images, calib_batch;
   bool is_calib_first;
   int64_t slice_images;
+  struct mq_train_options train; /* of methods that train: what a plan's `training` says; the rest is set by
+                                  * the trial */
+  mq_augments augment;
   uint64_t seed;
   mq_isa isa; /* cap */
   const struct mq_layer_override *overrides;

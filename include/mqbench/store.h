@@ -9,10 +9,11 @@
 
 struct mq_store;
 
-/* Creates DIR/results.db when missing; a store of another schema version is MQ_BAD_INPUT with what to do.
- * `path` is the .db file. */
+/* Creates DIR/results.db when missing; one of an older schema is brought up to date (for a reader: in
+ * memory), one of a newer schema is MQ_BAD_INPUT with what to do. `path` is the .db file. */
 mq_status mq_store_open(struct mq_store **store, const char *path, bool is_read_only,
                         struct mq_err *err) MQ_MUST_CHECK;
+/* The last one to close a store, reader or writer, leaves nothing beside the .db file. */
 void mq_store_close(struct mq_store *store);
 
 /* One run as recorded. Strings are borrowed on write, owned by the arena on read; NULL = not applicable.
@@ -27,6 +28,8 @@ struct mq_run {
   const char *plan, *model, *target, *method, *variant, *w_observer, *a_observer;
   const char *options; /* for people: what differs from the defaults and has no field of its own */
   const char *model_sha256, *data_sha256, *eval_sha256, *target_sha256;
+  int is_hardware;     /* of the target: 1, or 0 for a setting that nothing can be handed over for */
+  int target_position; /* in the plan's list of targets, from 0: the order of a report's columns */
   int w_bits, a_bits;
   int64_t seed;
   const char *status;  /* done, failed, nc, stale */

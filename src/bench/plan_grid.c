@@ -50,6 +50,7 @@ static void fill_cell(struct mq_cell *cell, const struct mq_plan_reading *r,
   *cell = r->base;
   cell->model_path = r->models[index[MQ_AXIS_MODEL]].path;
   cell->model_name = r->models[index[MQ_AXIS_MODEL]].name;
+  cell->target_position = (int)index[MQ_AXIS_TARGET];
   for (mq_axis_id id = 0; id < MQ_AXIS_COUNT; id++) {
     const struct mq_axis_value *value = value_at(r, id, index);
     if (value) {

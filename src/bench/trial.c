@@ -49,6 +49,8 @@ static void fill_constants(struct mq_run *run, const struct mq_cell *cell, struc
       .a_observer = is_float ? NULL : cell->a_observer,
       .w_bits = is_float || !cell->w_bits ? -1 : cell->w_bits,
       .a_bits = is_float || !cell->a_bits ? -1 : cell->a_bits,
+      .is_hardware = -1,
+      .target_position = cell->target ? cell->target_position : -1,
       .seed = (int64_t)cell->seed,
       .float_top1 = (double)NAN,
       .top1 = (double)NAN,
@@ -79,6 +81,7 @@ static mq_status load_target(struct trial *t, struct mq_err *err) {
   mq_status status = mq_target_load(&t->target, cell->target, err);
   if (status == MQ_OK) {
     run->target = mq_arena_strdup(t->arena, t->target->name);
+    run->is_hardware = t->target->n_artefacts > 0; /* something to hand over */
     run->w_bits = cell->w_bits ? cell->w_bits : t->target->weights.bits;
     run->a_bits = cell->a_bits ? cell->a_bits : t->target->activations.bits;
     status = run->target ? MQ_OK : mq_fail_memory(err, "run");
@@ -387,6 +390,9 @@ static mq_status write_bundle(struct trial *t, struct mq_err *err) {
                  .method = run->method,
                  .w_observer = run->w_observer,
                  .a_observer = run->a_observer,
+                 .w_parameter = t->cell->w_parameter,
+                 .a_parameter = t->cell->a_parameter,
+                 .variant = t->cell->variant,
                  .model_path = t->cell->model_path,
                  .model_sha256 = run->model_sha256,
                  .data = t->cell->calib_data,

@@ -59,14 +59,14 @@ void mq_chart_bar_key(FILE *out, size_t algorithm, bool is_low) {
   fputs(" x=\"1\" y=\"1\" width=\"16\" height=\"6\" rx=\"1.5\"/></svg>", out);
 }
 
-void mq_chart_algorithm(FILE *out, const struct mq_run *run) {
+void mq_chart_algorithm(FILE *out, const struct mq_run *run, const char *options) {
   char method[256], observers[256];
   mq_put_html(out, mq_table_method(method, sizeof method, run));
   fputs(" · ", out);
   mq_put_html(out, mq_table_observers(observers, sizeof observers, run));
-  if (run->options) {
+  if (options) {
     fputs(" · ", out);
-    mq_put_html(out, run->options);
+    mq_put_html(out, options);
   }
 }
 
@@ -181,14 +181,14 @@ static void draw_float(FILE *out, const struct accuracy_chart *chart) {
           at - 2, right + 7, at + 12, top1);
 }
 
-static void put_tip(FILE *out, const struct accuracy_chart *chart, const struct mq_run *key, size_t target,
-                    const struct mq_table_cell *cell) {
+static void put_tip(FILE *out, const struct accuracy_chart *chart, const struct mq_table_row *row,
+                    size_t target) {
   fputs("<title>", out);
   mq_put_html(out, chart->table->targets[target]);
   fputs(", ", out);
-  mq_chart_algorithm(out, key);
+  mq_chart_algorithm(out, row->key, row->options);
   fputs(": ", out);
-  mq_put_cell(out, cell);
+  mq_put_cell(out, &row->cells[target]);
   fputs("</title>", out);
 }
 
@@ -202,7 +202,7 @@ static void draw_dot(FILE *out, const struct accuracy_chart *chart, size_t row, 
     return;
   }
   fputs("<g>", out);
-  put_tip(out, chart, chart->rows[row].key, target, cell);
+  put_tip(out, chart, &chart->rows[row], target);
   if (!isnan(cell->mean)) {
     double at = place(y, 100 * cell->mean);
     fprintf(out, "<line class=\"stem c%zu\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>", colour, x, x,
@@ -383,7 +383,7 @@ static void draw_bars(FILE *out, const struct range_chart *chart, size_t i) {
     put_bar_class(out, chart->runs[r].algorithm, chart->runs[r].is_low);
     fprintf(out, " x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" rx=\"1.5\"><title>", lo,
             first + (double)r * (thickness + 1), fmax(hi - lo, 1), thickness);
-    mq_chart_algorithm(out, &chart->runs[r].run->run);
+    mq_chart_algorithm(out, &chart->runs[r].run->run, chart->runs[r].options);
     fprintf(out, ", %d bit: %.4g to %.4g", point->bits, point->lo, point->hi);
     if (point->n_channels > 1) fprintf(out, " over %lld channels", (long long)point->n_channels);
     fputs("</title></rect>\n", out);

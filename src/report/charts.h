@@ -11,7 +11,8 @@
 #define MQ_CHART_MARKS 32
 void mq_chart_dot_key(FILE *out, size_t algorithm); /* the mark in a legend */
 void mq_chart_bar_key(FILE *out, size_t algorithm, bool is_low);
-void mq_chart_algorithm(FILE *out, const struct mq_run *run); /* its name as HTML text */
+/* Its name as HTML text; options: the run's, or those of its row. */
+void mq_chart_algorithm(FILE *out, const struct mq_run *run, const char *options);
 
 /* Accuracy in each setting: rows first .. first + n - 1 of the table share model and bits; dots with whiskers
  * of one standard deviation over seeds, the float accuracy as a dashed line. */
@@ -20,6 +21,7 @@ void mq_chart_accuracy(FILE *out, const struct mq_table *table, size_t first, si
 /* Clipping ranges of tensors of one kind ("weight", "activation"): a bar from lo to hi for each run. */
 struct mq_chart_bar_run {
   const struct mq_report_run *run;
+  const char *options; /* of its row */
   size_t algorithm;
   bool is_low; /* fewer bits than another run shown: paler */
 };

@@ -147,8 +147,8 @@ static void put_tiles(FILE *out, const struct mq_report *report, const struct co
   } else {
     fprintf(out,
             "<div class=\"tile\"><div class=\"label\">Models</div><div class=\"value\">%zu</div>"
-            "<div class=\"sub\">in %zu settings</div></div>\n",
-            counts->n_models, table->n_targets);
+            "<div class=\"sub\">in %zu setting%s</div></div>\n",
+            counts->n_models, table->n_targets, table->n_targets == 1 ? "" : "s");
   }
   put_time_tile(out, counts->seconds);
   fputs("</section>\n", out);
@@ -219,18 +219,26 @@ static void put_score(FILE *out, const struct mq_table_row *row, size_t target, 
   fputs("</td>", out);
 }
 
-static void put_key_cells(FILE *out, const struct mq_table *table, const struct mq_run *key) {
-  char bits[32], method[256], observers[256];
-  fprintf(out, "<td class=\"text bits\">%s</td><td class=\"text\">", mq_table_bits(bits, key));
-  mq_put_html(out, mq_table_method(method, sizeof method, key));
-  fputs("</td><td class=\"text calibration\">", out);
-  mq_put_html(out, mq_table_observers(observers, sizeof observers, key));
+static void put_text_cell(FILE *out, const char *class_name, const char *text) {
+  fprintf(out, "<td class=\"text%s\">", class_name);
+  mq_put_html(out, text);
   fputs("</td>", out);
-  if (table->has_options) {
-    fputs("<td class=\"text calibration\">", out);
-    mq_put_html(out, key->options);
-    fputs("</td>", out);
+}
+
+static void put_key_cells(FILE *out, const struct mq_table *table, const struct mq_run *key,
+                          const char *options) {
+  char text[256];
+  put_text_cell(out, " bits", mq_table_bits(text, key));
+  if (table->has_methods) put_text_cell(out, "", mq_table_method(text, sizeof text, key));
+  if (table->has_observers) {
+    put_text_cell(out, " calibration", mq_table_observers(text, sizeof text, key));
   }
+  if (table->has_options) put_text_cell(out, " calibration options", options);
+}
+
+static size_t count_columns(const struct mq_table *table) {
+  size_t n_keys = 1 + (size_t)table->has_methods + (size_t)table->has_observers + (size_t)table->has_options;
+  return n_keys + 1 + table->n_targets + (table->n_hardware ? 2 + (size_t)table->has_gap : 0);
 }
 
 static void put_measure(FILE *out, double x, bool is_first, bool is_partial) {
@@ -245,7 +253,7 @@ static void put_table_row(FILE *out, const struct mq_table *table, size_t i, con
       i > 0 && mq_table_same_model(row->key, row[-1].key) && !mq_table_same_group(row, &row[-1]);
   bool is_partial = row->n_hardware < table->n_hardware;
   fprintf(out, "<tr%s>", is_new_bits ? " class=\"first\"" : "");
-  put_key_cells(out, table, row->key);
+  put_key_cells(out, table, row->key, row->options);
   fputs("<td class=\"float\">", out);
   mq_put_percent(out, row->float_top1);
   fputs("</td>", out);
@@ -255,18 +263,28 @@ static void put_table_row(FILE *out, const struct mq_table *table, size_t i, con
   if (table->n_hardware) {
     put_measure(out, row->hw_mean, true, is_partial);
     put_measure(out, row->hw_std, false, is_partial);
-    put_measure(out, row->gap, false, is_partial);
+    if (table->has_gap) put_measure(out, row->gap, false, is_partial);
   }
   fputs("</tr>\n", out);
 }
 
+/* "academic minus hw_mean" */
+static void put_gap(FILE *out, const struct mq_table *table) {
+  mq_put_html(out, table->targets[0]);
+  fputs(" minus hw_mean", out);
+}
+
 static void put_table_head(FILE *out, const struct mq_table *table, bool is_mean) {
-  fprintf(
-      out,
-      "<div class=\"card scroll\"><table>\n<thead><tr><th class=\"text\">bits</th><th class=\"text\">method"
-      "</th><th class=\"text\">calibration w / a</th>%s%s",
-      table->has_options ? "<th class=\"text\">options</th>" : "",
-      is_mean ? "<th>models</th>" : "<th>float</th>");
+  if (table->shared) {
+    fputs("<p class=\"shared\">All rows: ", out);
+    mq_put_html(out, table->shared);
+    fputs("</p>\n", out);
+  }
+  fprintf(out, "<div class=\"card scroll\"><table>\n<thead><tr><th class=\"text\">bits</th>%s%s%s%s",
+          table->has_methods ? "<th class=\"text\">method</th>" : "",
+          table->has_observers ? "<th class=\"text\">calibration w / a</th>" : "",
+          table->has_options ? "<th class=\"text\">options</th>" : "",
+          is_mean ? "<th>models</th>" : "<th>float</th>");
   for (size_t t = 0; t < table->n_targets; t++) {
     fprintf(out, "<th%s>", t ? "" : " class=\"edge\"");
     mq_put_html(out, table->targets[t]);
@@ -275,9 +293,13 @@ static void put_table_head(FILE *out, const struct mq_table *table, bool is_mean
   if (table->n_hardware && !is_mean) {
     fputs(
         "<th class=\"edge\" title=\"mean over the hardware settings\">hw_mean</th>"
-        "<th title=\"standard deviation over the hardware settings, by n\">hw_std</th>"
-        "<th title=\"academic minus hw_mean\">gap</th>",
+        "<th title=\"standard deviation over the hardware settings, by n\">hw_std</th>",
         out);
+    if (table->has_gap) {
+      fputs("<th title=\"", out);
+      put_gap(out, table);
+      fputs("\">gap</th>", out);
+    }
   }
   fputs("</tr></thead>\n", out);
 }
@@ -294,7 +316,7 @@ static mq_status put_rows(FILE *out, const struct mq_table *table, struct mq_err
     }
     if (i == 0 || !mq_table_same_model(row->key, row[-1].key)) {
       fprintf(out, "%s<tbody><tr class=\"model\"><th colspan=\"%zu\">", i ? "</tbody>\n" : "",
-              4 + (size_t)table->has_options + table->n_targets + (table->n_hardware ? 3 : 0));
+              count_columns(table));
       mq_put_html(out, row->key->model);
       fputs("</th></tr>\n", out);
     }
@@ -305,12 +327,19 @@ static mq_status put_rows(FILE *out, const struct mq_table *table, struct mq_err
 }
 
 static mq_status put_table(FILE *out, const struct mq_table *table, struct mq_err *err) {
-  fputs(
-      "<section><h2>Accuracy by setting</h2>\n<p class=\"note\">Top-1 in percent. <b>hw_mean</b> and "
-      "<b>hw_std</b>: mean and standard deviation over the hardware settings, where a run that did not "
-      "converge (NC) counts as 0. <b>gap</b>: academic minus hw_mean. Several seeds: mean ± standard "
-      "deviation.</p>\n",
-      out);
+  fputs("<section><h2>Accuracy by setting</h2>\n<p class=\"note\">Top-1 in percent.", out);
+  if (table->n_hardware) {
+    fputs(
+        " <b>hw_mean</b> and <b>hw_std</b>: mean and standard deviation over the hardware settings, where a "
+        "run that did not converge (NC) counts as 0.",
+        out);
+  }
+  if (table->has_gap) {
+    fputs(" <b>gap</b>: ", out);
+    put_gap(out, table);
+    fputc('.', out);
+  }
+  fputs(" Several seeds: mean ± standard deviation.</p>\n", out);
   put_table_head(out, table, false);
   mq_status status = put_rows(out, table, err);
   bool has_partial = false;
@@ -341,7 +370,7 @@ static void put_means(FILE *out, const struct mq_table *table) {
   fputs("<tbody>\n", out);
   for (size_t i = 0; i < table->n_means; i++) {
     fputs("<tr>", out);
-    put_key_cells(out, table, table->means[i].key);
+    put_key_cells(out, table, table->means[i].key, table->means[i].options);
     fprintf(out, "<td>%zu</td>", table->means[i].n_models);
     for (size_t t = 0; t < table->n_targets; t++) {
       fprintf(out, "<td%s>", t ? "" : " class=\"edge\"");

@@ -128,46 +128,56 @@ static mq_status grid_print(FILE *out, const struct grid *grid, struct mq_err *e
 
 /* ---- The main table --------------------------------------------------------------------------------- */
 
+#define N_KEYS 5 /* model, bits, method, calibration, options */
+
+/* Texts of those that have a column. */
+static mq_status add_keys(struct grid *grid, const struct mq_table *table, const char *const texts[N_KEYS],
+                          struct mq_err *err) {
+  const bool has_column[N_KEYS] = {true, true, table->has_methods, table->has_observers, table->has_options};
+  mq_status status = MQ_OK;
+  for (size_t i = 0; i < N_KEYS && status == MQ_OK; i++) {
+    status = has_column[i] ? grid_text(grid, texts[i], err) : MQ_OK;
+  }
+  return status;
+}
+
+/* hw_mean, hw_std, gap */
+static size_t n_measures(const struct mq_table *table) {
+  return table->n_hardware ? 2 + (size_t)table->has_gap : 0;
+}
+
 static mq_status add_heads(struct grid *grid, const struct mq_table *table, bool is_mean,
                            struct mq_err *err) {
-  const char *const before[] = {is_mean ? "models" : "model", "bits", "method", "calibration w / a"};
+  const char *const before[N_KEYS] = {is_mean ? "models" : "model", "bits", "method", "calibration w / a",
+                                      "options"};
   const char *const after[] = {"hw_mean", "hw_std", "gap"};
-  mq_status status = MQ_OK;
-  for (size_t i = 0; i < 4 && status == MQ_OK; i++) {
-    status = grid_text(grid, before[i], err);
-  }
-  if (status == MQ_OK && table->has_options) {
-    status = grid_text(grid, "options", err);
-  }
+  mq_status status = add_keys(grid, table, before, err);
+  grid->n_text_columns = grid->n_cells;
   if (status == MQ_OK && !is_mean) {
     status = grid_text(grid, "float", err);
   }
   for (size_t t = 0; t < table->n_targets && status == MQ_OK; t++) {
     status = grid_text(grid, table->targets[t], err);
   }
-  for (size_t i = 0; i < 3 && status == MQ_OK && !is_mean && table->n_hardware; i++) {
+  for (size_t i = 0; i < n_measures(table) && status == MQ_OK && !is_mean; i++) {
     status = grid_text(grid, after[i], err);
   }
   grid->n_columns = grid->n_cells;
-  grid->n_text_columns = 4 + table->has_options;
   return status;
 }
 
 static mq_status add_key(struct grid *grid, const struct mq_table *table, const char *model,
-                         const struct mq_run *key, struct mq_err *err) {
+                         const struct mq_run *key, const char *options, struct mq_err *err) {
   char bits[32], method[MQ_MAX_TEXT], observers[MQ_MAX_TEXT];
-  const char *const texts[] = {model, mq_table_bits(bits, key), mq_table_method(method, sizeof method, key),
-                               mq_table_observers(observers, sizeof observers, key), key->options};
-  mq_status status = MQ_OK;
-  for (size_t i = 0; i < 4 + (size_t)table->has_options && status == MQ_OK; i++) {
-    status = grid_text(grid, texts[i], err);
-  }
-  return status;
+  const char *const texts[N_KEYS] = {model, mq_table_bits(bits, key),
+                                     mq_table_method(method, sizeof method, key),
+                                     mq_table_observers(observers, sizeof observers, key), options};
+  return add_keys(grid, table, texts, err);
 }
 
 static mq_status add_row(struct grid *grid, const struct mq_table *table, const struct mq_table_row *row,
                          struct mq_err *err) {
-  mq_status status = add_key(grid, table, row->key->model, row->key, err);
+  mq_status status = add_key(grid, table, row->key->model, row->key, row->options, err);
   if (status == MQ_OK) {
     status = grid_percent(grid, row->float_top1, "", err);
   }
@@ -176,7 +186,7 @@ static mq_status add_row(struct grid *grid, const struct mq_table *table, const 
   }
   const double measures[] = {row->hw_mean, row->hw_std, row->gap};
   bool is_partial = row->n_hardware > 0 && row->n_hardware < table->n_hardware;
-  for (size_t i = 0; i < 3 && status == MQ_OK && table->n_hardware; i++) {
+  for (size_t i = 0; i < n_measures(table) && status == MQ_OK; i++) {
     status = grid_percent(grid, measures[i], is_partial && !isnan(measures[i]) ? "*" : "", err);
   }
   return status;
@@ -194,15 +204,25 @@ static mq_status write_main(FILE *out, const struct mq_table *table, struct mq_e
       has_nc |= row->cells[t].n_nc > 0;
     }
   }
+  if (status == MQ_OK && table->shared) {
+    fputs("All rows: ", out);
+    mq_put_markdown(out, table->shared);
+    fputs(".\n\n", out);
+  }
   if (status == MQ_OK) {
     status = grid_print(out, &grid, err);
   }
   if (status == MQ_OK && table->n_hardware) {
     fputs(
         "\nTop-1 in percent. hw_mean and hw_std: mean and standard deviation (by n) over the hardware "
-        "settings; "
-        "gap: academic minus hw_mean.\n",
+        "settings",
         out);
+    if (table->has_gap) {
+      fputs("; gap: ", out);
+      mq_put_markdown(out, table->targets[0]);
+      fputs(" minus hw_mean", out);
+    }
+    fputs(".\n", out);
     if (has_nc) fputs("NC: not converged, counts as 0 in hw_mean and hw_std.\n", out);
     if (has_partial) fputs("*: not all hardware settings are in.\n", out);
   }
@@ -216,7 +236,7 @@ static mq_status write_means(FILE *out, const struct mq_table *table, struct mq_
   for (size_t i = 0; i < table->n_means && status == MQ_OK; i++) {
     char models[32];
     snprintf(models, sizeof models, "%zu", table->means[i].n_models);
-    status = add_key(&grid, table, models, table->means[i].key, err);
+    status = add_key(&grid, table, models, table->means[i].key, table->means[i].options, err);
     for (size_t t = 0; t < table->n_targets && status == MQ_OK; t++) {
       status = grid_percent(&grid, table->means[i].values[t], "", err);
     }

@@ -26,7 +26,7 @@ static void put_legend(FILE *out, const struct mq_table *table) {
     n_named++;
     fputs("<span class=\"key\">", out);
     mq_chart_dot_key(out, row->algorithm);
-    mq_chart_algorithm(out, row->key);
+    mq_chart_algorithm(out, row->key, row->options);
     fputs("</span>", out);
   }
   fputs("</p>\n", out);
@@ -84,7 +84,8 @@ static void collect_range_runs(struct range_runs *found, const struct mq_table *
       found->n_left_out++;
       continue;
     }
-    found->runs[found->n++] = (struct mq_chart_bar_run){.run = cell->runs[0], .algorithm = row->algorithm};
+    found->runs[found->n++] =
+        (struct mq_chart_bar_run){.run = cell->runs[0], .options = row->options, .algorithm = row->algorithm};
     int bits = row->key->w_bits + row->key->a_bits;
     most_bits = bits > most_bits ? bits : most_bits;
   }
@@ -105,7 +106,7 @@ static void put_range_details(FILE *out, const struct range_runs *found, bool is
     fputs("<span class=\"key\">", out);
     mq_chart_bar_key(out, found->runs[i].algorithm, found->runs[i].is_low);
     fprintf(out, "%s ", mq_table_bits(bits, &found->runs[i].run->run));
-    mq_chart_algorithm(out, &found->runs[i].run->run);
+    mq_chart_algorithm(out, &found->runs[i].run->run, found->runs[i].options);
     fputs("</span>", out);
   }
   fputs("</p>\n", out);
@@ -206,7 +207,7 @@ static void put_run(FILE *out, const struct mq_report_run *report_run) {
   mq_put_html(out, run->model);
   if (!mq_report_is_float(run)) {
     fprintf(out, " · %s · ", mq_table_bits(bits, run));
-    mq_chart_algorithm(out, run);
+    mq_chart_algorithm(out, run, run->options);
     fprintf(out, " · seed %lld", (long long)run->seed);
   }
   fputs("</span></span><span class=\"num main\">", out);

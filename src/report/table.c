@@ -6,12 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "report/columns.h"
 #include "report/group.h"
 #include "report/stats.h"
-
-/* Order of the paper's Table 7. */
-static const char *const paper_targets[] = {"academic", "tensorrt", "acl", "tvm", "snpe", "fbgemm"};
-#define N_PAPER_TARGETS (sizeof paper_targets / sizeof paper_targets[0])
 
 /* ---- Keys ------------------------------------------------------------------------------------------- */
 
@@ -47,54 +44,6 @@ char *mq_table_observers(char *text, size_t bytes, const struct mq_run *run) {
   return text;
 }
 
-/* ---- Columns ---------------------------------------------------------------------------------------- */
-
-static size_t paper_rank(const char *target) {
-  size_t i = 0;
-  while (i < N_PAPER_TARGETS && strcmp(target, paper_targets[i]) != 0) {
-    i++;
-  }
-  return i;
-}
-
-static int compare_targets(const void *a, const void *b) {
-  const char *x = *(const char *const *)a, *y = *(const char *const *)b;
-  size_t rank_x = paper_rank(x), rank_y = paper_rank(y);
-  return rank_x != rank_y ? (rank_x > rank_y ? 1 : -1) : strcmp(x, y);
-}
-
-static mq_status collect_targets(struct mq_table *table, struct mq_report_rows *rows, struct mq_err *err) {
-  size_t most = rows->n_runs ? rows->n_runs : 1;
-  table->targets = mq_arena_alloc(&rows->arena, most, sizeof *table->targets);
-  table->is_hardware = mq_arena_alloc(&rows->arena, most, sizeof *table->is_hardware);
-  if (!table->targets || !table->is_hardware) {
-    return mq_fail_memory(err, "table");
-  }
-  size_t n = 0;
-  for (size_t i = 0; i < rows->n_runs; i++) {
-    if (rows->runs[i].run.target && !mq_report_is_float(&rows->runs[i].run)) {
-      table->targets[n++] = rows->runs[i].run.target;
-    }
-  }
-  qsort(table->targets, n, sizeof *table->targets, compare_targets);
-  for (size_t i = 0; i < n; i++) {
-    if (i == 0 || strcmp(table->targets[i], table->targets[table->n_targets - 1]) != 0) {
-      table->targets[table->n_targets++] = table->targets[i];
-    }
-  }
-  for (size_t i = 0; i < table->n_targets; i++) {
-    table->is_hardware[i] = strncmp(table->targets[i], "academic", 8) != 0;
-    table->n_hardware += table->is_hardware[i];
-  }
-  return MQ_OK;
-}
-
-static size_t find_target(const struct mq_table *table, const char *target) {
-  const char **found =
-      bsearch(&target, table->targets, table->n_targets, sizeof *table->targets, compare_targets);
-  return (size_t)(found - table->targets);
-}
-
 /* ---- Rows ------------------------------------------------------------------------------------------- */
 
 #define NO_ROW SIZE_MAX
@@ -106,6 +55,7 @@ struct building {
   struct mq_report_rows *rows;
   struct mq_groups same_row, same_name, same_content; /* of the runs: name of the model, its hashes too */
   size_t *row_of;                                     /* table row of each group of runs, or NO_ROW */
+  size_t *column_of;                                  /* of each run, or MQ_NO_COLUMN */
 };
 
 static void put_algorithm(FILE *out, const struct mq_run *run) {
@@ -247,7 +197,6 @@ static mq_status collect_rows(struct building *b, struct mq_err *err) {
     b->row_of[sorted[i].group] = is_row ? table->n_rows : NO_ROW;
     if (is_row) {
       table->rows[table->n_rows++].key = sorted[i].key;
-      table->has_options |= sorted[i].key->options != NULL;
     }
   }
   mq_free(is_shown);
@@ -313,12 +262,8 @@ static mq_status finish_cell(struct mq_table_cell *cell, struct mq_err *err) {
 
 /* The cell that a run counts in, or NULL. */
 static struct mq_table_cell *cell_of(const struct building *b, size_t i) {
-  const struct mq_run *run = run_at(b->rows, i);
-  size_t row = b->row_of[b->same_row.of[i]];
-  if (row == NO_ROW || mq_report_is_float(run) || !run->target) {
-    return NULL;
-  }
-  return &b->table->rows[row].cells[find_target(b->table, run->target)];
+  size_t row = b->row_of[b->same_row.of[i]], column = b->column_of[i];
+  return row == NO_ROW || column == MQ_NO_COLUMN ? NULL : &b->table->rows[row].cells[column];
 }
 
 static mq_status fill_cells(struct building *b, struct mq_err *err) {
@@ -388,7 +333,7 @@ static mq_status find_baselines(struct building *b, struct mq_err *err) {
 
 /* hw_mean, hw_std and gap as in the paper's Table 7: not converged counts 0, hw_std divides by n. */
 static mq_status measure_row(const struct mq_table *table, struct mq_table_row *row, struct mq_err *err) {
-  double *x = mq_alloc(table->n_targets ? table->n_targets : 1, sizeof *x), academic = (double)NAN;
+  double *x = mq_alloc(table->n_targets ? table->n_targets : 1, sizeof *x);
   if (!x) {
     return mq_fail_memory(err, "table");
   }
@@ -397,13 +342,10 @@ static mq_status measure_row(const struct mq_table *table, struct mq_table_row *
     if (table->is_hardware[t] && !isnan(value)) {
       x[row->n_hardware++] = value;
     }
-    if (!strcmp(table->targets[t], "academic")) {
-      academic = value;
-    }
   }
   row->hw_mean = mq_stats_mean(x, row->n_hardware);
   row->hw_std = mq_stats_std_population(x, row->n_hardware);
-  row->gap = academic - row->hw_mean;
+  row->gap = table->has_gap ? row->cells[0].value - row->hw_mean : (double)NAN;
   mq_free(x);
   return MQ_OK;
 }
@@ -452,6 +394,7 @@ static mq_status mean_over_models(struct mq_table *table, const size_t *rows, si
   struct mq_table_mean *mean = &table->means[table->n_means];
   size_t n_targets = table->n_targets ? table->n_targets : 1;
   *mean = (struct mq_table_mean){.key = table->rows[rows[0]].key,
+                                 .options = table->rows[rows[0]].options,
                                  .n_models = n_rows,
                                  .values = mq_arena_alloc(arena, n_targets, sizeof *mean->values)};
   double *x = mq_alloc(n_rows, sizeof *x);
@@ -493,7 +436,7 @@ mq_status mq_table_build(struct mq_table *table, struct mq_report_rows *rows, st
   static const step_fn steps[] = {group_runs, collect_rows, fill_cells, find_baselines};
   struct building b = {.table = table, .rows = rows};
   memset(table, 0, sizeof *table);
-  mq_status status = collect_targets(table, rows, err);
+  mq_status status = mq_columns_collect(table, &b.column_of, rows, err);
   for (size_t i = 0; i < sizeof steps / sizeof steps[0] && status == MQ_OK; i++) {
     status = steps[i](&b, err);
   }
@@ -502,6 +445,9 @@ mq_status mq_table_build(struct mq_table *table, struct mq_report_rows *rows, st
   }
   if (status == MQ_OK) {
     status = number_algorithms(table, rows, err);
+  }
+  if (status == MQ_OK) {
+    status = mq_columns_share(table, &rows->arena, err);
   }
   return status == MQ_OK ? collect_means(table, rows, err) : status;
 }

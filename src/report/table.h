@@ -16,31 +16,35 @@ struct mq_table_cell {
 
 struct mq_table_row {
   const struct mq_run *key; /* any run of the row: model, method, bits, ... */
+  const char *options;      /* those that not all rows share; NULL: none */
   size_t algorithm; /* number of its method, calibration and options among those of all rows, bits left
                        aside; rows of a float model have none and the number after the last */
   double float_top1;
   struct mq_table_cell *cells; /* one for each target */
   double hw_mean, hw_std;      /* over the hardware settings that finished */
   size_t n_hardware;           /* how many those are */
-  double gap;                  /* academic minus hw_mean */
+  double gap;                  /* the first setting without hardware minus hw_mean; NAN unless has_gap */
 };
 
 /* One algorithm and bit-width over several models. */
 struct mq_table_mean {
   const struct mq_run *key;
+  const char *options; /* as in a row */
   size_t n_models;
   double *values; /* one for each target: mean over the models that finished there */
 };
 
 struct mq_table {
-  const char **targets; /* academic, the paper's hardware settings in its order, others by name */
+  const char **targets; /* those without hardware, then hardware, both as in the plan, others by name */
   bool *is_hardware;
+  bool has_gap; /* between targets[0], which is no hardware, and the hardware settings */
   size_t n_targets, n_hardware;
   struct mq_table_row *rows; /* by model, bits, method and calibration; groups to compare stand together */
   size_t n_rows, n_algorithms;
   struct mq_table_mean *means; /* of what two or more models share */
   size_t n_means;
-  bool has_options; /* some row has options worth a column */
+  bool has_methods, has_observers, has_options; /* columns: not all rows agree */
+  const char *shared;                           /* what they agree in, for a caption; NULL: nothing */
 };
 
 /* Everything lives in rows->arena. */

@@ -43,6 +43,7 @@ static const struct column columns[] = {
     COLUMN(REAL, eval_seconds), COLUMN(TEXT, version),
     COLUMN(TEXT, cpu),          COLUMN(TEXT, isa),
     COLUMN(TEXT, onednn),       COLUMN(TEXT, started),
+    COLUMN(INT, is_hardware),   COLUMN(INT, target_position),
 };
 #undef COLUMN
 #define N_COLUMNS (sizeof columns / sizeof columns[0])
@@ -248,6 +249,11 @@ static mq_status check_run(const struct mq_run *run, const struct mq_store *stor
     return mq_sql_bad(err, store,
                       "run %lld: is_correct has %lld bytes, expected one bit for each of %lld images", id,
                       (long long)bits_bytes, (long long)run->images);
+  }
+  if (run->is_hardware < -1 || run->is_hardware > 1 || run->target_position < -1) {
+    return mq_sql_bad(err, store,
+                      "run %lld has is_hardware %d and target_position %d, expected 0 or 1, and 0 up", id,
+                      run->is_hardware, run->target_position);
   }
   const double fractions[] = {run->float_top1, run->top1, run->top5};
   for (size_t i = 0; i < 3; i++) {

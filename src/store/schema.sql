@@ -1,5 +1,5 @@
--- Schema 1 of an mqbench results store (docs/store.md). Whoever changes a statement raises
--- MQ_STORE_SCHEMA in store.c: stores are compared with this text when they are opened.
+-- Schema 1 of an mqbench results store (docs/store.md). Never change a statement: stores are compared with
+-- this text when they are opened. What later versions add is in the steps of schema.c.
 
 CREATE TABLE runs (
   id INTEGER PRIMARY KEY,

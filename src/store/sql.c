@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define MQ_SQL_MAX_FIELD (64 << 20) /* bytes; no honest field comes near */
+
 /* What a user's file can cause, as opposed to a full disk or a locked database. */
 static bool is_damage(int code) {
   switch (code & 0xff) {
@@ -32,6 +34,15 @@ mq_status mq_sql_bad(struct mq_err *err, const struct mq_store *store, const cha
   vsnprintf(what, sizeof what, format, arguments);
   va_end(arguments);
   return mq_fail(err, MQ_BAD_INPUT, "%s: %s", store->path, what);
+}
+
+mq_status mq_sql_set_limits(struct mq_store *store, struct mq_err *err) {
+  sqlite3_limit(store->db, SQLITE_LIMIT_LENGTH, MQ_SQL_MAX_FIELD);
+  sqlite3_busy_timeout(store->db, MQ_SQL_BUSY_MS);
+  /* A store may come from anyone: nothing in its schema may run functions or touch the header. */
+  sqlite3_db_config(store->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+  sqlite3_db_config(store->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+  return mq_sql_exec(store, "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL;", err);
 }
 
 mq_status mq_sql_exec(struct mq_store *store, const char *sql, struct mq_err *err) {

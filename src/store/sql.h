@@ -7,6 +7,7 @@
 #include "mqbench/store.h"
 
 #define MQ_SQL_MAX_CHANNELS (1 << 24)
+#define MQ_SQL_BUSY_MS 20000
 
 struct mq_store {
   sqlite3 *db;
@@ -19,6 +20,8 @@ mq_status mq_sql_fail(struct mq_err *err, const struct mq_store *store, const ch
 mq_status mq_sql_bad(struct mq_err *err, const struct mq_store *store, const char *format, ...)
     MQ_PRINTF(3, 4);
 
+/* What every connection needs before it looks at a file that may come from anyone. */
+mq_status mq_sql_set_limits(struct mq_store *store, struct mq_err *err) MQ_MUST_CHECK;
 mq_status mq_sql_exec(struct mq_store *store, const char *sql, struct mq_err *err) MQ_MUST_CHECK;
 mq_status mq_sql_prepare(sqlite3_stmt **statement, struct mq_store *store, const char *sql,
                          struct mq_err *err) MQ_MUST_CHECK;

@@ -51,6 +51,13 @@ static void test_records_and_skips(void **state) {
   assert_string_equal(runs[0].method, "float");
   assert_null(runs[0].target);
   assert_string_equal(runs[1].target, "academic");
+  assert_int_equal(runs[0].is_hardware, -1); /* no target */
+  assert_int_equal(runs[0].target_position, -1);
+  assert_int_equal(runs[1].is_hardware, 0);
+  assert_int_equal(runs[1].target_position, 0);
+  assert_string_equal(runs[8].target, "snpe");
+  assert_int_equal(runs[8].is_hardware, 1);
+  assert_int_equal(runs[8].target_position, 1);
   assert_int_equal(runs[1].w_bits, 8);
   assert_int_equal(runs[8].w_bits, 4);
   assert_int_equal(runs[8].seed, 1);

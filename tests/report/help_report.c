@@ -23,6 +23,17 @@ static const char *or_empty(const char *text) {
   return text ? text : "";
 }
 
+static int position_of(const struct help_cell *cell) {
+  static const char *const paper[] = {"academic", "tensorrt", "acl", "tvm", "snpe", "fbgemm"};
+  if (cell->position || !cell->target) {
+    return cell->position - 1;
+  }
+  for (int i = 0; i < 6; i++) {
+    if (!strcmp(cell->target, paper[i])) return i;
+  }
+  return -1;
+}
+
 struct mq_run help_report_run(struct help_report *help, const struct help_cell *cell) {
   bool is_float = !strcmp(cell->method, "float");
   struct mq_run run = made_up_run(mq_arena_printf(
@@ -33,6 +44,8 @@ struct mq_run help_report_run(struct help_report *help, const struct help_cell *
   run.cell = cell->cell ? cell->cell : "model_name=net\n";
   run.model = run.model_sha256 = cell->model;
   run.target = cell->target;
+  run.is_hardware = cell->target ? !cell->is_no_hardware && strcmp(cell->target, "academic") != 0 : -1;
+  run.target_position = position_of(cell);
   run.method = cell->method;
   run.w_observer = cell->w_observer;
   run.a_observer = cell->a_observer;

@@ -17,6 +17,8 @@ int help_report_teardown(void **state);
 struct help_cell {
   const char *model, *target, *method, *w_observer, *a_observer, *status, *message, *options;
   const char *eval, *data, *target_sha256, *cell; /* NULL: the same for all */
+  bool is_no_hardware;                            /* "academic" never is */
+  int position; /* of the target in the plan, from 1; 0: as in the paper's table, others unknown */
   int bits;
   int64_t seed;
   double top1; /* fraction of 1000 images */

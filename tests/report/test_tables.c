@@ -63,15 +63,78 @@ static void test_paper_form(void **state) {
   const char *path = help_report_put(help, "a.db", six_settings, COUNT(six_settings));
   assert_table(
       &path, 1,
-      "| model | bits | method | calibration w / a | float | academic | tensorrt |   acl |   tvm |  snpe | "
-      "fbgemm | hw_mean | hw_std |  gap |\n"
-      "|-------|------|--------|-------------------|------:|---------:|---------:|------:|------:|------:|"
-      "-------:|--------:|-------:|-----:|\n"
-      "| net   | W8A8 | ptq    | minmax / mse      | 90.00 |    89.50 |    89.00 | 86.00 | 85.00 | 87.00 | "
-      " 88.00 |   87.00 |   1.41 | 2.50 |\n"
+      "All rows: ptq, calibration w / a minmax / mse.\n\n"
+      "| model | bits | float | academic | tensorrt |   acl |   tvm |  snpe | fbgemm | hw_mean | hw_std |  "
+      "gap "
+      "|\n"
+      "|-------|------|------:|---------:|---------:|------:|------:|------:|-------:|--------:|-------:|----"
+      "-:"
+      "|\n"
+      "| net   | W8A8 | 90.00 |    89.50 |    89.00 | 86.00 | 85.00 | 87.00 |  88.00 |   87.00 |   1.41 | "
+      "2.50 "
+      "|\n"
       "\n"
       "Top-1 in percent. hw_mean and hw_std: mean and standard deviation (by n) over the hardware settings; "
       "gap: academic minus hw_mean.\n");
+}
+
+/* Which settings are hardware, and their order, is in the runs: names mean nothing. */
+static void test_settings_are_known_by_their_properties(void **state) {
+  struct help_report *help = *state;
+  struct help_cell cells[4];
+  const struct help_cell base = {.model = "net", .method = "ptq", .bits = 8};
+  for (int i = 0; i < 4; i++) {
+    cells[i] = base;
+  }
+  cells[0].target = "zeta";
+  cells[0].position = 1;
+  cells[0].top1 = 0.8;
+  cells[1].target = "academical"; /* hardware in spite of its name */
+  cells[1].position = 3;
+  cells[1].top1 = 0.7;
+  cells[2].target = "paper";
+  cells[2].position = 4;
+  cells[2].is_no_hardware = true;
+  cells[2].top1 = 0.85;
+  cells[3].target = "alpha";
+  cells[3].position = 2;
+  cells[3].top1 = 0.6;
+  const char *path = help_report_put(help, "a.db", cells, 4);
+  assert_table(
+      &path, 1,
+      "All rows: ptq.\n\n"
+      "| model | bits | float | paper |  zeta | alpha | academical | hw_mean | hw_std |   gap |\n"
+      "|-------|------|------:|------:|------:|------:|-----------:|--------:|-------:|------:|\n"
+      "| net   | W8A8 | 90.00 | 85.00 | 80.00 | 60.00 |      70.00 |   70.00 |   8.16 | 15.00 |\n"
+      "\n"
+      "Top-1 in percent. hw_mean and hw_std: mean and standard deviation (by n) over the hardware settings; "
+      "gap: paper minus hw_mean.\n");
+}
+
+/* What all rows share stands above the table, what only some have stays in its column. */
+static void test_shared_options_take_no_column(void **state) {
+  struct help_report *help = *state;
+  const struct help_cell base = {.model = "net",
+                                 .target = "snpe",
+                                 .method = "ptq",
+                                 .w_observer = "minmax",
+                                 .a_observer = "minmax",
+                                 .bits = 8,
+                                 .top1 = 0.5};
+  struct help_cell cells[] = {base, base, base};
+  cells[0].options = "graph 2, 32 images, slices of 4";
+  cells[1].options = "bn fold none, 32 images, slices of 4";
+  cells[2].options = "132 images, 32 images, slices of 4"; /* a part is shared as a whole only */
+  const char *path = help_report_put(help, "a.db", cells, 3);
+  assert_table(&path, 1,
+               "All rows: ptq, calibration w / a minmax / minmax, 32 images, slices of 4.\n\n"
+               "| model | bits | options      | float |  snpe | hw_mean | hw_std |\n"
+               "|-------|------|--------------|------:|------:|--------:|-------:|\n"
+               "| net   | W8A8 | graph 2      | 90.00 | 50.00 |   50.00 |   0.00 |\n"
+               "| net   | W8A8 | bn fold none | 90.00 | 50.00 |   50.00 |   0.00 |\n"
+               "| net   | W8A8 | 132 images   | 90.00 | 50.00 |   50.00 |   0.00 |\n"
+               "\nTop-1 in percent. hw_mean and hw_std: mean and standard deviation (by n) over the hardware "
+               "settings.\n");
 }
 
 /* Two shards of one plan, one of them given twice, are one table. */
@@ -137,22 +200,17 @@ static void test_seeds_nc_and_failed(void **state) {
     sum += pow(values[i] - hw_mean, 2);
   }
   char expected[2048];
-  snprintf(
-      expected, sizeof expected,
-      "| model | bits | method | calibration w / a | float |    acl | tvm |         snpe |       openvino | "
-      "hw_mean | hw_std | gap |\n"
-      "|-------|------|--------|-------------------|------:|-------:|----:|-------------:|---------------:|"
-      "--------:|-------:|----:|\n"
-      "| net   | W4A4 | ptq    | minmax / minmax   | 90.00 | failed |  NC | %.2f ± %.2f | 80.10 (1/2 NC) |  "
-      "%.2f* "
-      "| %.2f* |   – |\n"
-      "\nTop-1 in percent. hw_mean and hw_std: mean and standard deviation (by n) over the hardware "
-      "settings; "
-      "gap: academic minus hw_mean.\n"
-      "NC: not converged, counts as 0 in hw_mean and hw_std.\n"
-      "*: not all hardware settings are in.\n"
-      "\nFailed:\n\n- net, acl W4A4 ptq minmax / minmax seed 0: conv1: weights hold a NaN \\| at 3\n",
-      mean, std, hw_mean, sqrt(sum / 3));
+  snprintf(expected, sizeof expected,
+           "All rows: ptq, calibration w / a minmax / minmax.\n\n"
+           "| model | bits | float |    acl | tvm |         snpe |       openvino | hw_mean | hw_std |\n"
+           "|-------|------|------:|-------:|----:|-------------:|---------------:|--------:|-------:|\n"
+           "| net   | W4A4 | 90.00 | failed |  NC | %.2f ± %.2f | 80.10 (1/2 NC) |  %.2f* | %.2f* |\n"
+           "\nTop-1 in percent. hw_mean and hw_std: mean and standard deviation (by n) over the hardware "
+           "settings.\n"
+           "NC: not converged, counts as 0 in hw_mean and hw_std.\n"
+           "*: not all hardware settings are in.\n"
+           "\nFailed:\n\n- net, acl W4A4 ptq minmax / minmax seed 0: conv1: weights hold a NaN \\| at 3\n",
+           mean, std, hw_mean, sqrt(sum / 3));
   assert_table(&path, 1, expected);
 }
 
@@ -272,22 +330,21 @@ static void test_rows_are_ordered_and_kept_apart(void **state) {
       {.model = "a", .method = "float", .top1 = 0.9},
   };
   const char *path = help_report_put(help, "a.db", cells, COUNT(cells));
-  assert_table(
-      &path, 1,
-      "| model | bits | method | calibration w / a | options | float |  snpe | hw_mean | hw_std | gap |\n"
-      "|-------|------|--------|-------------------|---------|------:|------:|--------:|-------:|----:|\n"
-      "| b     | W8A8 | ptq    | minmax / minmax   |         | 90.00 | 70.00 |   70.00 |   0.00 |   – |\n"
-      "| b     | W4A4 | ptq    | minmax / minmax   |         | 90.00 | 50.00 |   50.00 |   0.00 |   – |\n"
-      "| b     | W4A4 | ptq    | mse / mse         |         | 90.00 | 60.00 |   60.00 |   0.00 |   – |\n"
-      "| a     | W8A8 | ptq    | minmax / minmax   |         | 90.00 | 80.00 |   80.00 |   0.00 |   – |\n"
-      "| a     | W8A8 | ptq    | minmax / minmax   | graph 2 | 90.00 | 81.00 |   81.00 |   0.00 |   – |\n"
-      "\nTop-1 in percent. hw_mean and hw_std: mean and standard deviation (by n) over the hardware "
-      "settings; "
-      "gap: academic minus hw_mean.\n"
-      "\nMean over the models (not converged counts 0):\n\n"
-      "| models | bits | method | calibration w / a | options |  snpe |\n"
-      "|--------|------|--------|-------------------|---------|------:|\n"
-      "| 2      | W8A8 | ptq    | minmax / minmax   |         | 75.00 |\n");
+  assert_table(&path, 1,
+               "All rows: ptq.\n\n"
+               "| model | bits | calibration w / a | options | float |  snpe | hw_mean | hw_std |\n"
+               "|-------|------|-------------------|---------|------:|------:|--------:|-------:|\n"
+               "| b     | W8A8 | minmax / minmax   |         | 90.00 | 70.00 |   70.00 |   0.00 |\n"
+               "| b     | W4A4 | minmax / minmax   |         | 90.00 | 50.00 |   50.00 |   0.00 |\n"
+               "| b     | W4A4 | mse / mse         |         | 90.00 | 60.00 |   60.00 |   0.00 |\n"
+               "| a     | W8A8 | minmax / minmax   |         | 90.00 | 80.00 |   80.00 |   0.00 |\n"
+               "| a     | W8A8 | minmax / minmax   | graph 2 | 90.00 | 81.00 |   81.00 |   0.00 |\n"
+               "\nTop-1 in percent. hw_mean and hw_std: mean and standard deviation (by n) over the hardware "
+               "settings.\n"
+               "\nMean over the models (not converged counts 0):\n\n"
+               "| models | bits | calibration w / a | options |  snpe |\n"
+               "|--------|------|-------------------|---------|------:|\n"
+               "| 2      | W8A8 | minmax / minmax   |         | 75.00 |\n");
 }
 
 /* Other content or settings under the same names is another experiment, not another seed. */
@@ -342,9 +399,10 @@ static void test_float_alone(void **state) {
   const struct help_cell cell = {.model = "net", .method = "float", .top1 = 0.9};
   const char *path = help_report_put(help, "a.db", &cell, 1);
   assert_table(&path, 1,
-               "| model | bits | method | calibration w / a | float |\n"
-               "|-------|------|--------|-------------------|------:|\n"
-               "| net   |      | float  |                   | 90.00 |\n");
+               "All rows: float.\n\n"
+               "| model | bits | float |\n"
+               "|-------|------|------:|\n"
+               "| net   |      | 90.00 |\n");
 }
 
 static void test_empty(void **state) {
@@ -399,6 +457,10 @@ static void test_bad_stores(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_paper_form, help_report_setup, help_report_teardown),
+      cmocka_unit_test_setup_teardown(test_settings_are_known_by_their_properties, help_report_setup,
+                                      help_report_teardown),
+      cmocka_unit_test_setup_teardown(test_shared_options_take_no_column, help_report_setup,
+                                      help_report_teardown),
       cmocka_unit_test_setup_teardown(test_shards, help_report_setup, help_report_teardown),
       cmocka_unit_test_setup_teardown(test_done_beats_failed, help_report_setup, help_report_teardown),
       cmocka_unit_test_setup_teardown(test_seeds_nc_and_failed, help_report_setup, help_report_teardown),

@@ -64,6 +64,8 @@ static void test_round_trip(void **state) {
   assert_int_equal(found.w_bits, 4);
   assert_int_equal(found.a_bits, 8);
   assert_int_equal(found.seed, 3);
+  assert_int_equal(found.is_hardware, 1);
+  assert_int_equal(found.target_position, 4);
   assert_true(found.top1 == 0.66 && found.loss == 1.25 && found.seconds == 1.5 && found.float_top1 == 0.75);
   assert_true(isnan(found.top5));
   assert_int_equal(found.images, HELP_IMAGES);
