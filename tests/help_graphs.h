@@ -217,6 +217,40 @@ static inline void net_inverted(struct net *net) {
   net_classify(net, x);
 }
 
+static inline struct mq_value *net_deconv(struct net *net, struct mq_value *x, const char *name,
+                                          int64_t c_out, int64_t group) {
+  char text[128];
+  int64_t strides[] = {2, 2};
+  struct mq_shape shape = {.rank = 4, .dim = {x->shape.dim[1], c_out / group, 2, 2}};
+  snprintf(text, sizeof text, "%s.weight", name);
+  struct mq_value *inputs[] = {x, net_constant(net, text, shape, -1, 1)};
+  struct mq_value *y = net_node(net, MQ_OP_ConvTranspose, name, inputs, 2,
+                                net_shape(c_out, 2 * x->shape.dim[2], 2 * x->shape.dim[3]));
+  net_check(net, mq_node_set_ints(net->graph, y->producer, "strides", strides, 2, &net->err));
+  net_check(net, mq_node_set_int(net->graph, y->producer, "group", group, &net->err));
+  return y;
+}
+
+/* Every place of a batch normalisation that folding knows: behind a conv with a bias of its own, behind a
+ * grouped and a plain ConvTranspose, on its own behind a pool, behind Gemms with W and with W'. */
+static inline void net_norms(struct net *net) {
+  net_begin(net, "norms");
+  struct mq_value *x = net_conv(net, net_input(net, "input", net_shape(3, 8, 8)), "conv", 4, 3, 2, 1);
+  struct mq_value *bias = net_vector(net, "conv.bias", 4, -1, 1);
+  net_check(net, mq_graph_set_input(net->graph, x->producer, 2, bias, &net->err));
+  x = net_unary(net, MQ_OP_Relu, "relu0", net_bn(net, x, "bn0"));
+  x = net_unary(net, MQ_OP_Relu, "relu1", net_bn(net, net_deconv(net, x, "grouped", 6, 2), "bn1"));
+  x = net_unary(net, MQ_OP_Relu, "relu2",
+                net_bn(net, net_window(net, MQ_OP_MaxPool, x, "maxpool", 2), "alone"));
+  x = net_unary(net, MQ_OP_Relu, "relu3", net_bn(net, net_deconv(net, x, "deconv", 5, 1), "bn3"));
+  x = net_gemm(net, net_flatten(net, net_global_pool(net, x, "pool"), "flatten"), "fc1", 7);
+  x = net_unary(net, MQ_OP_Relu, "relu4", net_bn(net, x, "bn4"));
+  struct mq_value *inputs[] = {
+      x, net_constant(net, "fc2.weight", (struct mq_shape){.rank = 2, .dim = {7, 10}}, -1, 1)};
+  x = net_node(net, MQ_OP_MatMul, "fc2", inputs, 2, (struct mq_shape){.rank = 2, .dim = {MQ_DIM_BATCH, 10}});
+  net_output(net, net_bn(net, x, "bn5"));
+}
+
 /* SqueezeNet's fire with a max-pooled branch, then a concat of that concat. */
 static inline void net_concats(struct net *net) {
   net_begin(net, "concat");

@@ -171,6 +171,9 @@ mq_status mq_node_set_floats(struct mq_graph *graph, struct mq_node *node, const
 /* Takes a copy (row-major) into the arena. */
 mq_status mq_node_set_tensor(struct mq_graph *graph, struct mq_node *node, const char *name,
                              const struct mq_tensor *tensor, struct mq_err *err) MQ_MUST_CHECK;
+/* All attributes of `from`, which may belong to another graph. */
+mq_status mq_node_copy_attrs(struct mq_graph *graph, struct mq_node *to, const struct mq_node *from,
+                             struct mq_err *err) MQ_MUST_CHECK;
 void mq_node_remove_attr(struct mq_node *node, const char *name); /* harmless if absent */
 const struct mq_attr *mq_node_find_attr(const struct mq_node *node, const char *name); /* NULL if absent */
 mq_status mq_node_get_int(int64_t *i, const struct mq_node *node, const char *name, int64_t fallback,
@@ -305,7 +308,8 @@ struct mq_shape mq_shape_at_batch(const struct mq_shape *shape, int64_t batch);
 bool mq_shape_has_batch(const struct mq_shape *shape);
 /* Checks every invariant above: names unique, use lists right, order topological, arity, dtypes known. */
 mq_status mq_graph_verify(const struct mq_graph *graph, struct mq_err *err) MQ_MUST_CHECK;
-/* Multiply-accumulates of one image, and trainable parameters (floats in constants used by compute nodes). */
+/* Nodes without FakeQuantize, multiply-accumulates of one image, and trainable parameters (floats in
+ * constants used by compute nodes). */
 struct mq_graph_counts {
   int64_t nodes, parameters, macs;
 };

@@ -16,6 +16,11 @@ typedef enum mq_bn_fold {
   MQ_BN_FOLD_TARGET, /* as the target says: strategy 0, or none */
   MQ_BN_FOLD_NONE,
   MQ_BN_FOLD_0, /* merged once, then removed */
+  /* In graphs made for training (paper section 3.2), of the operators at the end of ops.def: */
+  MQ_BN_FOLD_1, /* folded by the running statistics, which stay; gamma and beta learn */
+  MQ_BN_FOLD_2, /* folded by the batch's statistics, which a first convolution with float weights finds */
+  MQ_BN_FOLD_3, /* weights folded by the running ones, the output rescaled to the batch's */
+  MQ_BN_FOLD_4, /* weights folded by the running ones, the output divided again, then a BN of its own */
 } mq_bn_fold;
 
 struct mq_prepare_options {
@@ -48,7 +53,15 @@ mq_status mq_prepare_canonical(struct mq_graph *graph, struct mq_err *err) MQ_MU
  * w' = w gamma / sqrt(v + e), b' = beta - gamma (mu - b) / sqrt(v + e), in double, rounded once. |gamma| /
  * sqrt is floored at 1e-6, sign kept. Other BNs become 1x1 depthwise convolutions when fold_others. */
 mq_status mq_prepare_fold_bn(struct mq_graph *graph, bool fold_others, struct mq_err *err) MQ_MUST_CHECK;
-/* model is not changed. */
+/* model is not changed.
+ *
+ * Folding 1 to 4 makes a graph for mq_trainer only. Its points (their order, tensors and schemes) are those
+ * of folding 0: they are calibrated and get their quantizers there, and mq_copy_quantizers brings them over.
+ * The model's constants keep their names, so what was learned is written back into a clone of the model
+ * (mq_trainer_export), which is prepared with folding 0 to be deployed; the model must be canonical for that
+ * (mq_prepare_canonical), or names would stand for other values. In evaluation the training graph computes
+ * the same folded weights, bit for bit; in 1 and 2 the same biases too, in 3 and 4 outputs that differ by
+ * rounding (relative 1e-5), and by 1e-6 of a channel whose factor is floored. */
 mq_status mq_prepare(struct mq_prepared *prepared, const struct mq_graph *model,
                      const struct mq_target *target, const struct mq_prepare_options *options,
                      struct mq_err *err) MQ_MUST_CHECK;

@@ -17,8 +17,8 @@ static mq_status copy_values(struct mq_graph *copy, const struct mq_graph *graph
   return MQ_OK;
 }
 
-static mq_status copy_attrs(struct mq_graph *copy, struct mq_node *to, const struct mq_node *from,
-                            struct mq_err *err) {
+mq_status mq_node_copy_attrs(struct mq_graph *copy, struct mq_node *to, const struct mq_node *from,
+                             struct mq_err *err) {
   mq_status status = MQ_OK;
   for (size_t i = 0; i < from->n_attrs && status == MQ_OK; i++) {
     const struct mq_attr *attr = &from->attrs[i];
@@ -66,7 +66,7 @@ static mq_status copy_node(struct mq_graph *copy, const struct mq_node *from, st
   mq_status status = mq_graph_add_node(&to, copy, from->op, from->name, values, from->n_inputs,
                                        values + n_inputs, from->n_outputs, err);
   if (status == MQ_OK) {
-    status = copy_attrs(copy, to, from, err);
+    status = mq_node_copy_attrs(copy, to, from, err);
   }
   mq_free(values);
   return status;

@@ -117,6 +117,26 @@ static mq_status has_plain_bias(bool *is_plain, const struct mq_node *layer, str
   return MQ_OK;
 }
 
+/* A scalar or [1, n] bias of a Gemm becomes a vector like everyone's. */
+static mq_status flatten_bias(struct mq_graph *graph, struct mq_node *node, struct mq_err *err) {
+  mq_quant_op op;
+  const struct mq_value *bias = node->n_inputs > 2 ? node->inputs[2] : NULL;
+  if (!mq_is_layer(&op, node) || !bias || !bias->constant || bias->shape.rank == 1) return MQ_OK;
+  int64_t n = mq_layer_channels(node);
+  struct mq_shape shape = {.rank = 1, .dim = {n}};
+  struct mq_tensor vector = {0};
+  bool is_plain = false;
+  mq_status status = has_plain_bias(&is_plain, node, err);
+  if (status || !is_plain) return status;
+  status = mq_tensor_init(&vector, MQ_F32, &shape, err);
+  bool is_scalar = mq_shape_count(&bias->constant->shape) == 1;
+  for (int64_t c = 0; c < n && !status; c++)
+    ((float *)vector.data)[c] = (float)mq_tensor_get_double(bias->constant, is_scalar ? 0 : c);
+  if (!status) status = mq_rewrite_constant(graph, node, 2, NULL, &vector, err);
+  mq_tensor_deinit(&vector);
+  return status;
+}
+
 /* conv or linear, then Add of a constant per channel: one layer with a bias. A MatMul becomes a Gemm. */
 static mq_status take_bias(struct mq_graph *graph, struct mq_node *node, struct mq_err *err) {
   struct mq_value *constant = NULL;
@@ -179,6 +199,7 @@ mq_status mq_rewrite_canonical(struct mq_graph *graph, struct mq_rename_log *log
     struct mq_node *node = graph->nodes[i];
     if (node->op != MQ_OP_NONE) status = absorb_factors(graph, node, err);
     if (!status && node->op != MQ_OP_NONE) status = take_bias(graph, node, err);
+    if (!status && node->op != MQ_OP_NONE) status = flatten_bias(graph, node, err);
   }
   for (size_t i = 0; i < graph->n_nodes && !status; i++) {
     if (graph->nodes[i]->op != MQ_OP_NONE) status = merge_activations(graph, graph->nodes[i], err);

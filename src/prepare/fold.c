@@ -111,6 +111,45 @@ static mq_status fold_bias(struct mq_graph *graph, struct mq_node *layer, const 
   return status;
 }
 
+/* ---- What was folded -------------------------------------------------------------------------------- */
+void mq_fold_log_deinit(struct mq_fold_log *log) {
+  mq_free(log->items);
+  *log = (struct mq_fold_log){0};
+}
+
+static struct mq_kept_constant keep(const struct mq_node *node, int input) {
+  const struct mq_value *value = input < node->n_inputs ? node->inputs[input] : NULL;
+  if (!value) return (struct mq_kept_constant){0};
+  return (struct mq_kept_constant){.name = value->name, .tensor = value->constant};
+}
+
+/* Before anything is changed. layer NULL: the BN will be one itself. */
+static mq_status note(struct mq_fold_log *log, struct mq_node *layer, struct mq_node *node,
+                      struct mq_err *err) {
+  struct mq_folded_bn folded = {.layer = layer ? layer : node, .is_alone = !layer};
+  if (!log) return MQ_OK;
+  mq_status status = mq_node_get_float(&folded.epsilon, node, "epsilon", 1e-5f, err);
+  if (!status) status = mq_node_get_float(&folded.momentum, node, "momentum", 0.9f, err);
+  if (status) return status;
+  if (layer) {
+    folded.weight = keep(layer, 1);
+    folded.bias = keep(layer, 2);
+  }
+  folded.gamma = keep(node, 1);
+  folded.beta = keep(node, 2);
+  folded.mean = keep(node, 3);
+  folded.variance = keep(node, 4);
+  if (log->n == log->capacity) {
+    size_t capacity = log->capacity ? 2 * log->capacity : 16;
+    struct mq_folded_bn *items = mq_realloc(log->items, capacity, sizeof *items);
+    if (!items) return mq_fail_memory(err, "folded batch normalizations");
+    log->items = items;
+    log->capacity = capacity;
+  }
+  log->items[log->n++] = folded;
+  return MQ_OK;
+}
+
 /* The layer that only this BN reads. */
 static struct mq_node *layer_before(const struct mq_node *bn) {
   const struct mq_value *x = bn->inputs[0];
@@ -154,28 +193,31 @@ static mq_status make_depthwise(struct mq_graph *graph, struct mq_node *node, co
 }
 
 static mq_status fold_one(struct mq_graph *graph, struct mq_node *node, bool fold_others,
-                          struct mq_err *err) {
+                          struct mq_fold_log *log, struct mq_err *err) {
   if (!has_constant_parameters(node)) return MQ_OK;
   struct bn bn;
   mq_status status = bn_init(&bn, node, err);
   struct mq_node *layer = layer_before(node);
   int rank = node->inputs[0]->shape.rank;
   if (!status && layer && mq_read_channel_bias(bn.bias, bn.n, layer)) {
-    status = fold_into(graph, layer, node, &bn, err);
+    status = note(log, layer, node, err);
+    if (!status) status = fold_into(graph, layer, node, &bn, err);
   } else if (!status && fold_others && (rank == 3 || rank == 4)) {
     for (int64_t c = 0; c < bn.n; c++)
       bn.bias[c] = 0;
-    status = make_depthwise(graph, node, &bn, err);
+    status = note(log, NULL, node, err);
+    if (!status) status = make_depthwise(graph, node, &bn, err);
   }
   bn_deinit(&bn);
   return status;
 }
 
-mq_status mq_rewrite_fold_bn(struct mq_graph *graph, bool fold_others, struct mq_err *err) {
+mq_status mq_rewrite_fold_bn(struct mq_graph *graph, bool fold_others, struct mq_fold_log *log,
+                             struct mq_err *err) {
   mq_status status = MQ_OK;
   for (size_t i = 0; i < graph->n_nodes && !status; i++) {
     struct mq_node *node = graph->nodes[i];
-    if (node->op == MQ_OP_BatchNormalization) status = fold_one(graph, node, fold_others, err);
+    if (node->op == MQ_OP_BatchNormalization) status = fold_one(graph, node, fold_others, log, err);
   }
   if (!status) status = mq_graph_sort(graph, err);
   if (!status) mq_graph_prune(graph);
@@ -183,5 +225,5 @@ mq_status mq_rewrite_fold_bn(struct mq_graph *graph, bool fold_others, struct mq
 }
 
 mq_status mq_prepare_fold_bn(struct mq_graph *graph, bool fold_others, struct mq_err *err) {
-  return mq_rewrite_fold_bn(graph, fold_others, err);
+  return mq_rewrite_fold_bn(graph, fold_others, NULL, err);
 }

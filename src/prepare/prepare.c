@@ -16,12 +16,17 @@ static mq_status check_options(const struct mq_prepare_options *options, struct 
 }
 
 static bool folds_bn(const struct mq_target *target, mq_bn_fold fold) {
-  return fold == MQ_BN_FOLD_0 || (fold == MQ_BN_FOLD_TARGET && target->folds_bn);
+  return fold >= MQ_BN_FOLD_0 || (fold == MQ_BN_FOLD_TARGET && target->folds_bn);
 }
 
-static mq_status rewrite(struct mq_graph *graph, bool folds, struct mq_rename_log *log, struct mq_err *err) {
+static bool is_training_form(mq_bn_fold fold) {
+  return fold >= MQ_BN_FOLD_1;
+}
+
+static mq_status rewrite(struct mq_graph *graph, bool folds, struct mq_rename_log *log,
+                         struct mq_fold_log *folded, struct mq_err *err) {
   mq_status status = mq_rewrite_canonical(graph, log, err);
-  if (!status && folds) status = mq_rewrite_fold_bn(graph, true, err);
+  if (!status && folds) status = mq_rewrite_fold_bn(graph, true, folded, err);
   return status;
 }
 
@@ -89,13 +94,14 @@ mq_status mq_prepare(struct mq_prepared *prepared, const struct mq_graph *model,
                      const struct mq_target *target, const struct mq_prepare_options *options,
                      struct mq_err *err) {
   struct mq_rename_log log = {0};
+  struct mq_fold_log folded = {0};
   struct mq_target working;
   struct mq_placement *placements = NULL;
   size_t n_placements = 0;
   *prepared = (struct mq_prepared){0};
   mq_status status = check_options(options, err);
   if (!status) status = mq_graph_clone(&prepared->graph, model, err);
-  if (!status) status = rewrite(prepared->graph, folds_bn(target, options->bn_fold), &log, err);
+  if (!status) status = rewrite(prepared->graph, folds_bn(target, options->bn_fold), &log, &folded, err);
   if (!status) status = adapt_target(&working, target, options, prepared->graph, model, err);
   if (!status) {
     status = mq_target_place(&placements, &n_placements, &prepared->islands, &prepared->n_islands, &working,
@@ -103,6 +109,10 @@ mq_status mq_prepare(struct mq_prepared *prepared, const struct mq_graph *model,
   }
   if (!status && options->is_strict) status = check_strict(prepared, target, err);
   if (!status) status = mq_points_insert(prepared, &working, placements, n_placements, &log, err);
+  /* The points are strategy 0's; only then the training forms part. */
+  if (!status && is_training_form(options->bn_fold)) {
+    status = mq_rewrite_unfold_bn(prepared->graph, &folded, &log, options->bn_fold, err);
+  }
   if (!status) status = mq_graph_sort(prepared->graph, err);
   if (!status) {
     mq_graph_prune(prepared->graph);
@@ -110,6 +120,7 @@ mq_status mq_prepare(struct mq_prepared *prepared, const struct mq_graph *model,
   }
   if (!status) status = mq_graph_verify(prepared->graph, err);
   mq_rename_log_deinit(&log);
+  mq_fold_log_deinit(&folded);
   if (status) mq_prepared_deinit(prepared);
   return status;
 }

@@ -17,7 +17,34 @@ mq_status mq_rename_log_add(struct mq_rename_log *log, const char *from, const c
 /* mq_prepare_canonical and mq_prepare_fold_bn with a log. */
 mq_status mq_rewrite_canonical(struct mq_graph *graph, struct mq_rename_log *log,
                                struct mq_err *err) MQ_MUST_CHECK;
-mq_status mq_rewrite_fold_bn(struct mq_graph *graph, bool fold_others, struct mq_err *err) MQ_MUST_CHECK;
+
+/* A constant of the model, as it was. Name and tensor live in the graph's arena. */
+struct mq_kept_constant {
+  const char *name; /* NULL: absent */
+  const struct mq_tensor *tensor;
+};
+/* A BN that was folded: into `layer`, or (is_alone) turned into it. */
+struct mq_folded_bn {
+  struct mq_node *layer;
+  bool is_alone;
+  struct mq_kept_constant weight, bias; /* the layer's */
+  struct mq_kept_constant gamma, beta, mean, variance;
+  float epsilon, momentum;
+};
+struct mq_fold_log {
+  struct mq_folded_bn *items;
+  size_t n, capacity;
+};
+void mq_fold_log_deinit(struct mq_fold_log *log);
+/* `log` may be NULL: nothing is noted. */
+mq_status mq_rewrite_fold_bn(struct mq_graph *graph, bool fold_others, struct mq_fold_log *log,
+                             struct mq_err *err) MQ_MUST_CHECK;
+/* From strategy 0's form, points inserted, to the training form of a strategy of 1 to 4: the layers compute
+ * their folded weights from the model's constants, which are back under their names. Constants that points
+ * doubled are one again. */
+mq_status mq_rewrite_unfold_bn(struct mq_graph *graph, const struct mq_fold_log *folded,
+                               const struct mq_rename_log *renames, mq_bn_fold strategy,
+                               struct mq_err *err) MQ_MUST_CHECK;
 
 /* `node` produces `value` instead of its only output, which loses its producer. `value` must have none. */
 void mq_rewrite_take_output(struct mq_node *node, struct mq_value *value);

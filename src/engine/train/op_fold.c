@@ -205,22 +205,29 @@ static mq_status train_batch_statistics(struct engine_compiler *c, const struct 
   return status;
 }
 
-/* ---- FoldFactor, FoldBias: vectors, in double ------------------------------------------------------- */
-struct vector_state {
+/* ---- FoldFactor, FoldBias: vectors, in double -------------------------------------------------------
+ * A factor lies twice: as a float, which carries the gradient, and as it was before it was rounded. What is
+ * multiplied by the latter and rounded once is, bit for bit, what folding strategy 0 makes of it (prepare.h).
+ */
+struct factor_state {
   int64_t n;
   double epsilon;
 };
 
-/* inputs {gamma, variance}, outputs {factor, variance as it was} */
+/* inputs {variance[, gamma]}, outputs {factor, variance as it was, unrounded factor} */
 static mq_status forward_factor(const struct engine_step *step, struct engine_frame *frame,
                                 struct mq_err *err) {
   (void)err;
-  const struct vector_state *s = step->state;
-  const float *gamma = engine_input(step, frame, 0)->data, *variance = engine_input(step, frame, 1)->data;
+  const struct factor_state *s = step->state;
+  const float *variance = engine_input(step, frame, 0)->data;
+  const float *gamma = step->n_inputs > 1 ? engine_input(step, frame, 1)->data : NULL;
   float *factor = engine_output(step, frame, 0)->data, *seen = engine_output(step, frame, 1)->data;
+  double *unrounded = engine_output(step, frame, 2)->data;
   for (int64_t c = 0; c < s->n; c++) {
-    double f = (double)gamma[c] / sqrt((double)variance[c] + s->epsilon);
-    factor[c] = (float)(fabs(f) >= LEAST_FACTOR ? f : copysign(LEAST_FACTOR, signbit(f) && f != 0 ? -1 : 1));
+    double f = (gamma ? (double)gamma[c] : 1) / sqrt((double)variance[c] + s->epsilon);
+    f = fabs(f) >= LEAST_FACTOR ? f : f < 0 ? -LEAST_FACTOR : LEAST_FACTOR;
+    unrounded[c] = f;
+    factor[c] = (float)f;
     seen[c] = variance[c];
   }
   return MQ_OK;
@@ -230,19 +237,22 @@ static mq_status forward_factor(const struct engine_step *step, struct engine_fr
 static mq_status backward_factor(const struct engine_step *step, struct engine_frame *frame,
                                  struct mq_err *err) {
   (void)err;
-  const struct vector_state *s = step->state;
-  const float *gamma = engine_input(step, frame, 0)->data, *variance = engine_output(step, frame, 1)->data;
+  const struct factor_state *s = step->state;
+  bool has_gamma = step->n_inputs > 1;
+  const float *variance = engine_output(step, frame, 1)->data;
+  const float *gamma = has_gamma ? engine_input(step, frame, 1)->data : NULL;
   const float *g = engine_output_gradient(step, frame, 0)->data;
-  float *d_gamma = engine_input_gradient(step, frame, 0)->data;
-  float *d_variance = engine_input_gradient(step, frame, 1)->data;
+  float *d_variance = engine_input_gradient(step, frame, 0)->data;
+  float *d_gamma = has_gamma ? engine_input_gradient(step, frame, 1)->data : NULL;
   for (int64_t c = 0; c < s->n; c++) {
-    double v = (double)variance[c] + s->epsilon, inverse = 1 / sqrt(v), f = (double)gamma[c] * inverse;
+    double v = (double)variance[c] + s->epsilon, inverse = 1 / sqrt(v);
+    double f = (gamma ? (double)gamma[c] : 1) * inverse;
     double flows = fabs(f) >= LEAST_FACTOR ? (double)g[c] : 0;
     if (d_gamma) {
-      store(&d_gamma[c], step->adds[0], flows * inverse);
+      store(&d_gamma[c], step->adds[1], flows * inverse);
     }
     if (d_variance) {
-      store(&d_variance[c], step->adds[1], -0.5 * flows * f / v);
+      store(&d_variance[c], step->adds[0], -0.5 * flows * f / v);
     }
   }
   return MQ_OK;
@@ -251,18 +261,75 @@ static mq_status backward_factor(const struct engine_step *step, struct engine_f
 static const struct engine_function factor_function = {
     .forward = forward_factor, .backward = backward_factor, .keeps_inputs = true, .keeps_outputs = true};
 
-/* inputs {beta, factor, mean[, bias]} */
+static mq_status train_fold_factor(struct engine_compiler *c, const struct mq_node *node,
+                                   struct mq_err *err) {
+  int inputs[2], outputs[3], n_inputs = node->n_inputs > 1 && node->inputs[1] ? 2 : 1;
+  int64_t n = node->outputs[0]->shape.dim[0];
+  float epsilon;
+  void *block;
+  mq_status status = mq_node_get_float(&epsilon, node, "epsilon", 1e-5f, err);
+  if (status == MQ_OK) {
+    status = engine_alloc(&block, c, 1, sizeof(struct factor_state), err);
+  }
+  for (int i = 0; i < n_inputs && status == MQ_OK; i++) {
+    status = engine_read_float(&inputs[i], c, node, i, ENGINE_ROW_MAJOR, err);
+  }
+  if (status == MQ_OK) {
+    status = engine_new_output(&outputs[0], c, node, 0, NULL, err);
+  }
+  if (status == MQ_OK) {
+    status = new_row(&outputs[1], c, MQ_F32, n, err);
+  }
+  if (status == MQ_OK) {
+    status = new_row(&outputs[2], c, MQ_F64, n, err);
+  }
+  if (status != MQ_OK) {
+    return status;
+  }
+  *(struct factor_state *)block = (struct factor_state){.n = n, .epsilon = (double)epsilon};
+  struct engine_step step = {.function = &factor_function,
+                             .state = block,
+                             .inputs = inputs,
+                             .n_inputs = n_inputs,
+                             .outputs = outputs,
+                             .n_outputs = 3};
+  return engine_emit(c, &step, err);
+}
+
+/* The factor at a place before it was rounded; -1 where no FoldFactor made it. */
+static int unrounded_factor(const struct engine_compiler *c, int place) {
+  for (size_t i = c->engine->n_steps; i-- > 0;) {
+    const struct engine_step *step = &c->engine->steps[i];
+    if (step->function == &factor_function && step->outputs[0] == place) {
+      return step->outputs[2];
+    }
+  }
+  return -1;
+}
+
+/* Where the optional inputs of a step stand; 0: absent. */
+struct bias_state {
+  int64_t n;
+  int bias, unrounded;
+};
+
+static double factor_at(const struct engine_step *step, struct engine_frame *frame, int unrounded,
+                        int64_t c) {
+  return unrounded ? ((const double *)engine_input(step, frame, unrounded)->data)[c]
+                   : (double)((const float *)engine_input(step, frame, 1)->data)[c];
+}
+
+/* inputs {beta, factor, mean[, bias][, unrounded factor]} */
 static mq_status forward_bias(const struct engine_step *step, struct engine_frame *frame,
                               struct mq_err *err) {
   (void)err;
-  const struct vector_state *s = step->state;
-  const float *beta = engine_input(step, frame, 0)->data, *factor = engine_input(step, frame, 1)->data;
-  const float *mean = engine_input(step, frame, 2)->data;
-  const float *bias = step->n_inputs > 3 ? engine_input(step, frame, 3)->data : NULL;
+  const struct bias_state *s = step->state;
+  const float *beta = engine_input(step, frame, 0)->data, *mean = engine_input(step, frame, 2)->data;
+  const float *bias = s->bias ? engine_input(step, frame, s->bias)->data : NULL;
   float *y = engine_output(step, frame, 0)->data;
   for (int64_t c = 0; c < s->n; c++) {
     double centred = (bias ? (double)bias[c] : 0) - (double)mean[c];
-    y[c] = (float)((double)beta[c] + (double)factor[c] * centred);
+    y[c] = (float)((double)beta[c] + factor_at(step, frame, s->unrounded, c) * centred);
   }
   return MQ_OK;
 }
@@ -270,15 +337,15 @@ static mq_status forward_bias(const struct engine_step *step, struct engine_fram
 static mq_status backward_bias(const struct engine_step *step, struct engine_frame *frame,
                                struct mq_err *err) {
   (void)err;
-  const struct vector_state *s = step->state;
-  const float *g = engine_output_gradient(step, frame, 0)->data;
-  const float *factor = engine_input(step, frame, 1)->data, *mean = engine_input(step, frame, 2)->data;
-  const float *bias = step->n_inputs > 3 ? engine_input(step, frame, 3)->data : NULL;
-  for (int i = 0; i < step->n_inputs; i++) {
+  const struct bias_state *s = step->state;
+  const float *g = engine_output_gradient(step, frame, 0)->data, *mean = engine_input(step, frame, 2)->data;
+  const float *bias = s->bias ? engine_input(step, frame, s->bias)->data : NULL;
+  for (int i = 0; i < (s->bias ? 4 : 3); i++) {
     float *d = engine_input_gradient(step, frame, i)->data;
     for (int64_t c = 0; c < s->n && d; c++) {
+      double factor = factor_at(step, frame, s->unrounded, c);
       double centred = (bias ? (double)bias[c] : 0) - (double)mean[c];
-      const double slope[4] = {1, centred, -(double)factor[c], (double)factor[c]};
+      const double slope[4] = {1, centred, -factor, factor};
       store(&d[c], step->adds[i], (double)g[c] * slope[i]);
     }
   }
@@ -288,102 +355,159 @@ static mq_status backward_bias(const struct engine_step *step, struct engine_fra
 static const struct engine_function bias_function = {
     .forward = forward_bias, .backward = backward_bias, .keeps_inputs = true};
 
-static mq_status train_vectors(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
-  bool is_factor = node->op == MQ_OP_FoldFactor;
-  int inputs[4], outputs[2], n_inputs = node->n_inputs > 3 && !node->inputs[3] ? 3 : node->n_inputs;
-  float epsilon;
-  void *block;
-  mq_status status = mq_node_get_float(&epsilon, node, "epsilon", 1e-5f, err);
-  if (status == MQ_OK) {
-    status = engine_alloc(&block, c, 1, sizeof(struct vector_state), err);
+/* Adds the unrounded factor to a step's inputs, where there is one, and answers its position. */
+static int append_unrounded(int *inputs, int *n_inputs, const struct engine_compiler *c) {
+  int place = unrounded_factor(c, inputs[1]);
+  if (place < 0) {
+    return 0;
   }
+  inputs[*n_inputs] = place;
+  return (*n_inputs)++;
+}
+
+static mq_status train_fold_bias(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
+  int inputs[5], y, n_inputs = node->n_inputs > 3 && node->inputs[3] ? 4 : 3;
+  void *block;
+  mq_status status = engine_alloc(&block, c, 1, sizeof(struct bias_state), err);
   for (int i = 0; i < n_inputs && status == MQ_OK; i++) {
     status = engine_read_float(&inputs[i], c, node, i, ENGINE_ROW_MAJOR, err);
   }
   if (status == MQ_OK) {
-    status = engine_new_output(&outputs[0], c, node, 0, NULL, err);
+    status = engine_new_output(&y, c, node, 0, NULL, err);
   }
   if (status != MQ_OK) {
     return status;
   }
-  struct vector_state *state = block;
-  *state = (struct vector_state){.n = node->outputs[0]->shape.dim[0], .epsilon = (double)epsilon};
-  status = is_factor ? new_row(&outputs[1], c, MQ_F32, state->n, err) : MQ_OK;
-  if (status != MQ_OK) {
-    return status;
-  }
-  struct engine_step step = {.function = is_factor ? &factor_function : &bias_function,
-                             .state = state,
-                             .inputs = inputs,
-                             .n_inputs = n_inputs,
-                             .outputs = outputs,
-                             .n_outputs = is_factor ? 2 : 1};
-  return engine_emit(c, &step, err);
+  struct bias_state *state = block;
+  *state = (struct bias_state){.n = node->outputs[0]->shape.dim[0], .bias = n_inputs > 3 ? 3 : 0};
+  state->unrounded = append_unrounded(inputs, &n_inputs, c);
+  return engine_emit_simple(c, &bias_function, state, inputs, n_inputs, y, err);
 }
 
-/* ---- ScaleChannels ----------------------------------------------------------------------------------
- * The tensor as outer x channels x inner, the way it lies: weights row-major, activations channels last. */
+/* ---- ScaleChannels: weights -------------------------------------------------------------------------
+ * Row-major, as outer x channels x inner; with groups the outer ones fall into `n_groups` runs, each with
+ * factors of its own (grouped ConvTranspose). */
 struct scale_state {
-  int64_t n_outer, n_channels, n_inner;
+  int64_t n_outer, n_channels, n_inner, n_groups;
+  int shift, unrounded; /* positions in the inputs; 0: absent */
   bool divides;
 };
 
-static mq_status forward_scale(const struct engine_step *step, struct engine_frame *frame,
-                               struct mq_err *err) {
+static int64_t factor_of_row(const struct scale_state *s, int64_t row) {
+  int64_t outer = row / s->n_channels, per_group = s->n_outer / s->n_groups;
+  return outer / per_group * s->n_channels + row % s->n_channels;
+}
+
+static mq_status forward_scale_weights(const struct engine_step *step, struct engine_frame *frame,
+                                       struct mq_err *err) {
   (void)err;
   const struct scale_state *s = step->state;
-  const float *x = engine_input(step, frame, 0)->data, *factor = engine_input(step, frame, 1)->data;
+  const float *x = engine_input(step, frame, 0)->data;
   float *y = engine_output(step, frame, 0)->data;
   for (int64_t r = 0; r < s->n_outer * s->n_channels; r++, x += s->n_inner, y += s->n_inner) {
-    float f = factor[r % s->n_channels];
+    double f = factor_at(step, frame, s->unrounded, factor_of_row(s, r));
     for (int64_t i = 0; i < s->n_inner; i++) {
-      y[i] = s->divides ? x[i] / f : x[i] * f;
+      y[i] = (float)(s->divides ? (double)x[i] / f : (double)x[i] * f);
     }
   }
   return MQ_OK;
 }
 
-static void backward_scaled(const struct engine_step *step, struct engine_frame *frame) {
+static void backward_weights(const struct engine_step *step, struct engine_frame *frame) {
   const struct scale_state *s = step->state;
-  const float *g = engine_output_gradient(step, frame, 0)->data, *factor = engine_input(step, frame, 1)->data;
+  const float *g = engine_output_gradient(step, frame, 0)->data;
   float *dx = engine_input_gradient(step, frame, 0)->data;
   for (int64_t r = 0; r < s->n_outer * s->n_channels; r++, g += s->n_inner, dx += s->n_inner) {
-    float f = factor[r % s->n_channels];
+    double f = factor_at(step, frame, s->unrounded, factor_of_row(s, r));
     for (int64_t i = 0; i < s->n_inner; i++) {
-      dx[i] = (step->adds[0] ? dx[i] : 0) + (s->divides ? g[i] / f : g[i] * f);
+      store(&dx[i], step->adds[0], s->divides ? (double)g[i] / f : (double)g[i] * f);
     }
   }
 }
 
-/* df = sum g x, or - sum g x / f^2; in double, row after row. */
-static void backward_factors(const struct engine_step *step, struct engine_frame *frame) {
+/* df = sum g x, or - sum g x / f^2. */
+static void store_factor_gradients(const struct engine_step *step, struct engine_frame *frame,
+                                   const double *products) {
+  const struct scale_state *s = step->state;
+  float *df = engine_input_gradient(step, frame, 1)->data;
+  for (int64_t c = 0; c < s->n_groups * s->n_channels && df; c++) {
+    double f = factor_at(step, frame, s->unrounded, c);
+    store(&df[c], step->adds[1], s->divides ? -products[c] / (f * f) : products[c]);
+  }
+}
+
+/* In double, row after row. */
+static void backward_weight_factors(const struct engine_step *step, struct engine_frame *frame) {
   const struct scale_state *s = step->state;
   const float *g = engine_output_gradient(step, frame, 0)->data, *x = engine_input(step, frame, 0)->data;
-  const float *factor = engine_input(step, frame, 1)->data;
-  float *df = engine_input_gradient(step, frame, 1)->data;
-  double *sums = frame->scratch;
-  memset(sums, 0, (size_t)s->n_channels * sizeof *sums);
+  double *products = frame->scratch;
+  memset(products, 0, (size_t)(s->n_groups * s->n_channels) * sizeof *products);
   for (int64_t r = 0; r < s->n_outer * s->n_channels; r++, g += s->n_inner, x += s->n_inner) {
     double sum = 0;
     for (int64_t i = 0; i < s->n_inner; i++) {
       sum += (double)g[i] * (double)x[i];
     }
-    sums[r % s->n_channels] += sum;
+    products[factor_of_row(s, r)] += sum;
   }
+  store_factor_gradients(step, frame, products);
+}
+
+static mq_status backward_scale_weights(const struct engine_step *step, struct engine_frame *frame,
+                                        struct mq_err *err) {
+  (void)err;
+  if (engine_input_gradient(step, frame, 0)->data) {
+    backward_weights(step, frame);
+  }
+  if (engine_input_gradient(step, frame, 1)->data) {
+    backward_weight_factors(step, frame);
+  }
+  return MQ_OK;
+}
+
+static const struct engine_function scale_weights_function = {
+    .forward = forward_scale_weights, .backward = backward_scale_weights, .keeps_inputs = true};
+
+/* ---- ScaleChannels: activations, channels last: y = gain x + shift, gain = f or 1 / f as a float ------ */
+
+/* In scratch: products and sums (doubles), then gains and zeros (floats). */
+static float *gains_of(const struct engine_step *step, struct engine_frame *frame) {
+  const struct scale_state *s = step->state;
+  float *gain = (float *)((double *)frame->scratch + 2 * s->n_channels);
   for (int64_t c = 0; c < s->n_channels; c++) {
-    double f = (double)factor[c];
-    store(&df[c], step->adds[1], s->divides ? -sums[c] / (f * f) : sums[c]);
+    double f = factor_at(step, frame, s->unrounded, c);
+    gain[c] = (float)(s->divides ? 1 / f : f);
   }
+  memset(gain + s->n_channels, 0, (size_t)s->n_channels * sizeof *gain);
+  return gain;
+}
+
+static mq_status forward_scale(const struct engine_step *step, struct engine_frame *frame,
+                               struct mq_err *err) {
+  (void)err;
+  const struct scale_state *s = step->state;
+  const float *gain = gains_of(step, frame), *zeros = gain + s->n_channels;
+  const float *shift = s->shift ? engine_input(step, frame, s->shift)->data : zeros;
+  mq_loop_affine(engine_output(step, frame, 0)->data, engine_input(step, frame, 0)->data, s->n_outer,
+                 s->n_channels, gain, shift, -INFINITY, INFINITY);
+  return MQ_OK;
 }
 
 static mq_status backward_scale(const struct engine_step *step, struct engine_frame *frame,
                                 struct mq_err *err) {
   (void)err;
-  if (engine_input_gradient(step, frame, 0)->data) {
-    backward_scaled(step, frame);
+  const struct scale_state *s = step->state;
+  const float *g = engine_output_gradient(step, frame, 0)->data, *x = engine_input(step, frame, 0)->data;
+  const float *gain = gains_of(step, frame), *zeros = gain + s->n_channels;
+  double *products = frame->scratch, *sums = products + s->n_channels;
+  float *dx = engine_input_gradient(step, frame, 0)->data;
+  float *d_shift = s->shift ? engine_input_gradient(step, frame, s->shift)->data : NULL;
+  mq_loop_channel_products(sums, products, g, x, s->n_outer, s->n_channels);
+  store_factor_gradients(step, frame, products);
+  for (int64_t c = 0; c < s->n_channels && d_shift; c++) {
+    store(&d_shift[c], step->adds[s->shift], sums[c]);
   }
-  if (engine_input_gradient(step, frame, 1)->data) {
-    backward_factors(step, frame);
+  if (dx) {
+    mq_loop_normalize_backward(dx, step->adds[0], g, x, s->n_outer, s->n_channels, gain, zeros, zeros);
   }
   return MQ_OK;
 }
@@ -391,50 +515,67 @@ static mq_status backward_scale(const struct engine_step *step, struct engine_fr
 static const struct engine_function scale_function = {
     .forward = forward_scale, .backward = backward_scale, .keeps_inputs = true};
 
-static mq_status train_scale(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
-  int inputs[2], y, axis;
+/* ---- ScaleChannels: compilation ---------------------------------------------------------------------- */
+static void measure(struct scale_state *s, const struct mq_shape *x, int axis, bool is_activation) {
+  s->n_outer = s->n_inner = 1;
+  s->n_channels = x->dim[axis];
+  for (int i = 0; i < x->rank; i++) {
+    bool is_inner = i > axis && !is_activation;
+    if (i != axis) {
+      *(is_inner ? &s->n_inner : &s->n_outer) *= x->dim[i];
+    }
+  }
+}
+
+static mq_status read_scale(struct scale_state *s, int *axis, const struct mq_node *node,
+                            struct mq_err *err) {
   int64_t divides;
-  void *block;
-  const struct mq_shape *shape = &node->inputs[0]->shape;
-  mq_status status = mq_node_get_axis(&axis, node, 1, shape->rank, err);
+  mq_status status = mq_node_get_axis(axis, node, 1, node->inputs[0]->shape.rank, err);
   if (status == MQ_OK) {
     status = mq_node_get_int(&divides, node, "divides", 0, err);
   }
   if (status == MQ_OK) {
-    status = engine_alloc(&block, c, 1, sizeof(struct scale_state), err);
+    status = mq_node_get_int(&s->n_groups, node, "groups", 1, err);
   }
-  bool is_activation = mq_shape_has_batch(shape) && axis == 1;
+  s->divides = status == MQ_OK && divides != 0;
+  return status;
+}
+
+static mq_status train_scale(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
+  int inputs[4], y, axis, n_inputs = node->n_inputs > 2 && node->inputs[2] ? 3 : 2;
+  struct scale_state read = {0};
+  void *block;
+  mq_status status = read_scale(&read, &axis, node, err);
   if (status == MQ_OK) {
-    status = engine_read_float(&inputs[0], c, node, 0,
-                               is_activation ? ENGINE_CHANNELS_LAST : ENGINE_ROW_MAJOR, err);
+    status = engine_alloc(&block, c, 1, sizeof read, err);
   }
-  if (status == MQ_OK) {
-    status = engine_read_float(&inputs[1], c, node, 1, ENGINE_ROW_MAJOR, err);
+  bool is_activation = mq_shape_has_batch(&node->inputs[0]->shape);
+  if (status == MQ_OK && is_activation != (axis == 1 && is_activation && read.n_groups == 1)) {
+    return engine_fail_unsupported(node, err, "activations are scaled along axis 1 only");
+  }
+  for (int i = 0; i < n_inputs && status == MQ_OK; i++) {
+    engine_layout layout = i == 0 && is_activation ? ENGINE_CHANNELS_LAST : ENGINE_ROW_MAJOR;
+    status = engine_read_float(&inputs[i], c, node, i, layout, err);
   }
   if (status != MQ_OK) {
     return status;
   }
-  struct mq_tensor x = *engine_tensor(c, inputs[0]);
-  struct scale_state *state = block;
-  *state = (struct scale_state){
-      .n_outer = 1, .n_channels = x.shape.dim[axis], .n_inner = 1, .divides = divides != 0};
-  for (int i = 0; i < x.shape.rank; i++) {
-    bool is_inner = i > axis && !is_activation;
-    if (i != axis) {
-      *(is_inner ? &state->n_inner : &state->n_outer) *= x.shape.dim[i];
-    }
-  }
+  const struct mq_tensor x = *engine_tensor(c, inputs[0]);
+  measure(&read, &x.shape, axis, is_activation);
+  read.shift = n_inputs > 2 ? 2 : 0;
+  read.unrounded = read.divides ? 0 : append_unrounded(inputs, &n_inputs, c);
+  *(struct scale_state *)block = read;
   status = engine_new_output(&y, c, node, 0, x.stride, err);
   if (status != MQ_OK) {
     return status;
   }
-  struct engine_step step = {.function = &scale_function,
-                             .state = state,
+  struct engine_step step = {.function = is_activation ? &scale_function : &scale_weights_function,
+                             .state = block,
                              .inputs = inputs,
-                             .n_inputs = 2,
+                             .n_inputs = n_inputs,
                              .outputs = &y,
                              .n_outputs = 1,
-                             .scratch_bytes = (size_t)state->n_channels * sizeof(double)};
+                             .scratch_bytes = (size_t)(read.n_groups * read.n_channels) * 3 * sizeof(double)};
   return engine_emit(c, &step, err);
 }
 
@@ -444,6 +585,6 @@ static mq_status refuse(struct engine_compiler *c, const struct mq_node *node, s
 }
 
 const struct engine_op engine_op_BatchStatistics = {.compile = refuse, .train = train_batch_statistics};
-const struct engine_op engine_op_FoldFactor = {.compile = refuse, .train = train_vectors};
-const struct engine_op engine_op_FoldBias = {.compile = refuse, .train = train_vectors};
+const struct engine_op engine_op_FoldFactor = {.compile = refuse, .train = train_fold_factor};
+const struct engine_op engine_op_FoldBias = {.compile = refuse, .train = train_fold_bias};
 const struct engine_op engine_op_ScaleChannels = {.compile = refuse, .train = train_scale};

@@ -43,6 +43,7 @@ static void mark_roles(struct engine_compiler *c, const struct mq_node *node) {
       break;
     case MQ_OP_ScaleChannels:
       mark(c, node, 0, ENGINE_WEIGHT);
+      mark(c, node, 2, ENGINE_BIAS);
       break;
     case MQ_OP_BatchNormalization:
       mark(c, node, 1, ENGINE_BATCH_NORM);
@@ -55,7 +56,7 @@ static void mark_roles(struct engine_compiler *c, const struct mq_node *node) {
       mark(c, node, 2, ENGINE_STATE);
       break;
     case MQ_OP_FoldFactor:
-      mark(c, node, 0, ENGINE_BATCH_NORM);
+      mark(c, node, 1, ENGINE_BATCH_NORM);
       break;
     case MQ_OP_FoldBias:
       mark(c, node, 0, ENGINE_BATCH_NORM);

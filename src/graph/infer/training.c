@@ -43,15 +43,32 @@ mq_status graph_infer_FoldBias(struct mq_node *node, struct mq_err *err) {
   return infer_vectors(node, err);
 }
 
+/* Grouped weights have their factors per run of dimension 0. */
+static mq_status require_groups(const struct mq_node *node, int64_t groups, int axis, struct mq_err *err) {
+  const struct mq_shape *x = graph_shape(node, 0);
+  if (groups < 1 || groups > (int64_t)1 << 31 || (groups > 1 && (axis == 0 || x->dim[0] % groups != 0))) {
+    return graph_fail(err, node, "groups %lld do not divide dimension 0 before axis %d", (long long)groups,
+                      axis);
+  }
+  return MQ_OK;
+}
+
 mq_status graph_infer_ScaleChannels(struct mq_node *node, struct mq_err *err) {
   const struct mq_shape *x = graph_shape(node, 0);
+  int64_t groups = 1;
   int axis;
   mq_status status = graph_require_float(node, 0, err);
   if (status == MQ_OK) {
     status = mq_node_get_axis(&axis, node, 1, x->rank, err);
   }
   if (status == MQ_OK) {
-    status = require_vector(node, 1, x->dim[axis], err);
+    status = mq_node_get_int(&groups, node, "groups", 1, err);
+  }
+  if (status == MQ_OK) {
+    status = require_groups(node, groups, axis, err);
+  }
+  for (int i = 1; i < node->n_inputs && status == MQ_OK; i++) {
+    status = node->inputs[i] ? require_vector(node, i, x->dim[axis] * groups, err) : MQ_OK;
   }
   return status == MQ_OK ? graph_set_output(node, 0, MQ_F32, x, err) : status;
 }
