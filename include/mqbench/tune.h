@@ -59,6 +59,99 @@ mq_status mq_copy_quantizers(struct mq_prepared *to, const struct mq_prepared *f
 mq_status mq_freeze_quantizers(struct mq_prepared *prepared, mq_bias_form bias,
                                struct mq_err *err) MQ_MUST_CHECK;
 
+/* ---- Training --------------------------------------------------------------------------------------------
+ * The unified pipeline (paper section 2.1): shuffled epochs of augmented images, warm-up and cosine, label
+ * smoothing, decay groups. Everything random is keyed by (seed, purpose, epoch, sample); a run's bits depend
+ * on its options and the instruction set only, and a resumed run is the uninterrupted one. */
+#define MQ_TRAIN_SLICE_IMAGES 8
+struct mq_train_options {
+  double epochs;
+  int64_t batch, slice_images, bn_groups, batch_per_gpu; /* see mq_trainer_options */
+  double rate;                                           /* peak; its schedule: mq_train_rate */
+  double warmup_epochs, warmup_rate;                     /* linear from warmup_rate to rate */
+  mq_optimiser optimiser;
+  double momentum;
+  bool is_nesterov;
+  double weight_decay, bias_decay, bn_decay, quantizer_decay, scale_decay; /* NAN: like weights */
+  double label_smoothing;
+  double ema; /* decay of a moving average of all variables, which is judged and kept instead; 0: none */
+  mq_precision precision;
+  bool has_float_forward;
+  const struct mq_augment *augment; /* NULL: none */
+  uint64_t seed;
+  unsigned loader_threads;
+  const char *checkpoint;    /* a file; NULL: none. Written to a temporary name and renamed. */
+  double checkpoint_seconds; /* when that much time has passed since the last one, and at the end of epochs;
+                              * 0: there only */
+  bool resumes;              /* takes the checkpoint up if the file is there */
+  const char *identity;      /* of the run: a checkpoint of another one is MQ_BAD_INPUT */
+  double evaluate_epochs;    /* how often `evaluate` is called; 0: at the end of every epoch */
+  const char *label;         /* of the progress bar */
+  void *context;
+  /* Judges the network as it stands: the trainer's variables hold what is judged (the moving average where
+   * there is one). Answers the test accuracy. NULL: none. */
+  mq_status (*evaluate)(void *context, struct mq_trainer *trainer, double *top1, struct mq_err *err);
+};
+/* The state of a run after some step: about a hundred of them, and wherever it was judged. */
+struct mq_curve_point {
+  int64_t step; /* done so far */
+  double epoch, rate;
+  double loss, train_top1; /* means over the images since the point before */
+  double test_top1;        /* NAN: not judged here */
+};
+struct mq_train_result {
+  struct mq_curve_point *curve; /* owned */
+  size_t n_curve;
+  int64_t steps, images;
+  double last_top1, best_top1; /* of the judgements; NAN without any */
+  double loss;                 /* of the last curve point */
+  bool is_diverged;            /* the loss was not finite: training stopped there */
+  bool is_resumed;
+  double seconds; /* of this process, evaluation and checkpoints not counted */
+  double images_per_second;
+};
+void mq_train_result_deinit(struct mq_train_result *result);
+/* The learning rate of a step (from 0): linear warm-up, then cosine to 0 at the last step's end. */
+double mq_train_rate(const struct mq_train_options *options, int64_t step, int64_t n_steps,
+                     int64_t steps_per_epoch);
+/* Could guessing have reached this accuracy? True unless `correct` of n images lies above the 99.9% bound of
+ * the binomial distribution of 1 / n_classes: such a run counts as not converged (NC). */
+bool mq_train_is_chance(int64_t correct, int64_t n, int64_t n_classes);
+/* Trains `graph` (a training form, or float) on `data`; what is learned is written back into it and into
+ * `points` (NULL: float). The last partial batch of an epoch is dropped. A run whose loss was not finite is
+ * MQ_OK with is_diverged. */
+mq_status mq_train(struct mq_train_result *result, struct mq_graph *graph, struct mq_point *points,
+                   size_t n_points, struct mq_dataset *data, const struct mq_train_options *options,
+                   struct mq_pool *pool, struct mq_err *err) MQ_MUST_CHECK;
+
+/* Quantization-aware training as one piece: `model` (float, with its BN) for `target`: prepared in the
+ * deployed form, calibrated, given the method's quantizers, trained in the folding strategy's form, written
+ * back, folded, frozen. Test accuracies are those of the deployed form. */
+struct mq_qat_options {
+  struct mq_prepare_options prepare; /* bn_fold: the training form; MQ_BN_FOLD_TARGET: strategy 4 where the
+                                      * target folds */
+  struct mq_calibrate_options calibrate;
+  struct mq_method method;
+  struct mq_train_options train; /* evaluate and context are set here */
+};
+/* The clipping ranges of all points when the run was judged. */
+struct mq_range_record {
+  int64_t step;
+  struct mq_range *ranges; /* n_points of the prepared form: least and largest over channels; owned */
+};
+struct mq_qat_result {
+  struct mq_prepared prepared; /* deployable, scales frozen; owned */
+  struct mq_graph *trained;    /* float weights as learned; owned */
+  struct mq_train_result train;
+  struct mq_range_record *records; /* owned */
+  size_t n_records;
+  double calibrate_seconds;
+};
+mq_status mq_qat(struct mq_qat_result *result, const struct mq_graph *model, const struct mq_target *target,
+                 struct mq_dataset *data, struct mq_dataset *eval_data, const struct mq_qat_options *options,
+                 struct mq_pool *pool, struct mq_err *err) MQ_MUST_CHECK;
+void mq_qat_result_deinit(struct mq_qat_result *result);
+
 /* ---- Evaluation --------------------------------------------------------------------------------- */
 struct mq_evaluate_options {
   const struct mq_point *points; /* NULL: float */

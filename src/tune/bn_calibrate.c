@@ -171,7 +171,7 @@ static mq_status fill(void *context, size_t slice, unsigned worker, struct mq_te
                       struct mq_err *err) {
   (void)worker;
   struct bn_run *run = context;
-  return tune_feed_fill(&run->feed, slice, inputs, err);
+  return tune_feed_fill(&run->feed, slice, inputs, NULL, err);
 }
 
 static int64_t count_valid(void *context, size_t slice) {

@@ -168,7 +168,7 @@ static mq_status fill(void *context, size_t slice, unsigned worker, struct mq_te
                       struct mq_err *err) {
   (void)worker;
   struct evaluate_run *run = context;
-  mq_status status = tune_feed_fill(&run->feed, slice, inputs, err);
+  mq_status status = tune_feed_fill(&run->feed, slice, inputs, NULL, err);
   if (status == MQ_OK && run->evaluation) {
     mark_pixels(run, slice, &inputs[0]);
   }

@@ -34,7 +34,10 @@ mq_status tune_feed_init(struct tune_feed *feed, const struct mq_graph *graph, s
   struct mq_loader_options loader = {.indices = options->indices,
                                      .n_indices = options->n_images,
                                      .slice_images = feed->slice_images,
-                                     .n_threads = options->loader_threads};
+                                     .n_threads = options->loader_threads,
+                                     .augment = options->augment,
+                                     .seed = options->seed,
+                                     .epoch = options->epoch};
   feed->n_slices = (size_t)((feed->n_images + feed->slice_images - 1) / feed->slice_images);
   return mq_loader_create(&feed->loader, data, &loader, err);
 }
@@ -63,7 +66,8 @@ static struct mq_tensor as_nchw(const struct mq_tensor *input, const struct mq_s
   return mq_tensor_view(input->data, MQ_F32, &shape, stride);
 }
 
-mq_status tune_feed_fill(struct tune_feed *feed, size_t slice, struct mq_tensor *inputs, struct mq_err *err) {
+mq_status tune_feed_fill(struct tune_feed *feed, size_t slice, struct mq_tensor *inputs, int64_t *labels,
+                         struct mq_err *err) {
   struct mq_slice pixels;
   int64_t index = (int64_t)(feed->first_slice + slice), stride[MQ_MAX_RANK];
   mq_status status = mq_loader_take(&pixels, feed->loader, index, err);
@@ -78,6 +82,9 @@ mq_status tune_feed_fill(struct tune_feed *feed, size_t slice, struct mq_tensor 
     struct mq_tensor from =
         mq_tensor_view((void *)(uintptr_t)pixels.pixels, MQ_F32, &to.shape, stride); /* only read */
     mq_tensor_copy(&to, &from);
+  }
+  for (int64_t i = 0; labels && i < feed->slice_images; i++) {
+    labels[i] = i < pixels.n_valid ? pixels.labels[i] : -1;
   }
   mq_loader_give_back(feed->loader, index);
   return MQ_OK;

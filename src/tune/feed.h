@@ -18,6 +18,8 @@ struct tune_feed_options {
   int64_t n_images;
   int64_t slice_images; /* 0: 8 */
   unsigned loader_threads;
+  const struct mq_augment *augment; /* borrowed; NULL: as in evaluation */
+  uint64_t seed, epoch;             /* of the augmentation */
 };
 
 /* The model and the data must have passed mq_check_model_data. A graph whose batch is fixed sets the slice.
@@ -25,8 +27,8 @@ struct tune_feed_options {
 mq_status tune_feed_init(struct tune_feed *feed, const struct mq_graph *graph, struct mq_dataset *data,
                          const struct tune_feed_options *options, struct mq_err *err) MQ_MUST_CHECK;
 void tune_feed_deinit(struct tune_feed *feed);
-/* For mq_engine_job.fill; the context is (or begins with) a struct tune_feed. */
-mq_status tune_feed_fill(struct tune_feed *feed, size_t slice, struct mq_tensor *inputs,
+/* For mq_engine_job.fill and mq_trainer_job.fill: labels NULL, or slice_images of them. */
+mq_status tune_feed_fill(struct tune_feed *feed, size_t slice, struct mq_tensor *inputs, int64_t *labels,
                          struct mq_err *err) MQ_MUST_CHECK;
 /* Images of a slice that count; the rest are zeros. */
 int64_t tune_feed_valid(const struct tune_feed *feed, size_t slice);

@@ -232,7 +232,7 @@ static mq_status fill(void *context, size_t slice, unsigned worker, struct mq_te
   (void)worker;
   struct tune_observation *o = context;
   mq_progress_add(&o->progress, (uint64_t)tune_feed_valid(&o->feed, slice));
-  return tune_feed_fill(&o->feed, slice, inputs, err);
+  return tune_feed_fill(&o->feed, slice, inputs, NULL, err);
 }
 
 /* Does each image lie in one piece? The order within does not matter to an observer, only that it is fixed.

@@ -2,6 +2,9 @@
 
 #include <math.h>
 
+#define CLASS_IMAGES 80
+#define CLASS_SIDE 8
+
 const int64_t fixture_indices[64] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
                                      16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31,
                                      32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47,
@@ -44,6 +47,27 @@ void fixture_init_random(struct fixture *fixture, int64_t n, int64_t channels, i
     pixels[i] = 2 * mq_rng_float(&rng) - 1;
   }
   fixture_init(fixture, &shape, pixels, NULL, workers);
+  mq_free(pixels);
+}
+
+void fixture_init_classes(struct fixture *fixture, unsigned workers) {
+  struct mq_shape shape = {.rank = 4, .dim = {CLASS_IMAGES, CLASS_SIDE, CLASS_SIDE, 3}};
+  float *pixels = mq_alloc((size_t)mq_shape_count(&shape), sizeof *pixels);
+  int64_t labels[CLASS_IMAGES];
+  struct mq_rng rng;
+  assert_non_null(pixels);
+  mq_rng_init(&rng, 21, MQ_RNG_TEST, 0, 0);
+  for (int64_t i = 0; i < CLASS_IMAGES; i++) {
+    labels[i] = i % 10;
+    for (int64_t k = 0; k < CLASS_SIDE * CLASS_SIDE * 3; k++) {
+      bool is_top = k / 3 / CLASS_SIDE < CLASS_SIDE / 2;
+      float signal = k % 3 == labels[i] % 3 ? 1 : 0;
+      signal += (labels[i] / 3 == 1) == is_top ? 0.7f : -0.7f;
+      signal += labels[i] / 3 >= 2 ? (k / 3 % 2 ? 0.5f : -0.5f) * (float)(labels[i] / 3 - 1) : 0;
+      pixels[i * CLASS_SIDE * CLASS_SIDE * 3 + k] = signal + 0.4f * (mq_rng_float(&rng) - 0.5f);
+    }
+  }
+  fixture_init(fixture, &shape, pixels, labels, workers);
   mq_free(pixels);
 }
 

@@ -1,0 +1,223 @@
+/* Quantization-aware training: calibrate the deployed form, train the folding strategy's form, deploy what
+ * was learned. */
+#include <math.h>
+#include <string.h>
+
+#include "mqbench/tune.h"
+
+struct qat {
+  const struct mq_qat_options *options;
+  const struct mq_target *target;
+  struct mq_dataset *data, *eval_data;
+  struct mq_pool *pool;
+  struct mq_prepare_options prepare; /* of the form that is trained */
+  struct mq_graph *base;             /* the float model; its constants have the names of what learns */
+  struct mq_prepared training;       /* the form that is trained */
+  struct mq_qat_result *result;
+  size_t record_capacity;
+};
+
+/* ---- Forms -------------------------------------------------------------------------------------- */
+/* Where the target folds and the run leaves the strategy open: 4, the paper's choice. */
+static struct mq_prepare_options training_options(const struct mq_prepare_options *asked,
+                                                  const struct mq_target *target) {
+  struct mq_prepare_options options = *asked;
+  if (options.bn_fold == MQ_BN_FOLD_TARGET) {
+    options.bn_fold = target->folds_bn ? MQ_BN_FOLD_4 : MQ_BN_FOLD_NONE;
+  }
+  return options;
+}
+
+/* What the network is deployed in: a float BN stays only where the training keeps it too. */
+static struct mq_prepare_options deployed_options(const struct qat *q) {
+  struct mq_prepare_options options = q->prepare;
+  if (options.bn_fold != MQ_BN_FOLD_NONE) {
+    options.bn_fold = MQ_BN_FOLD_TARGET;
+  }
+  return options;
+}
+
+/* The canonical model. Strategy 0 trains the folded weights: nothing is left to fold afterwards. */
+static mq_status make_base(struct qat *q, const struct mq_graph *model, struct mq_err *err) {
+  mq_status status = mq_graph_clone(&q->base, model, err);
+  if (status == MQ_OK) {
+    status = mq_prepare_canonical(q->base, err);
+  }
+  if (status == MQ_OK && q->prepare.bn_fold == MQ_BN_FOLD_0) {
+    status = mq_prepare_fold_bn(q->base, true, err);
+  }
+  return status;
+}
+
+static mq_status make_forms(struct qat *q, struct mq_err *err) {
+  const struct mq_prepare_options deployed = deployed_options(q);
+  struct mq_prepared *prepared = &q->result->prepared;
+  mq_status status = mq_prepare(prepared, q->base, q->target, &deployed, err);
+  if (status == MQ_OK) {
+    struct mq_calibrate_result result = {0};
+    status = mq_calibrate(&result, prepared, q->data, &q->options->calibrate, q->pool, err);
+    q->result->calibrate_seconds = result.seconds;
+  }
+  if (status == MQ_OK) {
+    status = mq_assign_quantizers(prepared, &q->options->method, err);
+  }
+  if (status == MQ_OK) {
+    status = mq_prepare(&q->training, q->base, q->target, &q->prepare, err);
+  }
+  return status == MQ_OK ? mq_copy_quantizers(&q->training, prepared, err) : status;
+}
+
+/* The deployed form of what was learned: `base` and the training form's points hold it. */
+static mq_status deploy(struct mq_prepared *deployed, const struct qat *q, struct mq_err *err) {
+  const struct mq_prepare_options options = deployed_options(q);
+  mq_status status = mq_prepare(deployed, q->base, q->target, &options, err);
+  if (status != MQ_OK) {
+    return status;
+  }
+  status = mq_copy_quantizers(deployed, &q->training, err);
+  if (status == MQ_OK) {
+    status = mq_freeze_quantizers(deployed, q->target->bias, err);
+  }
+  if (status != MQ_OK) {
+    mq_prepared_deinit(deployed);
+  }
+  return status;
+}
+
+/* ---- Judging ------------------------------------------------------------------------------------ */
+static struct mq_range range_of(const struct mq_qparams *qparams) {
+  struct mq_range range = {.lo = INFINITY, .hi = -INFINITY};
+  for (int64_t c = 0; c < qparams->n_channels; c++) {
+    const float scale = qparams->scale[c];
+    range.lo = fminf(range.lo, (float)(qparams->quant_min - qparams->zero_point[c]) * scale);
+    range.hi = fmaxf(range.hi, (float)(qparams->quant_max - qparams->zero_point[c]) * scale);
+  }
+  if (qparams->n_channels == 0) {
+    range.lo = range.hi = NAN;
+  }
+  return range;
+}
+
+static mq_status record_ranges(struct qat *q, const struct mq_prepared *deployed, int64_t step,
+                               struct mq_err *err) {
+  struct mq_qat_result *r = q->result;
+  if (r->n_records == q->record_capacity) {
+    size_t capacity = q->record_capacity ? 2 * q->record_capacity : 16;
+    struct mq_range_record *records = mq_realloc(r->records, capacity, sizeof *records);
+    if (!records) {
+      return mq_fail_memory(err, "clipping ranges");
+    }
+    r->records = records;
+    q->record_capacity = capacity;
+  }
+  struct mq_range *ranges = mq_alloc(deployed->n_points + 1, sizeof *ranges);
+  if (!ranges) {
+    return mq_fail_memory(err, "clipping ranges");
+  }
+  for (size_t i = 0; i < deployed->n_points; i++) {
+    ranges[i] = range_of(&deployed->points[i].qparams);
+  }
+  r->records[r->n_records++] = (struct mq_range_record){.step = step, .ranges = ranges};
+  return MQ_OK;
+}
+
+static mq_status evaluate(double *top1, const struct qat *q, const struct mq_prepared *deployed,
+                          struct mq_err *err) {
+  struct mq_evaluation evaluation;
+  const struct mq_evaluate_options options = {.points = deployed->points,
+                                              .n_points = deployed->n_points,
+                                              .slice_images = q->options->train.slice_images,
+                                              .loader_threads = q->options->train.loader_threads,
+                                              .label = "evaluate"};
+  mq_status status = mq_evaluate(&evaluation, deployed->graph, q->eval_data, &options, q->pool, err);
+  if (status != MQ_OK) {
+    return status;
+  }
+  *top1 =
+      evaluation.n_labelled > 0 ? (double)evaluation.correct / (double)evaluation.n_labelled : (double)NAN;
+  mq_evaluation_deinit(&evaluation);
+  return MQ_OK;
+}
+
+/* mq_train_options.evaluate: the deployed form as it would be handed over now. */
+static mq_status judge(void *context, struct mq_trainer *trainer, double *top1, struct mq_err *err) {
+  struct qat *q = context;
+  struct mq_prepared deployed;
+  mq_status status = mq_trainer_export(trainer, q->base, q->training.points, err);
+  if (status == MQ_OK) {
+    status = deploy(&deployed, q, err);
+  }
+  if (status != MQ_OK) {
+    return status;
+  }
+  status = record_ranges(q, &deployed, mq_trainer_steps(trainer), err);
+  if (status == MQ_OK) {
+    status = evaluate(top1, q, &deployed, err);
+  }
+  mq_prepared_deinit(&deployed);
+  return status;
+}
+
+/* ---- The whole ---------------------------------------------------------------------------------- */
+/* mq_train wrote what it learned into the training form: on to the model, by name. */
+static mq_status take_weights(struct qat *q, struct mq_err *err) {
+  for (size_t i = 0; i < q->base->n_values; i++) {
+    struct mq_value *to = q->base->values[i];
+    const struct mq_value *from = to->constant ? mq_graph_find_value(q->training.graph, to->name) : NULL;
+    if (!from || !from->constant) {
+      continue; /* folded away, or no constant of the training form */
+    }
+    if (!mq_shape_equal(&from->shape, &to->shape) || from->dtype != to->dtype) {
+      return mq_fail(err, MQ_BAD_INPUT, "%s: constant %s has another shape in the training form",
+                     q->base->name, to->name);
+    }
+    mq_tensor_copy(to->constant, from->constant);
+  }
+  return MQ_OK;
+}
+
+mq_status mq_qat(struct mq_qat_result *result, const struct mq_graph *model, const struct mq_target *target,
+                 struct mq_dataset *data, struct mq_dataset *eval_data, const struct mq_qat_options *options,
+                 struct mq_pool *pool, struct mq_err *err) {
+  struct qat q = {.options = options,
+                  .target = target,
+                  .prepare = training_options(&options->prepare, target),
+                  .data = data,
+                  .eval_data = eval_data,
+                  .pool = pool,
+                  .result = result};
+  struct mq_train_options train = options->train;
+  train.context = &q;
+  train.evaluate = eval_data ? judge : NULL;
+  *result = (struct mq_qat_result){0};
+  mq_status status = make_base(&q, model, err);
+  if (status == MQ_OK) status = make_forms(&q, err);
+  if (status == MQ_OK) {
+    status = mq_train(&result->train, q.training.graph, q.training.points, q.training.n_points, data, &train,
+                      pool, err);
+  }
+  if (status == MQ_OK) status = take_weights(&q, err);
+  if (status == MQ_OK) {
+    mq_prepared_deinit(&result->prepared);
+    status = deploy(&result->prepared, &q, err);
+  }
+  if (status == MQ_OK) {
+    result->trained = q.base;
+    q.base = NULL;
+  }
+  mq_prepared_deinit(&q.training);
+  mq_graph_destroy(q.base);
+  if (status != MQ_OK) mq_qat_result_deinit(result);
+  return status;
+}
+
+void mq_qat_result_deinit(struct mq_qat_result *result) {
+  mq_prepared_deinit(&result->prepared);
+  mq_graph_destroy(result->trained);
+  mq_train_result_deinit(&result->train);
+  for (size_t i = 0; i < result->n_records; i++) {
+    mq_free(result->records[i].ranges);
+  }
+  mq_free(result->records);
+  *result = (struct mq_qat_result){0};
+}

@@ -1,0 +1,188 @@
+/* Quantization-aware training from a float model to a deployable network. */
+#include <math.h>
+
+#include "help_tune.h"
+
+struct qat_case {
+  const char *target, *method;
+  int bits;
+  mq_bn_fold fold;
+  double least; /* accuracy after a few steps */
+};
+
+static struct mq_qat_options usual_options(const struct qat_case *c) {
+  const struct mq_qat_options options = {
+      .prepare = {.w_bits = c->bits, .a_bits = c->bits, .bn_fold = c->fold},
+      .calibrate = fixture_calibration(fixture_indices, 32),
+      .method = {.quantizer = mq_quantizer_find(c->method), .option = NAN},
+      .train = {.epochs = 6,
+                .batch = 16,
+                .slice_images = 4,
+                .rate = 0.02,
+                .momentum = 0.9,
+                .is_nesterov = true,
+                .weight_decay = 1e-4,
+                .bias_decay = NAN,
+                .bn_decay = NAN,
+                .quantizer_decay = NAN,
+                .scale_decay = NAN,
+                .seed = 3}};
+  return options;
+}
+
+static struct mq_target *load(const char *name) {
+  struct mq_err err = {0};
+  struct mq_target *target;
+  char path[600];
+  snprintf(path, sizeof path, MQ_SOURCE_DIRECTORY "/targets/%s.yaml", name);
+  assert_ok(mq_target_load(&target, path, &err));
+  return target;
+}
+
+/* A float network that knows the classes. */
+static struct mq_graph *learned_net(struct fixture *f) {
+  struct net net;
+  struct mq_train_result result;
+  const struct qat_case c = {.method = "lsq"};
+  struct mq_qat_options options = usual_options(&c);
+  options.train.epochs = 40;
+  net_residual(&net, true);
+  net_check(&net, mq_graph_infer(net.graph, true, &net.err));
+  struct mq_err err = {0};
+  assert_ok(mq_train(&result, net.graph, NULL, 0, f->data, &options.train, f->pool, &err));
+  mq_train_result_deinit(&result);
+  return net.graph;
+}
+
+static double top1_of(const struct mq_prepared *prepared, struct fixture *f) {
+  struct mq_err err = {0};
+  struct mq_evaluation e;
+  const struct mq_evaluate_options options = {
+      .points = prepared->points, .n_points = prepared->n_points, .slice_images = 4};
+  assert_ok(mq_evaluate(&e, prepared->graph, f->data, &options, f->pool, &err));
+  double top1 = (double)e.correct / (double)e.n_labelled;
+  assert_true(e.is_finite);
+  mq_evaluation_deinit(&e);
+  return top1;
+}
+
+static void check_case(const struct qat_case *c, struct fixture *f, const struct mq_graph *model) {
+  struct mq_err err = {0};
+  struct mq_qat_result result;
+  struct mq_target *target = load(c->target);
+  const struct mq_qat_options options = usual_options(c);
+  mq_status status = mq_qat(&result, model, target, f->data, f->data, &options, f->pool, &err);
+  if (status) fail_msg("%s on %s, folding %d: %s", c->method, c->target, (int)c->fold, err.message);
+  assert_int_equal(result.train.steps, 30);
+  assert_int_equal(result.n_records, 6);
+  assert_false(result.train.is_diverged);
+  assert_true(result.train.last_top1 == top1_of(&result.prepared, f));
+  if (!(result.train.last_top1 > c->least))
+    fail_msg("%s on %s, %d bits, folding %d: accuracy %g", c->method, c->target, c->bits, (int)c->fold,
+             result.train.last_top1);
+  for (size_t i = 0; i < result.prepared.n_points; i++) {
+    const struct mq_point *point = &result.prepared.points[i];
+    if (point->kind == MQ_POINT_BIAS || point->qparams.n_channels == 0) continue;
+    const struct mq_range *range = &result.records[5].ranges[i];
+    assert_true(range->lo <= 0 && range->hi > range->lo);
+    if (point->qparams.n_channels == 1) {
+      float hi = (float)(point->qparams.quant_max - point->qparams.zero_point[0]) * point->qparams.scale[0];
+      assert_true(range->hi == hi);
+    }
+  }
+  mq_qat_result_deinit(&result);
+  mq_target_destroy(target);
+}
+
+static void test_methods(void **state) {
+  (void)state;
+  static const struct qat_case cases[] = {
+      {"academic", "lsq", 4, MQ_BN_FOLD_TARGET, 0.5},   {"tensorrt", "lsq", 8, MQ_BN_FOLD_TARGET, 0.5},
+      {"tensorrt", "lsq", 4, MQ_BN_FOLD_NONE, 0.5},     {"acl", "pact", 4, MQ_BN_FOLD_0, 0.5},
+      {"tvm", "lsq", 4, MQ_BN_FOLD_TARGET, 0.5},        {"snpe", "dorefa", 4, MQ_BN_FOLD_TARGET, 0.2},
+      {"fbgemm", "dsq", 4, MQ_BN_FOLD_TARGET, 0.5},     {"academic", "qil", 4, MQ_BN_FOLD_TARGET, 0.15},
+      {"academic", "apot", 4, MQ_BN_FOLD_TARGET, 0.5},  {"tvm", "tqt", 8, MQ_BN_FOLD_TARGET, 0.5},
+      {"academic", "lqnet", 3, MQ_BN_FOLD_TARGET, 0.5}, {"academic", "nnie", 8, MQ_BN_FOLD_TARGET, 0.5},
+      {"fbgemm", "lsq_plus", 4, MQ_BN_FOLD_TARGET, 0.5}};
+  struct fixture f;
+  fixture_init_classes(&f, 2);
+  struct mq_graph *model = learned_net(&f);
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+    check_case(&cases[i], &f, model);
+  mq_graph_destroy(model);
+  fixture_deinit(&f);
+}
+
+/* The float weights that go with the bundle are the learned ones: prepared and frozen they give its scales.
+ */
+static uint64_t bits_of(const struct mq_graph *graph) {
+  uint64_t sum = 17;
+  for (size_t i = 0; i < graph->n_values; i++) {
+    const struct mq_tensor *constant = graph->values[i]->constant;
+    if (!constant || constant->dtype != MQ_F32) continue;
+    for (int64_t k = 0; k < mq_shape_count(&constant->shape); k++) {
+      uint32_t bits;
+      memcpy(&bits, (const float *)constant->data + k, sizeof bits);
+      sum = sum * 6364136223846793005u + bits;
+    }
+  }
+  return sum;
+}
+
+static void test_workers(void **state) {
+  (void)state;
+  const struct qat_case c = {"tensorrt", "lsq", 4, MQ_BN_FOLD_TARGET, 0.5};
+  uint64_t deployed[3], trained[3];
+  for (unsigned workers = 1; workers <= 3; workers++) {
+    struct mq_err err = {0};
+    struct fixture f;
+    struct mq_qat_result result;
+    fixture_init_classes(&f, workers);
+    struct mq_target *target = load(c.target);
+    struct mq_graph *model = learned_net(&f);
+    uint64_t before = bits_of(model);
+    const struct mq_qat_options options = usual_options(&c);
+    assert_ok(mq_qat(&result, model, target, f.data, NULL, &options, f.pool, &err));
+    assert_true(bits_of(model) == before); /* only read */
+    assert_int_equal(result.n_records, 0);
+    deployed[workers - 1] = bits_of(result.prepared.graph);
+    trained[workers - 1] = bits_of(result.trained);
+    assert_true(trained[workers - 1] != before);
+    mq_qat_result_deinit(&result);
+    mq_graph_destroy(model);
+    mq_target_destroy(target);
+    fixture_deinit(&f);
+  }
+  assert_true(deployed[0] == deployed[1] && deployed[1] == deployed[2]);
+  assert_true(trained[0] == trained[1] && trained[1] == trained[2]);
+}
+
+/* A scheme that the method is not defined for is an error that names the tensor. */
+static void test_refusal(void **state) {
+  (void)state;
+  struct mq_err err = {0};
+  struct fixture f;
+  struct mq_qat_result result;
+  struct net net;
+  const struct qat_case c = {"tensorrt", "apot", 4, MQ_BN_FOLD_TARGET, 0.5};
+  fixture_init_classes(&f, 1);
+  struct mq_target *target = load(c.target);
+  net_residual(&net, true);
+  net_check(&net, mq_graph_infer(net.graph, true, &net.err));
+  const struct mq_qat_options options = usual_options(&c);
+  assert_int_equal(mq_qat(&result, net.graph, target, f.data, f.data, &options, f.pool, &err), MQ_BAD_INPUT);
+  assert_non_null(strstr(err.message, "apot"));
+  assert_null(result.prepared.graph);
+  mq_graph_destroy(net.graph);
+  mq_target_destroy(target);
+  fixture_deinit(&f);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_methods),
+      cmocka_unit_test(test_workers),
+      cmocka_unit_test(test_refusal),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
