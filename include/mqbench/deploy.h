@@ -18,6 +18,8 @@
 struct mq_bundle_record {
   const char *cell; /* canonical text: one key=value a line */
   const char *method, *w_observer, *a_observer;
+  double w_parameter, a_parameter; /* of the observers; NAN: their defaults */
+  const char *variant;             /* of observers and method: "published", ...; NULL or "": the usual one */
   const char *model_path, *model_sha256, *data, *data_sha256, *eval_data, *eval_sha256;
   const char *cpu, *isa, *onednn, *started;
   uint64_t seed;
@@ -36,9 +38,10 @@ struct mq_bundle_contents {
   const struct mq_preprocess *preprocess; /* NULL: the data was taken as it is */
   struct mq_bundle_record record;
 };
-/* Creates `directory` when missing. The files are written to a temporary directory <directory>/<pid>.partial
- * and put in place when all are there, the manifest last, so that a bundle with a manifest is complete. On
- * failure an older bundle stays as it was, and nothing half-made is left behind. */
+/* A network without a point is MQ_BAD_INPUT. Creates `directory` when missing. The files are written to a
+ * temporary directory <directory>/<pid>.partial and put in place when all are there, the manifest last, so
+ * that a bundle with a manifest is complete. On failure an older bundle stays as it was, and nothing
+ * half-made is left behind. */
 mq_status mq_bundle_write(const char *directory, const struct mq_bundle_contents *contents,
                           struct mq_err *err) MQ_MUST_CHECK;
 
@@ -52,7 +55,8 @@ struct mq_bundle {
 /* Whether `path` is a directory that holds a quant.json. */
 bool mq_bundle_is(const char *path);
 /* Refused with MQ_BAD_INPUT when model.onnx, preprocess.json or quant.json is not the file whose hash the
- * manifest holds. */
+ * manifest holds, and when a field is missing, has a wrong type or a senseless value, or contradicts another
+ * one or the model: the message names file, point, key, what was found and what was expected. */
 mq_status mq_bundle_read(struct mq_bundle *bundle, const char *directory, struct mq_err *err) MQ_MUST_CHECK;
 void mq_bundle_deinit(struct mq_bundle *bundle);
 

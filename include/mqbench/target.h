@@ -62,6 +62,8 @@ struct mq_scheme_override {
   int bits, is_signed, is_symmetric, is_narrow, is_per_channel, scale_form, keep_float;
 };
 
+#define MQ_TARGET_NAME_MAX 64 /* characters */
+
 struct mq_target {
   struct mq_arena arena;
   const char *name, *describes, *file;

@@ -10,6 +10,10 @@
 #include "mqbench/deploy.h"
 #include "mqbench/load.h"
 
+static json_t *text_or_null(const char *text) {
+  return text ? json_string(text) : json_null();
+}
+
 static const char *kind_name(mq_point_kind kind) {
   return kind == MQ_POINT_WEIGHT ? "weight" : kind == MQ_POINT_BIAS ? "bias" : "activation";
 }
@@ -35,9 +39,42 @@ static json_t *point_consumers(bool *is_output, const struct mq_graph *graph, si
   return names;
 }
 
-static json_t *point_json(const struct mq_prepared *prepared, size_t index) {
+/* What found the range; where a method learned it afterwards, what it began with. The parameter is null where
+ * it is the observer's default or there is none. */
+static void add_observer(json_t *object, const struct mq_point *point, const struct mq_bundle_record *r) {
+  bool is_activation = point->kind == MQ_POINT_ACTIVATION;
+  const char *name = is_activation ? r->a_observer : r->w_observer;
+  double parameter = is_activation ? r->a_parameter : r->w_parameter;
+  if (point->observer) { /* its own, at its default */
+    name = point->observer;
+    parameter = (double)NAN;
+  }
+  json_object_set_new(object, "observer", text_or_null(name));
+  json_object_set_new(object, "observer_parameter", deploy_json_real(parameter));
+  json_object_set_new(object, "observer_variant",
+                      text_or_null(r->variant && r->variant[0] ? r->variant : NULL));
+}
+
+/* A learned grid may end elsewhere than its bits do. */
+static bool has_custom_range(const struct mq_scheme *scheme, const struct mq_qparams *q) {
+  int32_t low, high;
+  mq_scheme_bounds(&low, &high, scheme);
+  return q->quant_min != low || q->quant_max != high;
+}
+
+/* The scheme that the scales were made for: signed as the data turned out to be. */
+static struct mq_scheme taken_scheme(const struct mq_point *point) {
+  struct mq_scheme scheme = point->scheme;
+  scheme.is_signed = point->qparams.is_signed;
+  scheme.is_narrow = scheme.is_narrow && scheme.is_signed;
+  return scheme;
+}
+
+static json_t *point_json(const struct mq_bundle_contents *contents, size_t index) {
+  const struct mq_prepared *prepared = contents->prepared;
   const struct mq_point *point = &prepared->points[index];
   const struct mq_qparams *q = &point->qparams;
+  const struct mq_scheme scheme = taken_scheme(point);
   bool is_output = false;
   json_t *consumers = point_consumers(&is_output, prepared->graph, index);
   json_t *scales = json_array(), *zeros = json_array();
@@ -45,21 +82,55 @@ static json_t *point_json(const struct mq_prepared *prepared, size_t index) {
     json_array_append_new(scales, json_real((double)q->scale[c]));
     json_array_append_new(zeros, json_integer(q->zero_point[c]));
   }
-  return json_pack("{s:s, s:s, s:i, s:b, s:o, s:o, s:i, s:i, s:o, s:b, s:b, s:b, s:s, s:o, s:b, s:s}",
-                   "tensor", point->tensor, "kind", kind_name(point->kind), "bits", (int)point->scheme.bits,
-                   "signed", (int)q->is_signed, "scale", scales, "zero_point", zeros, "quant_min",
-                   q->quant_min, "quant_max", q->quant_max, "channel_axis",
-                   q->channel_axis < 0 ? json_null() : json_integer(q->channel_axis), "narrow",
-                   (int)point->scheme.is_narrow, "symmetric", (int)point->scheme.is_symmetric, "power_of_two",
-                   point->scheme.scale_form == MQ_SCALE_POT, "reason", point->reason, "consumers", consumers,
-                   "network_output", (int)is_output, "observer", point->observer ? point->observer : "");
+  json_t *object = json_pack(
+      "{s:s, s:s, s:i, s:b, s:o, s:o, s:i, s:i, s:o, s:b, s:b, s:b, s:s, s:o, s:b}", "tensor", point->tensor,
+      "kind", kind_name(point->kind), "bits", (int)scheme.bits, "signed", (int)scheme.is_signed, "scale",
+      scales, "zero_point", zeros, "quant_min", q->quant_min, "quant_max", q->quant_max, "channel_axis",
+      q->channel_axis < 0 ? json_null() : json_integer(q->channel_axis), "narrow", (int)scheme.is_narrow,
+      "symmetric", (int)scheme.is_symmetric, "power_of_two", scheme.scale_form == MQ_SCALE_POT, "reason",
+      point->reason, "consumers", consumers, "network_output", (int)is_output);
+  add_observer(object, point, &contents->record);
+  if (has_custom_range(&scheme, q)) {
+    json_object_set_new(object, "custom_range", json_true());
+  }
+  return object;
+}
+
+/* A weight without scales lies in model.onnx as its method left it, on no grid of integers: no point. */
+static bool is_written(const struct mq_point *point) {
+  return point->qparams.n_channels > 0 || point->kind != MQ_POINT_WEIGHT;
+}
+
+/* What cannot be read back is not written. */
+static mq_status check_points(const struct mq_bundle_contents *contents, struct mq_err *err) {
+  const struct mq_prepared *prepared = contents->prepared;
+  size_t n = 0;
+  for (size_t i = 0; i < prepared->n_points; i++) {
+    if (prepared->points[i].qparams.n_channels == 0 && is_written(&prepared->points[i])) {
+      return mq_fail(err, MQ_BAD_INPUT,
+                     "a bundle for %s: tensor '%.200s' has no scale on a grid of integers, expected a method "
+                     "whose activations have one",
+                     contents->target->name, prepared->points[i].tensor);
+    }
+    n += is_written(&prepared->points[i]);
+  }
+  if (n == 0) {
+    return mq_fail(
+        err, MQ_BAD_INPUT,
+        "a bundle for %s: found no quantized tensor in %s, expected at least one (is all of it kept "
+        "float?)",
+        contents->target->name, prepared->graph->name);
+  }
+  return MQ_OK;
 }
 
 static mq_status write_quant(const char *directory, const struct mq_bundle_contents *contents,
                              struct mq_err *err) {
   json_t *points = json_array();
   for (size_t i = 0; i < contents->prepared->n_points; i++) {
-    json_array_append_new(points, point_json(contents->prepared, i));
+    if (is_written(&contents->prepared->points[i])) {
+      json_array_append_new(points, point_json(contents, i));
+    }
   }
   const char *arithmetic = contents->target->arithmetic;
   return deploy_json_write(directory, "quant.json",
@@ -104,10 +175,6 @@ static mq_status write_preprocess(const char *directory, const struct mq_bundle_
     json_object_set_new(object, "labels", labels_json(contents->record.calibration));
   }
   return deploy_json_write(directory, "preprocess.json", object, err);
-}
-
-static json_t *text_or_null(const char *text) {
-  return text ? json_string(text) : json_null();
 }
 
 static json_t *lines_json(const char *text) {
@@ -282,7 +349,10 @@ mq_status mq_bundle_write(const char *directory, const struct mq_bundle_contents
                           struct mq_err *err) {
   char name[48], *partial = NULL;
   bool is_new = !mq_file_is_directory(directory);
-  mq_status status = mq_file_make_directories(directory, err);
+  mq_status status = check_points(contents, err);
+  if (status == MQ_OK) {
+    status = mq_file_make_directories(directory, err);
+  }
   if (status != MQ_OK) {
     return status;
   }

@@ -31,10 +31,12 @@ mq_status deploy_json_read(json_t **object, const char *directory, const char *n
     json_error_t where;
     json_t *root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &where);
     if (!root) {
-      status = mq_fail(err, MQ_BAD_INPUT, "%s:%d: not JSON: %s", path, where.line, where.text);
+      status = mq_fail(err, MQ_BAD_INPUT, "%s:%d: not JSON: found %s, expected one object", path, where.line,
+                       where.text);
     } else if (!json_is_object(root)) {
+      status = mq_fail(err, MQ_BAD_INPUT, "%s: found %s at the top, expected an object", path,
+                       json_is_array(root) ? "a list" : "a single value");
       json_decref(root);
-      status = mq_fail(err, MQ_BAD_INPUT, "%s: expected an object at the top", path);
     } else {
       *object = root;
     }

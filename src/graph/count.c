@@ -59,7 +59,8 @@ mq_status mq_graph_count(struct mq_graph_counts *counts, const struct mq_graph *
   mq_status status = MQ_OK;
   for (size_t i = 0; i < graph->n_nodes && status == MQ_OK; i++) {
     const struct mq_node *node = graph->nodes[i];
-    counts->nodes += node->op != MQ_OP_NONE;
+    /* a quantization point is no node of the network's own */
+    counts->nodes += node->op != MQ_OP_NONE && node->op != MQ_OP_FakeQuantize;
     if (!is_weighted(node->op)) {
       continue;
     }

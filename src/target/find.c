@@ -64,7 +64,7 @@ static mq_status scan_names(const char ***names, size_t *n, const char *director
   if (!*names) {
     status = mq_fail_memory(err, "the list of targets");
   } else if (!stream) {
-    status = mq_fail(err, MQ_FAILED, "%s: %s (the folder of targets)", directory, strerror(errno));
+    status = mq_fail(err, MQ_FAILED, "%s: %s, expected the folder of targets", directory, strerror(errno));
   }
   for (struct dirent *entry; !status && *n < TARGETS_MAX && (entry = readdir(stream));) {
     if (entry->d_name[0] == '.' || !has_suffix(entry->d_name, ".yaml")) continue;

@@ -8,17 +8,38 @@
 #include "target/override.h"
 #include "target/words.h"
 
+#define DESCRIPTION_MAX 200
+
 static mq_status read_bool(bool *value, const struct mq_yaml_node *map, const char *key, struct mq_err *err) {
   const struct mq_yaml_node *node;
   mq_status status = mq_yaml_require(&node, map, key, err);
   return status ? status : mq_yaml_get_bool(value, node, err);
 }
 
-static mq_status read_text(const char **text, const struct mq_yaml_node *map, const char *key,
+/* One line of visible text. */
+static mq_status read_line(const char **text, const struct mq_yaml_node *map, const char *key,
                            struct mq_err *err) {
   const struct mq_yaml_node *node;
   mq_status status = mq_yaml_require(&node, map, key, err);
-  return status ? status : mq_yaml_get_text(text, node, err);
+  if (!status) status = mq_yaml_get_text(text, node, err);
+  if (status) return status;
+  bool is_blank = !(*text)[strspn(*text, " \t")], has_control = false;
+  for (const char *c = *text; *c; c++)
+    has_control |= (unsigned char)*c < 0x20 || *c == 0x7f;
+  if (is_blank || has_control || strlen(*text) > DESCRIPTION_MAX) {
+    return mq_yaml_fail_found(err, node, "one line of text, 1 to 200 bytes");
+  }
+  return MQ_OK;
+}
+
+/* A list that says a word twice was meant to say another one. */
+static mq_status check_twice(const struct mq_yaml_node *list, size_t i, struct mq_err *err) {
+  for (size_t k = 0; k < i; k++) {
+    if (!strcmp(list->items[k]->text, list->items[i]->text)) {
+      return mq_yaml_fail_found(err, list->items[i], "each word once, this is the second time");
+    }
+  }
+  return MQ_OK;
 }
 
 /* An optional key with a bool; *value stays as it is when the key is absent. */
@@ -145,12 +166,13 @@ static mq_status read_op_set(uint32_t *ops, const struct mq_yaml_node *map, cons
   const struct mq_yaml_node *list = mq_yaml_find(map, key);
   if (!list) return MQ_OK;
   if (list->kind != MQ_YAML_LIST) {
-    return mq_yaml_fail(err, list, "%s: expected a list of ops, such as [Conv, Gemm]", key);
+    return mq_yaml_fail_found(err, list, "a list of ops, such as [Conv, Gemm]");
   }
   *ops = 0;
   for (size_t i = 0; i < list->n; i++) {
     int word = 0;
     mq_status status = mq_yaml_get_choice(&word, list->items[i], mq_quant_op_words, err);
+    if (!status) status = check_twice(list, i, err);
     if (status) return status;
     *ops |= 1u << mq_quant_op_of_word(word);
   }
@@ -172,7 +194,8 @@ static mq_status check_points(const struct mq_point_rules *points, const struct 
     return mq_yaml_fail(err, map, "AveragePool is listed but pool is none, expected output or input_scale");
   }
   if (points->add == MQ_ADD_EPILOGUE && !(points->output_ops & (1u << MQ_QUANT_ADD))) {
-    return mq_yaml_fail(err, map, "add: epilogue without Add in outputs");
+    return mq_yaml_fail(err, map,
+                        "add: found epilogue, expected Add among outputs beside it, or none or both");
   }
   return MQ_OK;
 }
@@ -272,13 +295,46 @@ static mq_status read_override_layer(struct mq_scheme_override *o, const struct 
   if (!node) return MQ_OK;
   char text[256];
   mq_status status = mq_yaml_get_text(&o->layer, node, err);
+  if (!status && (!*o->layer || !strcmp(o->layer, "//"))) {
+    return mq_yaml_fail_found(err, node, "the name of a node or tensor, or /an expression/");
+  }
   const char *wrong = status ? NULL : mq_layer_pattern_check(text, sizeof text, o->layer);
-  return wrong ? mq_yaml_fail(err, node, "layer: '%.100s': %s", o->layer, wrong) : status;
+  return wrong ? mq_yaml_fail(
+                     err, node,
+                     "layer: found '%.100s' (%.100s), expected a name or a POSIX extended /expression/",
+                     o->layer, wrong)
+               : status;
 }
 
 static bool sets_anything(const struct mq_scheme_override *o) {
   return o->bits >= 0 || o->is_signed >= 0 || o->is_symmetric >= 0 || o->is_narrow >= 0 ||
          o->is_per_channel >= 0 || o->scale_form >= 0 || o->keep_float >= 0;
+}
+
+/* Fields of one override that cannot both be. What the schemes then come to is checked per point. */
+static mq_status check_override(const struct mq_scheme_override *o, const struct mq_yaml_node *map,
+                                struct mq_err *err) {
+  if (!sets_anything(o)) {
+    return mq_yaml_fail(err, map,
+                        "override%s%.100s sets nothing, expected bits, signed, narrow, symmetric, scale, "
+                        "granularity or keep_float beside what it is for",
+                        o->layer ? " of layer " : "", o->layer ? o->layer : "");
+  }
+  if (o->is_per_channel == 1 && (!o->is_for_weights || o->is_for_activations)) {
+    return mq_yaml_fail(err, map, "granularity: channel for activations, expected role: weight beside it");
+  }
+  if (o->is_narrow == 1 && o->is_signed == 0) {
+    return mq_yaml_fail(err, map, "narrow: true with signed: false, expected signed: true");
+  }
+  if (o->scale_form == MQ_SCALE_POT && o->is_symmetric == 0) {
+    return mq_yaml_fail(err, map, "scale: pot with symmetric: false, expected symmetric: true");
+  }
+  struct mq_scheme_override rest = *o;
+  rest.keep_float = -1;
+  if (o->keep_float == 1 && sets_anything(&rest)) {
+    return mq_yaml_fail(err, map, "keep_float: true beside fields of a scheme, expected one or the other");
+  }
+  return MQ_OK;
 }
 
 static mq_status read_override(struct mq_scheme_override *o, const struct mq_yaml_node *map,
@@ -298,16 +354,7 @@ static mq_status read_override(struct mq_scheme_override *o, const struct mq_yam
   if (!status) status = read_flag(&o->keep_float, map, "keep_float", err);
   if (!status) status = read_optional_choice(&o->is_per_channel, map, "granularity", granularities, err);
   if (!status) status = read_optional_choice(&o->scale_form, map, "scale", scale_forms, err);
-  if (!status && !sets_anything(o)) {
-    return mq_yaml_fail(err, map,
-                        "override%s%.100s sets nothing, expected bits, signed, narrow, symmetric, scale, "
-                        "granularity or keep_float beside what it is for",
-                        o->layer ? " of layer " : "", o->layer ? o->layer : "");
-  }
-  if (!status && o->is_per_channel == 1 && (!o->is_for_weights || o->is_for_activations)) {
-    return mq_yaml_fail(err, map, "granularity: channel for activations, expected role: weight beside it");
-  }
-  return status;
+  return status ? status : check_override(o, map, err);
 }
 
 static mq_status read_overrides(struct mq_target *target, const struct mq_yaml_node *root,
@@ -315,7 +362,7 @@ static mq_status read_overrides(struct mq_target *target, const struct mq_yaml_n
   const struct mq_yaml_node *list = mq_yaml_find(root, "overrides");
   if (!list || mq_yaml_is_null(list)) return MQ_OK;
   if (list->kind != MQ_YAML_LIST) {
-    return mq_yaml_fail(err, list, "overrides: expected a list such as [{op: first, bits: 8}]");
+    return mq_yaml_fail_found(err, list, "a list such as [{op: first, bits: 8}]");
   }
   struct mq_scheme_override *overrides = mq_arena_alloc(&target->arena, list->n + 1, sizeof *overrides);
   if (!overrides) return mq_fail_memory(err, "overrides of a target");
@@ -346,6 +393,25 @@ static mq_status read_bias(struct mq_target *target, const struct mq_yaml_node *
   return MQ_OK;
 }
 
+/* An override may not give a point what the arithmetic cannot compute with. */
+static mq_status check_overrides(const struct mq_target *target, const struct mq_yaml_node *root,
+                                 const struct mq_arithmetic_traits *traits, struct mq_err *err) {
+  const struct mq_yaml_node *list = mq_yaml_find(root, "overrides");
+  for (size_t i = 0; traits && i < target->n_overrides; i++) {
+    const struct mq_scheme_override *o = &target->overrides[i];
+    if (traits->is_symmetric && o->is_symmetric == 0) {
+      return mq_yaml_fail(err, list->items[i],
+                          "symmetric: false beside arithmetic %s, which has no zero points, expected true",
+                          traits->name);
+    }
+    if (traits->is_pot && o->scale_form == MQ_SCALE_FLOAT) {
+      return mq_yaml_fail(err, list->items[i],
+                          "scale: float beside arithmetic %s, which shifts, expected pot", traits->name);
+    }
+  }
+  return MQ_OK;
+}
+
 static mq_status read_arithmetic(struct mq_target *target, const struct mq_yaml_node *root,
                                  struct mq_err *err) {
   const struct mq_yaml_node *node = mq_yaml_find(root, "arithmetic"), *tie = mq_yaml_find(root, "half_even");
@@ -366,9 +432,11 @@ static mq_status read_arithmetic(struct mq_target *target, const struct mq_yaml_
                         traits->name);
   }
   if (tie && !(traits && traits->is_pot)) {
-    return mq_yaml_fail(err, tie, "half_even is an option of arithmetic pot_shift only");
+    return mq_yaml_fail(err, tie, "half_even: found beside arithmetic %s, expected pot_shift or no half_even",
+                        traits ? traits->name : "none");
   }
-  status = read_optional_bool(&target->pot_half_even, root, "half_even", err);
+  status = check_overrides(target, root, traits, err);
+  if (!status) status = read_optional_bool(&target->pot_half_even, root, "half_even", err);
   return status ? status : read_bias(target, root, traits, err);
 }
 
@@ -377,13 +445,14 @@ static mq_status read_artefacts(struct mq_target *target, const struct mq_yaml_n
   const struct mq_yaml_node *list = mq_yaml_find(root, "artefacts");
   if (!list || mq_yaml_is_null(list)) return MQ_OK;
   if (list->kind != MQ_YAML_LIST) {
-    return mq_yaml_fail(err, list, "artefacts: expected a list such as [onnx_qdq]");
+    return mq_yaml_fail_found(err, list, "a list such as [onnx_qdq]");
   }
   const char **names = mq_arena_alloc(&target->arena, list->n + 1, sizeof *names);
   if (!names) return mq_fail_memory(err, "artefacts of a target");
   for (size_t i = 0; i < list->n; i++) {
     int index = 0;
     mq_status status = mq_yaml_get_choice(&index, list->items[i], mq_artefact_names, err);
+    if (!status) status = check_twice(list, i, err);
     if (status) return status;
     names[i] = mq_artefact_names[index];
   }
@@ -393,13 +462,15 @@ static mq_status read_artefacts(struct mq_target *target, const struct mq_yaml_n
 }
 
 static mq_status read_name(struct mq_target *target, const struct mq_yaml_node *root, struct mq_err *err) {
-  mq_status status = read_text(&target->name, root, "name", err);
+  const struct mq_yaml_node *node;
+  mq_status status = mq_yaml_require(&node, root, "name", err);
+  if (!status) status = mq_yaml_get_text(&target->name, node, err);
   if (status) return status;
   size_t n = strspn(target->name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.");
-  if (target->name[n] || n > 64) {
-    return mq_yaml_fail(err, mq_yaml_find(root, "name"),
-                        "name: found '%.100s', expected at most 64 letters, digits, '_', '-' or '.'",
-                        target->name);
+  bool begins_well = !strchr("_-.", target->name[0]); /* the NUL of an empty name does not either */
+  if (!begins_well || target->name[n] || n > MQ_TARGET_NAME_MAX) {
+    return mq_yaml_fail_found(
+        err, node, "1 to 64 letters, digits, '_', '-' or '.', the first of them a letter or digit");
   }
   return MQ_OK;
 }
@@ -410,7 +481,7 @@ static mq_status read_root(struct mq_target *target, const struct mq_yaml_node *
                                      "half_even", "bias",      "artefacts", NULL};
   mq_status status = mq_yaml_check_keys(root, keys, err);
   if (!status) status = read_name(target, root, err);
-  if (!status) status = read_text(&target->describes, root, "describes", err);
+  if (!status) status = read_line(&target->describes, root, "describes", err);
   if (!status) status = read_scheme(&target->weights, root, "weights", err);
   if (!status) status = read_scheme(&target->activations, root, "activations", err);
   if (!status) status = read_overrides(target, root, err);

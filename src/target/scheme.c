@@ -21,6 +21,21 @@ static bool drops_point(const struct mq_scheme_override *o, const struct mq_plac
   return o->layer && mq_override_names_tensor(o, placement->value);
 }
 
+/* Overrides that are fine one by one may come to a scheme that is none. */
+static mq_status check_sum(const struct mq_scheme *scheme, const char *tensor, const struct mq_target *target,
+                           struct mq_err *err) {
+  const char *field = scheme->is_sign_adaptive             ? "signed: adaptive"
+                      : scheme->scale_form == MQ_SCALE_POT ? "scale: pot"
+                                                           : NULL;
+  if (field && !scheme->is_symmetric) {
+    return mq_fail(
+        err, MQ_BAD_INPUT,
+        "%s: the overrides give tensor '%.200s' %s with symmetric: false, expected symmetric: true",
+        target->file, tensor, field);
+  }
+  return MQ_OK;
+}
+
 mq_status mq_target_scheme(struct mq_scheme *scheme, bool *keep_float, const struct mq_target *target,
                            const struct mq_graph *graph, const struct mq_placement *placement,
                            struct mq_err *err) {
@@ -36,5 +51,6 @@ mq_status mq_target_scheme(struct mq_scheme *scheme, bool *keep_float, const str
     if (o->keep_float >= 0 && drops_point(o, placement)) *keep_float = o->keep_float;
   }
   if (placement->is_weight && mq_weight_axis(placement->op) < 0) scheme->is_per_channel = false;
-  return mq_scheme_check(scheme, placement->is_weight, placement->value->name, err);
+  mq_status status = mq_scheme_check(scheme, placement->is_weight, placement->value->name, err);
+  return status ? status : check_sum(scheme, placement->value->name, target, err);
 }

@@ -1,6 +1,7 @@
 /* Graph rules, case by case: what targets.md says in one sentence each. */
 #include "help_graphs.h"
 #include "mqbench/target.h"
+#include "target/read.h"
 
 struct placed {
   struct mq_target *target;
@@ -389,6 +390,43 @@ static void quantized_models_are_refused(void **state) {
   mq_graph_destroy(net.graph);
 }
 
+/* Overrides that are fine alone and come to a scheme that is none for the points they meet at. */
+static void overrides_that_meet(void **state) {
+  (void)state;
+  static const char text[] =
+      "name: meeting\n"
+      "describes: two overrides\n"
+      "weights: {bits: 8, signed: true, symmetric: true, granularity: tensor}\n"
+      "activations: {bits: 8, signed: %s, symmetric: true, granularity: tensor, scale: %s}\n"
+      "overrides: [{role: activation, op: last, symmetric: false}]\n"
+      "points: graph3\n"
+      "fold_bn: true\n"
+      "bias: float32\n";
+  static const struct {
+    const char *is_signed, *scale, *says;
+  } cases[] = {{"true", "float", NULL},
+               {"true", "pot", "tensor 'x' scale: pot with symmetric: false, expected symmetric: true"},
+               {"adaptive", "float", "tensor 'x' signed: adaptive with symmetric: false, expected"}};
+  struct net net;
+  finish(&net, start(&net));
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    char yaml[600];
+    struct placed p = {0};
+    struct mq_scheme scheme;
+    bool keep_float;
+    struct mq_err err;
+    snprintf(yaml, sizeof yaml, text, cases[i].is_signed, cases[i].scale);
+    assert_ok(mq_target_parse(&p.target, yaml, strlen(yaml), "meeting.yaml", &err));
+    assert_ok(
+        mq_target_place(&p.placements, &p.n_placements, &p.islands, &p.n_islands, p.target, net.graph, &err));
+    mq_status status = mq_target_scheme(&scheme, &keep_float, p.target, net.graph, point_of(&p, "x"), &err);
+    assert_int_equal(status, cases[i].says ? MQ_BAD_INPUT : MQ_OK);
+    assert_true(!cases[i].says || strstr(err.message, cases[i].says));
+    mq_target_destroy(p.target);
+  }
+  mq_graph_destroy(net.graph);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(main_branch_is_the_longer_path),
@@ -411,6 +449,7 @@ int main(void) {
       cmocka_unit_test(activation_of_an_island_belongs_to_it),
       cmocka_unit_test(graph_axis_of_a_plan),
       cmocka_unit_test(quantized_models_are_refused),
+      cmocka_unit_test(overrides_that_meet),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -174,9 +174,81 @@ static void wrong_values(void **state) {
   refuses(with("overrides:", "overrides: [{layer: '/a{9}{9}/', bits: 4}]\n"), "may not have {m,n}");
   refuses(with("overrides:", "overrides: [{op: third}]\n"), "expected first, last");
   refuses(with("overrides:", "overrides: [{after: relu, bits: 4}]\n"), "role: activation");
-  refuses(with("overrides:", "overrides: 3\n"), "overrides: expected a list");
+  refuses(with("overrides:", "overrides: 3\n"), "overrides: found '3', expected a list");
   refuses(with("name:", "name: a/b\n"), "mine.yaml:1: name: found 'a/b'");
   refuses("", "mine.yaml");
+}
+
+/* What looks like a value and says nothing. */
+static void empty_values(void **state) {
+  (void)state;
+  static const char name[] = "expected 1 to 64 letters, digits, '_', '-' or '.', the first of them a letter";
+  refuses(with("name:", "name: \"\"\n"), "mine.yaml:1: name: found '', expected 1 to 64 letters");
+  refuses(with("name:", "name: ..\n"), name);
+  refuses(with("name:", "name: -x\n"), name);
+  refuses(with("name:", "name: a/b\n"), name);
+  refuses(with("name:", "name: a2345678901234567890123456789012345678901234567890123456789012345\n"), name);
+  static const char line[] = "mine.yaml:2: describes: found '";
+  refuses(with("describes:", "describes: \"\"\n"), line);
+  refuses(with("describes:", "describes: \"  \"\n"), line);
+  refuses(with("describes:", "describes: \"two\\nlines\"\n"), "expected one line of text, 1 to 200 bytes");
+  char text[400];
+  snprintf(text, sizeof text, "describes: %0300d\n", 0);
+  refuses(with("describes:", text), line);
+  refuses(with("overrides:", "overrides: [{}]\n"), "mine.yaml:5: override sets nothing, expected bits");
+  refuses(with("overrides:", "overrides: [~]\n"), "mine.yaml:5: overrides[0]: found '~', expected a map");
+  refuses(with("overrides:", "overrides: [{layer: '', bits: 4}]\n"),
+          "mine.yaml:5: overrides[0].layer: found '', expected the name of a node or tensor");
+  refuses(with("overrides:", "overrides: [{layer: //, bits: 4}]\n"), "overrides[0].layer: found '//'");
+  refuses(with("overrides:", "overrides: [{layer: '/(/', bits: 4}]\n"),
+          "expected a name or a POSIX extended");
+  refuses(with("weights:", "weights: {}\n"), "mine.yaml:3: key 'bits' is missing");
+  refuses(with("points:", "points: {}\n"), "mine.yaml:6: no op with weights is quantized, expected Conv or");
+  refuses(with("artefacts:", "artefacts: ['']\n"), "mine.yaml:10: artefacts[0]: found '', expected one of");
+}
+
+static void words_given_twice(void **state) {
+  (void)state;
+  refuses(with("points:", "points: {inputs: [Conv, Conv]}\n"),
+          "mine.yaml:6: points.inputs[1]: found 'Conv', expected each word once");
+  refuses(with("artefacts:", "artefacts: [snpe, onnx_qdq, snpe]\n"),
+          "mine.yaml:10: artefacts[2]: found 'snpe', expected each word once");
+  refuses(with("bias:", "bias: int32\nbias: int32\n"), "mine.yaml:10: key 'bias' is given twice");
+}
+
+/* Fields that are fine alone and cannot both be. */
+static void contradictions(void **state) {
+  (void)state;
+  refuses(with("overrides:", "overrides: [{op: first, signed: false, narrow: true}]\n"),
+          "mine.yaml:5: narrow: true with signed: false, expected");
+  refuses(with("overrides:", "overrides: [{op: first, symmetric: false, scale: pot}]\n"),
+          "mine.yaml:5: scale: pot with symmetric: false, expected");
+  refuses(with("overrides:", "overrides: [{op: first, keep_float: true, bits: 4}]\n"),
+          "mine.yaml:5: keep_float: true beside fields of a scheme, expected one or the other");
+  refuses(
+      "name: mine\n"
+      "describes: a target\n"
+      "weights: {bits: 8, signed: true, symmetric: true, granularity: tensor, scale: pot}\n"
+      "activations: {bits: 8, signed: true, symmetric: true, granularity: tensor, scale: pot}\n"
+      "overrides:\n"
+      "  - {op: first, bits: 8}\n"
+      "  - {op: last, scale: float}\n"
+      "points: graph3\n"
+      "fold_bn: true\n"
+      "arithmetic: pot_shift\n"
+      "bias: int32\n",
+      "mine.yaml:7: scale: float beside arithmetic pot_shift, which shifts, expected pot");
+  refuses(
+      "name: mine\n"
+      "describes: a target\n"
+      "weights: {bits: 8, signed: true, symmetric: true, granularity: tensor}\n"
+      "activations: {bits: 8, signed: true, symmetric: true, granularity: tensor}\n"
+      "overrides: [{op: last, symmetric: false}]\n"
+      "points: graph2\n"
+      "fold_bn: true\n"
+      "arithmetic: trt_model\n"
+      "bias: float32\n",
+      "mine.yaml:5: symmetric: false beside arithmetic trt_model, which has no zero points, expected true");
 }
 
 static void the_papers_six(void **state) {
@@ -256,10 +328,17 @@ static void targets_are_looked_up(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(good_file_is_read),     cmocka_unit_test(points_can_be_spelled_out),
-      cmocka_unit_test(overrides_are_read),    cmocka_unit_test(missing_fields),
-      cmocka_unit_test(unknown_keys),          cmocka_unit_test(wrong_values),
-      cmocka_unit_test(the_papers_six),        cmocka_unit_test(targets_are_listed_in_order),
+      cmocka_unit_test(good_file_is_read),
+      cmocka_unit_test(points_can_be_spelled_out),
+      cmocka_unit_test(overrides_are_read),
+      cmocka_unit_test(missing_fields),
+      cmocka_unit_test(unknown_keys),
+      cmocka_unit_test(wrong_values),
+      cmocka_unit_test(empty_values),
+      cmocka_unit_test(words_given_twice),
+      cmocka_unit_test(contradictions),
+      cmocka_unit_test(the_papers_six),
+      cmocka_unit_test(targets_are_listed_in_order),
       cmocka_unit_test(targets_are_looked_up),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
