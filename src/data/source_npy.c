@@ -13,6 +13,26 @@ static bool is_channel_count(int64_t n) {
   return n == 1 || n == 3;
 }
 
+static mq_status check_size(const struct state *state, const struct mq_data_spec *spec, struct mq_err *err) {
+  const struct mq_shape *shape = &state->images.shape;
+  const int64_t h = state->size[0], w = state->size[1], channels = state->size[2];
+  char text[128];
+  mq_shape_format(text, sizeof text, shape);
+  if (shape->dim[0] == 0) {
+    return mq_fail(err, MQ_BAD_INPUT, "%s: shape %s holds no image, expected at least one", spec->path, text);
+  }
+  if (h < 1 || w < 1 || h > MQ_IMAGE_MAX_SIDE || w > MQ_IMAGE_MAX_SIDE) {
+    return mq_fail(err, MQ_BAD_INPUT, "%s: shape %s: images of %lld x %lld pixels, expected sides of 1 to %d",
+                   spec->path, text, (long long)h, (long long)w, MQ_IMAGE_MAX_SIDE);
+  }
+  if (channels < 1 || (state->images.dtype == MQ_U8 && !is_channel_count(channels))) {
+    return mq_fail(err, MQ_BAD_INPUT, "%s: shape %s: %lld channels in the %s dimension, expected %s",
+                   spec->path, text, (long long)channels, state->is_channels_last ? "last" : "second",
+                   channels < 1 ? "at least 1" : "1 or 3 of uint8");
+  }
+  return MQ_OK;
+}
+
 /* N x H x W, N x H x W x C or N x C x H x W; floats also N x F, which becomes F channels of one pixel. Which
  * of the two of rank 4 is told by the side that is 1 or 3; layout= decides where both are or neither is. */
 static mq_status read_shape(struct state *state, const struct mq_data_spec *spec, struct mq_err *err) {
@@ -34,12 +54,7 @@ static mq_status read_shape(struct state *state, const struct mq_data_spec *spec
     return mq_fail(err, MQ_BAD_INPUT, "%s: shape %s, expected N x H x W x C, N x C x H x W or N x H x W",
                    spec->path, mq_shape_format(text, sizeof text, shape));
   }
-  if ((!is_float && !is_channel_count(state->size[2])) || mq_shape_count(shape) == 0 ||
-      state->size[0] > MQ_IMAGE_MAX_SIDE || state->size[1] > MQ_IMAGE_MAX_SIDE) {
-    return mq_fail(err, MQ_BAD_INPUT, "%s: shape %s, expected images of 1 or 3 channels", spec->path,
-                   mq_shape_format(text, sizeof text, shape));
-  }
-  return MQ_OK;
+  return check_size(state, spec, err);
 }
 
 static mq_status read_labels(struct state *state, const char *path, struct mq_err *err) {

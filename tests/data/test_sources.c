@@ -244,7 +244,23 @@ static void test_npy(void **state) {
   expect_open_fails(arg("npy:%s/labels.npy", folder), MQ_BAD_INPUT, "expected uint8 or float32");
   expect_open_fails(arg("npy:%s/none.npy", folder), MQ_BAD_INPUT, "no such file");
   write_npy(folder, "four.npy", MQ_U8, 4, (int64_t[]){2, 4, 5, 4});
-  expect_open_fails(arg("npy:%s/four.npy", folder), MQ_BAD_INPUT, "expected images of 1 or 3 channels");
+  expect_open_fails(arg("npy:%s/four.npy", folder), MQ_BAD_INPUT,
+                    "shape 2x4x5x4: 4 channels in the second dimension, expected 1 or 3 of uint8");
+  static const struct {
+    mq_dtype dtype;
+    int64_t dim[4];
+    const char *says;
+  } empty[] = {
+      {MQ_U8, {0, 3, 32, 32}, "e.npy: shape 0x3x32x32 holds no image, expected at least one"},
+      {MQ_F32, {0, 3, 32, 32}, "e.npy: shape 0x3x32x32 holds no image, expected at least one"},
+      {MQ_U8, {2, 3, 0, 32}, "shape 2x3x0x32: images of 0 x 32 pixels, expected sides of 1 to 65535"},
+      {MQ_F32, {2, 0, 4, 5}, "shape 2x0x4x5: 0 channels in the second dimension, expected at least 1"},
+      {MQ_U8, {1, 65536, 1, 3}, "shape 1x65536x1x3: images of 65536 x 1 pixels, expected sides of 1 to"},
+  };
+  for (size_t i = 0; i < sizeof empty / sizeof empty[0]; i++) {
+    write_npy(folder, "e.npy", empty[i].dtype, 4, empty[i].dim);
+    expect_open_fails(arg("npy:%s/e.npy", folder), MQ_BAD_INPUT, empty[i].says);
+  }
   remove_folder(folder);
 }
 
