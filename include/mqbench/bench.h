@@ -39,7 +39,7 @@ struct mq_cell {
   bool calibrates_bn;
   int64_t calib_images, calib_batch;
   bool is_calib_first;
-  int64_t slice_images;
+  int64_t slice_images; /* of evaluation and calibration too: float sums depend on it */
   struct mq_train_options train; /* of methods that train: what a plan's `training` says; the rest is set by
                                   * the trial */
   mq_augments augment;
@@ -59,11 +59,11 @@ struct mq_plan_input {
 
 struct mq_plan {
   struct mq_arena arena;
-  const char *name, *file;
+  const char *name, *description, *file; /* description: one line for people, or NULL */
   struct mq_plan_input *inputs;
   size_t n_inputs;
   mq_isa isa;            /* start the kernels with this cap before running the plan */
-  struct mq_cell *cells; /* the grid in order, exclusions removed */
+  struct mq_cell *cells; /* the grid in order, without exclusions and without what is said twice */
   size_t n_cells;
 };
 /* Unknown key, wrong type, unknown name: MQ_BAD_INPUT with file and line. Paths are relative to the plan and

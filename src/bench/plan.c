@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "bench/training.h"
 #include "mqbench/data.h"
 #include "target/override.h"
 
@@ -212,15 +213,7 @@ static mq_status read_models(struct mq_plan_reading *r, struct mq_err *err) {
 
 /* Axes that training will bring. */
 static bool is_training_key(const char *key) {
-  static const char *const keys[] = {"epochs",        "batch",           "lr",        "weight_decay",
-                                     "warmup_epochs", "label_smoothing", "bn_groups", "slice_images",
-                                     "precision",     "batch_per_gpu",   NULL};
-  for (const char *const *k = keys; *k; k++) {
-    if (!strcmp(key, *k)) {
-      return true;
-    }
-  }
-  return false;
+  return mq_training_key_find(key) < mq_training_key_count();
 }
 
 static mq_status fail_axis(struct mq_err *err, const struct mq_yaml_node *node, const char *section,
@@ -296,6 +289,36 @@ static mq_status read_exclusions(struct mq_plan_reading *r, struct mq_err *err) 
     }
   }
   return MQ_OK;
+}
+
+static mq_status read_training_key(struct mq_plan_reading *r, const char *key,
+                                   const struct mq_yaml_node *node, struct mq_err *err) {
+  double value = 0;
+  if (!is_training_key(key)) {
+    return mq_yaml_fail(err, node, "training: unknown key '%.100s', expected slice_images", key);
+  }
+  if (strcmp(key, "slice_images") != 0) {
+    return fail_axis(err, node, "training", key);
+  }
+  const struct mq_training_key *slices = mq_training_key_at(mq_training_key_find(key));
+  mq_status status = mq_training_read(&value, slices, node, err);
+  if (status == MQ_OK) {
+    mq_training_set(&r->base, slices, value);
+  }
+  return status;
+}
+
+/* Calibration and evaluation take the same slices as training does: floating point sums depend on them. */
+static mq_status read_training(struct mq_plan_reading *r, struct mq_err *err) {
+  const struct mq_yaml_node *node = mq_yaml_find(r->root, "training");
+  mq_status status = MQ_OK;
+  if (node && node->kind != MQ_YAML_MAP) {
+    return mq_yaml_fail(err, node, "training: expected a map with key slice_images");
+  }
+  for (size_t i = 0; node && i < node->n && status == MQ_OK; i++) {
+    status = read_training_key(r, node->keys[i], node->items[i], err);
+  }
+  return status;
 }
 
 static mq_status read_calibration(struct mq_plan_reading *r, struct mq_err *err) {
@@ -389,6 +412,9 @@ static mq_status read_scalars(struct mq_plan_reading *r, struct mq_err *err) {
     r->plan->name = mq_arena_strdup(r->reader.arena, text ? text : mq_path_base(r->plan->file));
     status = r->plan->name ? MQ_OK : mq_fail_memory(err, "plan");
   }
+  if (status == MQ_OK && (child = mq_yaml_find(r->root, "description"))) {
+    status = mq_yaml_get_text(&r->plan->description, child, err);
+  }
   if (status == MQ_OK && (child = mq_yaml_find(r->root, "strict"))) {
     status = mq_yaml_get_bool(&r->base.is_strict, child, err);
   }
@@ -404,12 +430,8 @@ static mq_status read_scalars(struct mq_plan_reading *r, struct mq_err *err) {
 }
 
 static mq_status check_top_keys(const struct mq_plan_reading *r, struct mq_err *err) {
-  static const char *const keys[] = {"name",        "models",    "data", "grid",   "exclude",
-                                     "calibration", "overrides", "isa",  "strict", NULL};
-  const struct mq_yaml_node *training = mq_yaml_find(r->root, "training");
-  if (training) {
-    return mq_yaml_fail(err, training, "'training' is not in this version");
-  }
+  static const char *const keys[] = {"name",     "description", "models",    "data", "grid",   "exclude",
+                                     "training", "calibration", "overrides", "isa",  "strict", NULL};
   return mq_yaml_check_keys(r->root, keys, err);
 }
 
@@ -417,14 +439,14 @@ static mq_status check_top_keys(const struct mq_plan_reading *r, struct mq_err *
 
 static mq_status read_all(struct mq_plan_reading *r, struct mq_err *err) {
   typedef mq_status (*section_fn)(struct mq_plan_reading *, struct mq_err *);
-  static const section_fn sections[] = {read_scalars,     read_data,      read_models,
-                                        list_inputs,      read_grid,      read_exclusions,
-                                        read_calibration, read_overrides, mq_plan_expand};
+  static const section_fn sections[] = {read_scalars,   read_data,       read_models,   list_inputs,
+                                        read_grid,      read_exclusions, read_training, read_calibration,
+                                        read_overrides, mq_plan_expand};
   mq_status status = check_top_keys(r, err);
   for (size_t i = 0; i < sizeof sections / sizeof sections[0] && status == MQ_OK; i++) {
     status = sections[i](r, err);
   }
-  return status;
+  return status == MQ_OK ? mq_plan_drop_repeated(r->plan, err) : status;
 }
 
 mq_status mq_plan_parse(struct mq_plan **out, const char *text, size_t n, const char *file,

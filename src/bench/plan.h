@@ -80,5 +80,8 @@ mq_status mq_plan_path(const char **absolute, const char *path, const struct mq_
 
 /* Fills plan->cells from the axes, without what is excluded. */
 mq_status mq_plan_expand(struct mq_plan_reading *r, struct mq_err *err) MQ_MUST_CHECK;
+/* Of cells that come to the same settings once their target has filled in what they leave open, only the
+ * first stays. */
+mq_status mq_plan_drop_repeated(struct mq_plan *plan, struct mq_err *err) MQ_MUST_CHECK;
 
 #endif

@@ -81,6 +81,28 @@ static void test_grows(void **state) {
   assert_int_equal(result.skipped, 1);
 }
 
+/* Slices are part of the plan and of a run's identity, also of the float model's. */
+static void test_slices_tell_runs_apart(void **state) {
+  struct help_grid *grid = *state;
+  struct mq_bench_result result;
+  size_t n = 0;
+  help_grid_model(grid, "net.onnx", 1);
+  run(&result, grid, "models: net.onnx\n" HELP_GRID_DATA "grid: {target: snpe, method: [float, ptq]}\n", 0);
+  run(&result, grid,
+      "models: net.onnx\n" HELP_GRID_DATA
+      "grid: {target: snpe, method: [float, ptq]}\ntraining: {slice_images: 4}\n",
+      0);
+  assert_int_equal(result.done, 2);
+  assert_int_equal(result.skipped, 0);
+  struct mq_run *runs = help_grid_runs(&n, grid, "results.db");
+  assert_int_equal(n, 4);
+  assert_string_equal(runs[2].options, "slices of 4");
+  assert_string_equal(runs[3].options, "32 images, slices of 4");
+  assert_non_null(strstr(runs[3].cell, "\nslice_images=4\n"));
+  assert_string_equal(runs[3].float_identity, runs[2].identity);
+  assert_string_not_equal(runs[2].identity, runs[0].identity);
+}
+
 static void test_other_content_is_stale(void **state) {
   struct help_grid *grid = *state;
   struct mq_bench_result result;
@@ -297,6 +319,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_records_and_skips, help_grid_setup, help_grid_teardown),
       cmocka_unit_test_setup_teardown(test_grows, help_grid_setup, help_grid_teardown),
+      cmocka_unit_test_setup_teardown(test_slices_tell_runs_apart, help_grid_setup, help_grid_teardown),
       cmocka_unit_test_setup_teardown(test_other_content_is_stale, help_grid_setup, help_grid_teardown),
       cmocka_unit_test_setup_teardown(test_failed_cells, help_grid_setup, help_grid_teardown),
       cmocka_unit_test_setup_teardown(test_missing_files, help_grid_setup, help_grid_teardown),

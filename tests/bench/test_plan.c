@@ -77,10 +77,59 @@ static void test_variants(void **state) {
                "net ptq snpe w8a8 minmax/minmax seed 0\n");
 }
 
+static int count_cells(const char *text) {
+  struct mq_plan *plan = help_plan(text, "/tmp/plan.yaml");
+  int n = (int)plan->n_cells;
+  mq_plan_destroy(plan);
+  return n;
+}
+
+/* What a cell leaves to its target, and the same said aloud, is one cell: the first of them. */
+static void test_cells_said_twice(void **state) {
+  (void)state;
+  /* academic keeps BN, the others fold */
+  struct mq_plan *plan = help_plan(
+      HEAD "grid: {target: [academic, snpe], method: ptq, bn_fold: [target, none, 0]}\n", "/tmp/plan.yaml");
+  static const struct {
+    const char *target;
+    mq_bn_fold bn_fold;
+    int position;
+  } expected[] = {{"academic", MQ_BN_FOLD_TARGET, 0},
+                  {"snpe", MQ_BN_FOLD_TARGET, 1},
+                  {"snpe", MQ_BN_FOLD_NONE, 1},
+                  {"academic", MQ_BN_FOLD_0, 0}};
+  assert_int_equal(plan->n_cells, 4);
+  for (size_t i = 0; i < 4; i++) {
+    assert_string_equal(plan->cells[i].target, expected[i].target);
+    assert_int_equal(plan->cells[i].bn_fold, expected[i].bn_fold);
+    assert_int_equal(plan->cells[i].target_position, expected[i].position);
+  }
+  mq_plan_destroy(plan);
+  /* bits that are the target's own */
+  assert_cells(HEAD "grid: {target: snpe, method: ptq, bits: [{w: 4}, {w: 4, a: 8}, {a: 4}, {w: 8, a: 4}]}\n",
+               "net ptq snpe w4a0 minmax/minmax seed 0\nnet ptq snpe w0a4 minmax/minmax seed 0\n");
+  assert_cells(HEAD "grid: {target: snpe, method: ptq, observer: [minmax, {w: minmax}]}\n",
+               "net ptq snpe w0a0 minmax/minmax seed 0\n");
+  /* graph rules that are the target's own: 1 of academic, 3 of snpe (whose averages stay its own), 2 of none
+   */
+  assert_int_equal(
+      count_cells(HEAD "grid: {target: [academic, snpe], method: ptq, graph: [target, 1, 2, 3]}\n"), 6);
+  /* the first of two goes by an exclusion: the other stays */
+  assert_int_equal(count_cells(HEAD "grid: {target: academic, method: ptq, bn_fold: [target, none]}\n"
+                                    "exclude: [{bn_fold: target}]\n"),
+                   1);
+  /* seeds and models are other cells */
+  assert_int_equal(
+      count_cells("models: [a.onnx, b.onnx]\ndata: {train: \"fractal:\", eval: \"fractal:\"}\n"
+                  "grid: {target: snpe, method: [float, ptq], seed: [0, 1], bits: [{w: 8}, 8]}\n"),
+      6);
+}
+
 static void test_every_key(void **state) {
   (void)state;
   struct mq_plan *plan = help_plan(
       "name: all of it\n"
+      "description: every key once\n"
       "models: net.onnx\n"
       "data: {train: \"fractal:\", eval: \"fractal:split=test\"}\n"
       "grid:\n"
@@ -93,10 +142,13 @@ static void test_every_key(void **state) {
       "  seed: 7\n"
       "calibration: {images: 64, batch: 16, order: first}\n"
       "overrides: [{layer: conv1, bits: {w: 8, a: 16}}, {layer: \"/head/.*/\", keep_float: true}]\n"
+      "training: {slice_images: 4}\n"
       "isa: avx2\n"
       "strict: true\n",
       "/tmp/p.yaml");
   assert_string_equal(plan->name, "all of it");
+  assert_string_equal(plan->description, "every key once");
+  assert_int_equal(plan->cells[0].slice_images, 4);
   assert_int_equal(plan->isa, MQ_ISA_AVX2);
   assert_int_equal(plan->n_cells, 1);
   const struct mq_cell *cell = plan->cells;
@@ -123,6 +175,7 @@ static void test_defaults(void **state) {
   struct mq_plan *plan = help_plan(HEAD "grid: {target: snpe, method: ptq}\n", "/tmp/p.yaml");
   const struct mq_cell *cell = plan->cells;
   assert_string_equal(plan->name, "p.yaml");
+  assert_null(plan->description);
   assert_int_equal(cell->calib_images, 256);
   assert_int_equal(cell->calib_batch, 32);
   assert_int_equal(cell->slice_images, 8);
@@ -162,7 +215,13 @@ static void test_mistakes(void **state) {
       {HEAD "grid: {target: snpe, method: ptq}\nnmae: x\n",
        "p.yaml:4: unknown key 'nmae', did you mean 'name'"},
       {HEAD "grid: {target: snpe, method: ptq}\ntraining: {epochs: 2}\n",
-       "p.yaml:4: 'training' is not in this version"},
+       "p.yaml:4: training: 'epochs' is not in this version"},
+      {HEAD "grid: {target: snpe, method: ptq}\ntraining: {slice_images: 0}\n",
+       "p.yaml:4: training.slice_images: found '0', expected a whole number from 1"},
+      {HEAD "grid: {target: snpe, method: ptq}\ntraining: {slices: 8}\n",
+       "p.yaml:4: training: unknown key 'slices', expected slice_images"},
+      {HEAD "grid: {target: snpe, method: ptq}\ntraining: 8\n", "p.yaml:4: training: expected a map"},
+      {HEAD "grid: {target: snpe, method: ptq}\ndescription: [a, b]\n", "p.yaml:4: "},
       {HEAD "grid: {target: snpe, method: ptq, lr: 0.1}\n", "p.yaml:3: grid: 'lr' is not in this version"},
       {HEAD "grid: {target: snpe, method: ptq, colour: 1}\n", "p.yaml:3: grid: unknown key 'colour'"},
       {HEAD "grid:\n  target: snpe\n  method: [ptq, lsq]\n", "p.yaml:5: method 'lsq' is not in this version"},
@@ -256,9 +315,10 @@ int main(void) {
   mq_log_set_level(MQ_LOG_QUIET);
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_grid_and_order), cmocka_unit_test(test_exclusions),
-      cmocka_unit_test(test_variants),       cmocka_unit_test(test_every_key),
-      cmocka_unit_test(test_defaults),       cmocka_unit_test(test_paths),
-      cmocka_unit_test(test_mistakes),       cmocka_unit_test(test_files),
+      cmocka_unit_test(test_variants),       cmocka_unit_test(test_cells_said_twice),
+      cmocka_unit_test(test_every_key),      cmocka_unit_test(test_defaults),
+      cmocka_unit_test(test_paths),          cmocka_unit_test(test_mistakes),
+      cmocka_unit_test(test_files),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
