@@ -42,6 +42,8 @@ static void test_canonical_text(void **state) {
       "folder:p,list=l.txt,label_offset=-1,calib_order=first,cache=/c,size=20x30",
       "folder:p,list=l.txt,size=20x30,mean=0/0/0,std=1/1/1,label_offset=-1,calib_order=first,cache=/c");
   assert_canonical("npy:x.npy,labels=y.npy", "npy:x.npy,labels=y.npy");
+  assert_canonical("folder:p,memory=0,cache=c", "folder:p,cache=c,memory=0");
+  assert_canonical("fractal:memory=1048576", "fractal:,memory=1048576");
   assert_canonical("folder:a\\,b\\\\c,cache=d\\,e", "folder:a\\,b\\\\c,cache=d\\,e");
   assert_canonical("fractal", "fractal:");
   assert_canonical("fractal:classes=5,seed=7", "fractal:,classes=5,seed=7");
@@ -87,6 +89,8 @@ static void test_messages(void **state) {
   assert_refused("tar:,limit=3", "no path");
   assert_refused("tar:x,frobnicate=1", "unknown key 'frobnicate', expected one of split, limit, preset");
   assert_refused("tar:x,classes=4", "the key 'classes' does not belong to kind tar");
+  assert_refused("tar:x,memory=-1", "memory");
+  assert_refused("tar:x,memory=1048577", "memory");
   assert_refused("tar:x,limit", "'limit' is not key=value");
   assert_refused("tar:x,limit=1,limit=2", "key 'limit' is given twice");
   assert_refused("tar:x,limit=0", "limit=0: expected an integer from 1");
