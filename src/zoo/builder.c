@@ -1,3 +1,4 @@
+/* Layers and their parameters. */
 #include "zoo/builder.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* Random numbers that are functions of a seed and a name. */
 #include "zoo/draw.h"
 
 #include <math.h>
