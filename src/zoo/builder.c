@@ -159,9 +159,10 @@ static struct zoo_tensor linear(struct zoo_builder *b, struct zoo_tensor x, cons
   bool is_torch = how == ZOO_CLASSIFIER_TORCH;
   struct zoo_distribution uniform = {ZOO_UNIFORM, bound}, normal = {ZOO_NORMAL, 0.01},
                           zero = {ZOO_CONSTANT, 0.0};
-  struct mq_value *inputs[] = {
-      x.value, parameter(b, zoo_name(b, "%s.weight", name), &shape, is_torch ? &uniform : &normal),
-      parameter(b, zoo_name(b, "%s.bias", name), &bias, is_torch ? &uniform : &zero)};
+  /* One after the other: an initialiser list would leave their order to the compiler. */
+  struct mq_value *inputs[3] = {x.value};
+  inputs[1] = parameter(b, zoo_name(b, "%s.weight", name), &shape, is_torch ? &uniform : &normal);
+  inputs[2] = parameter(b, zoo_name(b, "%s.bias", name), &bias, is_torch ? &uniform : &zero);
   struct zoo_tensor y = append(b, MQ_OP_Gemm, name, inputs, 3, b->classes);
   set_float(b, y, "alpha", 1.0f);
   set_float(b, y, "beta", 1.0f);
