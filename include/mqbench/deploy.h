@@ -54,9 +54,9 @@ struct mq_bundle {
 };
 /* Whether `path` is a directory that holds a quant.json. */
 bool mq_bundle_is(const char *path);
-/* Refused with MQ_BAD_INPUT when model.onnx, preprocess.json or quant.json is not the file whose hash the
- * manifest holds, and when a field is missing, has a wrong type or a senseless value, or contradicts another
- * one or the model: the message names file, point, key, what was found and what was expected. */
+/* Refused with MQ_BAD_INPUT when a file is not the one whose hash the manifest holds, and when a field is
+ * missing, has a wrong type or a senseless value, or contradicts another one or the model: the message names
+ * file, point, key, what was found and what was expected. */
 mq_status mq_bundle_read(struct mq_bundle *bundle, const char *directory, struct mq_err *err) MQ_MUST_CHECK;
 void mq_bundle_deinit(struct mq_bundle *bundle);
 

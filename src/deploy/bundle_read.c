@@ -61,7 +61,7 @@ static mq_status verify_file(const struct deploy_at *at, const json_t *hashes, c
 /* The files are those the manifest was written for: a model with another bundle's scales would run and be
  * wrong. */
 static mq_status read_manifest(const struct reader *r) {
-  static const char *const names[] = {"model.onnx", "preprocess.json", "quant.json"};
+  static const char *const names[] = {"model.onnx", "float.onnx", "preprocess.json", "quant.json"};
   struct deploy_at at = {.directory = r->directory, .name = "manifest.json", .err = r->err};
   json_t *manifest = NULL;
   mq_status status = deploy_json_read(&manifest, r->directory, "manifest.json", r->err);

@@ -173,12 +173,31 @@ static void nothing_is_no_bundle(void **state) {
   drop_prepared(&made);
 }
 
+/* Every file but the manifest itself is the one that it was written for. */
+static void files_of_other_bundles(void **state) {
+  (void)state;
+  static const char *const names[] = {"model.onnx", "float.onnx", "preprocess.json", "quant.json"};
+  make_bundle("own", "snpe", 0, 0);
+  expect_read("own", NULL, "nothing");
+  for (size_t i = 0; i < 4; i++) {
+    char command[1200], says[100];
+    snprintf(command, sizeof command, "cd '%s' && cp own/%s kept && echo >> own/%s", scratch, names[i],
+             names[i]);
+    assert_int_equal(system(command), 0);
+    snprintf(says, sizeof says, "own/%s: differs from the manifest's hash: the bundle is mixed or damaged",
+             names[i]);
+    expect_read("own", says, names[i]);
+    snprintf(command, sizeof command, "cd '%s' && mv kept own/%s", scratch, names[i]);
+    assert_int_equal(system(command), 0);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_target_and_width), cmocka_unit_test(signs_that_adapt),
       cmocka_unit_test(scales_at_their_limits), cmocka_unit_test(grids_that_end_elsewhere),
       cmocka_unit_test(observers_are_named),    cmocka_unit_test(points_without_scales),
-      cmocka_unit_test(nothing_is_no_bundle),
+      cmocka_unit_test(nothing_is_no_bundle),   cmocka_unit_test(files_of_other_bundles),
   };
   return cmocka_run_group_tests(tests, make_scratch, drop_scratch);
 }
