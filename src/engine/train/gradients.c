@@ -220,14 +220,17 @@ static mq_status plan_input(struct planner *p, struct engine_step *step, int ind
   return status;
 }
 
-/* The share a place's reader going backward looks at: that of the reduction's result for reduced places. */
+/* The share a place's reader going backward looks at: that of the reduction's result for reduced places,
+ * unless the result is a constant to the gradient (running statistics). */
 static int read_gradient(const struct planner *p, int place) {
+  int gradient = p->engine->places[place].gradient;
   for (size_t r = 0; r < p->training->n_reductions; r++) {
-    if (p->training->reductions[r].from == place) {
-      return p->engine->places[p->training->reductions[r].to].gradient;
+    int reduced = p->engine->places[p->training->reductions[r].to].gradient;
+    if (p->training->reductions[r].from == place && reduced >= 0) {
+      gradient = reduced;
     }
   }
-  return p->engine->places[place].gradient;
+  return gradient;
 }
 
 static mq_status plan_step(struct planner *p, int index, struct mq_err *err) {

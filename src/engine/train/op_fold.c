@@ -112,7 +112,7 @@ static mq_status forward_running(const struct engine_step *step, struct engine_f
   return MQ_OK;
 }
 
-static const struct engine_function running_function = {.forward = forward_running};
+static const struct engine_function running_function = {.forward = forward_running, .ignores = 0xf};
 
 static mq_status emit_statistics(int outputs[2], struct engine_compiler *c, const struct mq_node *node,
                                  const struct statistics_state *state, int total, struct mq_err *err) {
