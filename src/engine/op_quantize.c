@@ -71,6 +71,52 @@ static mq_status copy_qparams(const struct mq_qparams **copy_out, struct engine_
   return MQ_OK;
 }
 
+/* ---- Activations of a method whose values lie on no uniform grid: its own forward, in evaluation ---- */
+struct quantizer_state {
+  const struct mq_quantizer_ops *ops;
+  struct mq_quantizer_config config;
+  double *form;
+};
+
+static mq_status forward_by_quantizer(const struct engine_step *step, struct engine_frame *frame,
+                                      struct mq_err *err) {
+  (void)err;
+  const struct quantizer_state *s = step->state;
+  const struct mq_tensor *x = engine_input(step, frame, 0);
+  s->ops->forward(engine_output(step, frame, 0)->data, NULL, &s->config, s->form, x->data, 1,
+                  mq_shape_count(&x->shape));
+  return MQ_OK;
+}
+
+static const struct engine_function quantizer_function = {.forward = forward_by_quantizer};
+
+static mq_status compile_quantizer(struct engine_compiler *c, const struct mq_node *node,
+                                   const struct mq_point *point, int x, struct mq_err *err) {
+  const struct mq_quantizer_ops *ops = point->quantizer;
+  void *block, *form;
+  int y;
+  mq_status status = engine_alloc(&block, c, 1, sizeof(struct quantizer_state), err);
+  if (status == MQ_OK) {
+    status = engine_alloc(&form, c, ops->form_count(&point->quantizer_config) + 1, sizeof(double), err);
+  }
+  if (status == MQ_OK) {
+    status = engine_like(&y, c, x, err);
+  }
+  if (status != MQ_OK) {
+    return status;
+  }
+  struct quantizer_state *state = block;
+  *state = (struct quantizer_state){.ops = ops, .config = point->quantizer_config, .form = form};
+  ops->derive(state->form, &state->config, point->parameters, NULL, NULL);
+  engine_bind(c, node->outputs[0], y);
+  return engine_emit_simple(c, &quantizer_function, state, &x, 1, y, err);
+}
+
+/* Weights are on their grid or its equivalent already once they are frozen. */
+static bool has_quantizer(const struct mq_point *point) {
+  return point->quantizer && point->parameters && !point->quantizer_config.is_weight;
+}
+
 static mq_status compile_fake_quantize(struct engine_compiler *c, const struct mq_node *node,
                                        struct mq_err *err) {
   const struct mq_point *point;
@@ -86,6 +132,9 @@ static mq_status compile_fake_quantize(struct engine_compiler *c, const struct m
   if (!point) {
     engine_bind(c, node->outputs[0], x);
     return MQ_OK;
+  }
+  if (has_quantizer(point)) {
+    return compile_quantizer(c, node, point, x, err);
   }
   const struct mq_tensor *constant = engine_constant(c, node->inputs[0]);
   if (constant) {
