@@ -17,7 +17,7 @@ foreach(directory ${ARCHIVE_LIBRARY_DIRS} ${dnnl_directory})
     list(APPEND MQ_PC_LIBS -L${directory})
   endif()
 endforeach()
-list(APPEND MQ_PC_LIBS -larchive -ldnnl ${OpenMP_C_FLAGS} -pthread -ldl -lm)
+list(APPEND MQ_PC_LIBS -larchive -ldnnl ${MQ_MPI_LIBRARIES} ${OpenMP_C_FLAGS} -pthread -ldl -lm)
 string(REPLACE ";" " " MQ_PC_REQUIRES "${MQ_PC_REQUIRES}")
 string(REPLACE ";" " " MQ_PC_LIBS "${MQ_PC_LIBS}")
 

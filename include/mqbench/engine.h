@@ -76,12 +76,34 @@ mq_status mq_engine_run(struct mq_engine *engine, const struct mq_engine_job *jo
  * excluded). */
 double mq_engine_busy_seconds(const struct mq_engine *engine);
 
-/* ---- Training
- * ------------------------------------------------------------------------------------------------ A step
- * takes a batch through the graph and back and moves the parameters. The batch is cut into slices; what is
- * summed over them (gradients, batch statistics, the loss) is summed in the fixed tree of the slice index, so
- * that the bits do not depend on the number of workers. Batch normalisation has the statistics of its group
- * of slices (bn_groups; 1: of the whole batch); running statistics follow the first group. */
+/* ---- Ranks: processes that share the slices of a training step (mpirun -n 2 mqbench ...) ----------------
+ * Every rank makes the same calls in the same order, in one thread; all hold the same variables, with the
+ * same bits. Files are written by rank 0 alone. NULL stands for a single rank everywhere. */
+struct mq_collective;
+bool mq_collective_has_mpi(void); /* was the library built with it? */
+/* Joins the ranks that mpirun started together (MPI is not touched otherwise). Once in a process. Several
+ * ranks without MPI in the library: MQ_BAD_USAGE, because they would do the same work side by side. */
+mq_status mq_collective_open(struct mq_collective **collective, struct mq_err *err) MQ_MUST_CHECK;
+/* `status`: how the rank's work ended. A failure ends the other ranks too, which may be waiting for it. */
+void mq_collective_close(struct mq_collective *collective, mq_status status);
+int mq_collective_rank(const struct mq_collective *collective);
+int mq_collective_size(const struct mq_collective *collective);
+/* `all` becomes the ranks' blocks, one behind the other; bytes[r] of rank r (the same array on all ranks). */
+mq_status mq_collective_gather(struct mq_collective *collective, void *all, const void *own,
+                               const size_t *bytes, struct mq_err *err) MQ_MUST_CHECK;
+mq_status mq_collective_gather_equal(struct mq_collective *collective, void *all, const void *own,
+                                     size_t bytes, struct mq_err *err) MQ_MUST_CHECK;
+mq_status mq_collective_barrier(struct mq_collective *collective, struct mq_err *err) MQ_MUST_CHECK;
+/* The rank's own status if that is a failure, otherwise a failure that names the first rank that failed. */
+mq_status mq_collective_agree(struct mq_collective *collective, mq_status status,
+                              struct mq_err *err) MQ_MUST_CHECK;
+
+/* ---- Training --------------------------------------------------------------------------------------------
+ * A step takes a batch through the graph and back and moves the parameters. The batch is cut into slices;
+ * what is summed over them (gradients, batch statistics, the loss) is summed in the fixed tree of the slice
+ * index, so that the bits do not depend on the number of workers or ranks. Batch normalisation has the
+ * statistics of its group of slices (bn_groups; 1: of the whole batch); running statistics follow the first
+ * group. */
 typedef enum mq_optimiser {
   MQ_OPTIMISER_SGD,
   MQ_OPTIMISER_ADAM
@@ -104,6 +126,9 @@ struct mq_trainer_options {
   double weight_decay;                 /* of weights and, where a method has it so, of its parameters */
   double bias_decay, bn_decay;         /* of biases; of gamma and beta. NAN: like weights */
   double quantizer_decay, scale_decay; /* of a method's parameters; of scales alone. NAN: like weights */
+  /* Borrowed; the ranks that share the slices of every batch. NULL: none. The result's bits do not depend on
+   * it. A trainer's functions that take an `err` are then called by all ranks. */
+  struct mq_collective *collective;
 };
 
 struct mq_trainer;
@@ -114,14 +139,16 @@ mq_status mq_trainer_create(struct mq_trainer **trainer, const struct mq_graph *
 void mq_trainer_destroy(struct mq_trainer *trainer);
 size_t mq_trainer_memory_bytes(const struct mq_trainer *trainer);
 size_t mq_trainer_slices(const struct mq_trainer *trainer); /* of a batch */
+/* Those that this rank fills and takes: all of them without ranks. */
+void mq_trainer_own_slices(size_t *first, size_t *count, const struct mq_trainer *trainer);
 
 struct mq_trainer_job {
   void *context;
   /* Fills a slice's inputs (as mq_engine_job.fill) and its slice_images labels (-1: does not count). Called
-   * in workers. */
+   * in workers, for the rank's own slices. */
   mq_status (*fill)(void *context, size_t slice, unsigned worker, struct mq_tensor *inputs, int64_t *labels,
                     struct mq_err *err);
-  /* Reads the outputs of a slice; may be NULL. */
+  /* Reads the outputs of a slice, one of the rank's own; may be NULL. */
   mq_status (*take)(void *context, size_t slice, unsigned worker, const struct mq_tensor *outputs,
                     struct mq_err *err);
 };

@@ -1,3 +1,4 @@
+/* Frames and their memory: who has which buffers, where places and gradients lie in them. */
 #include "engine/train/frames.h"
 
 /* ---- Addresses ---------------------------------------------------------------------------------- */
@@ -90,34 +91,91 @@ static void show_ends(struct engine_frame *frame, const struct mq_engine *engine
   }
 }
 
+static mq_status create_frames(struct engine_frames *frames, engine_scope scope, struct mq_err *err) {
+  struct engine_range own = frames->own[scope];
+  frames->at[scope] = mq_alloc(frames->n[scope], sizeof *frames->at[scope]);
+  mq_status status = frames->at[scope] ? MQ_OK : mq_fail_memory(err, "frames");
+  for (size_t i = own.first; i < own.first + own.count && status == MQ_OK; i++) {
+    status = create_frame(&frames->at[scope][i], frames->engine, scope, err);
+  }
+  return status;
+}
+
+static mq_status create_scratch(struct engine_frames *frames, struct mq_err *err) {
+  frames->scratch = mq_alloc(frames->n_workers, sizeof *frames->scratch);
+  for (unsigned w = 0; w < frames->n_workers; w++) {
+    void *block = frames->scratch ? mq_alloc(frames->engine->scratch_bytes + 1, 1) : NULL;
+    if (!block) {
+      return mq_fail_memory(err, "scratch memory");
+    }
+    frames->scratch[w] = block;
+  }
+  return MQ_OK;
+}
+
+/* ---- Trees -------------------------------------------------------------------------------------- */
+static mq_status plant_trees(struct engine_frames *frames, engine_scope narrow, engine_scope wide,
+                             struct mq_err *err) {
+  int rank = mq_collective_rank(frames->collective), n_ranks = mq_collective_size(frames->collective);
+  bool is_shared = narrow == ENGINE_SLICE;
+  struct engine_tree *trees = mq_arena_alloc(&frames->arena, frames->n[wide], sizeof *trees);
+  mq_status status = trees ? MQ_OK : mq_fail_memory(err, "reduction trees");
+  for (size_t i = 0; i < frames->n[wide] && status == MQ_OK; i++) {
+    status = engine_tree_init(&trees[i], engine_frames_within(frames, wide, i, narrow), frames->n[narrow],
+                              is_shared ? rank : 0, is_shared ? n_ranks : 1, &frames->arena, err);
+  }
+  frames->trees[narrow][wide] = trees;
+  return status;
+}
+
+static mq_status create_reductions(struct engine_frames *frames, struct mq_err *err) {
+  mq_status status = plant_trees(frames, ENGINE_SLICE, ENGINE_GROUP, err);
+  if (status == MQ_OK) {
+    status = plant_trees(frames, ENGINE_SLICE, ENGINE_BATCH, err);
+  }
+  if (status == MQ_OK) {
+    status = plant_trees(frames, ENGINE_GROUP, ENGINE_BATCH, err);
+  }
+  if (status == MQ_OK && mq_collective_size(frames->collective) > 1) {
+    status = engine_parcel_create(&frames->parcel, frames, err);
+  }
+  return status;
+}
+
+/* ---- All of it ---------------------------------------------------------------------------------- */
+static void place_all(struct engine_frames *frames, engine_scope scope) {
+  struct engine_range own = frames->own[scope];
+  for (size_t i = own.first; i < own.first + own.count; i++) {
+    place_values(frames, scope, i);
+    place_gradients(frames, scope, i);
+    if (scope == ENGINE_SLICE) {
+      show_ends(&frames->at[scope][i], frames->engine);
+    }
+  }
+}
+
 mq_status engine_frames_init(struct engine_frames *frames, const struct mq_engine *engine, size_t n_slices,
-                             size_t n_groups, struct mq_err *err) {
-  *frames = (struct engine_frames){
-      .engine = engine, .n = {n_slices, n_groups, 1}, .n_workers = mq_pool_workers(engine->pool)};
+                             size_t n_groups, struct mq_collective *collective, struct mq_err *err) {
+  *frames = (struct engine_frames){.engine = engine,
+                                   .collective = collective,
+                                   .n = {n_slices, n_groups, 1},
+                                   .own = {{0, 0}, {0, n_groups}, {0, 1}},
+                                   .n_workers = mq_pool_workers(engine->pool)};
+  frames->own[ENGINE_SLICE] =
+      engine_block_of(n_slices, mq_collective_rank(collective), mq_collective_size(collective));
+  mq_arena_init(&frames->arena, 0);
   mq_status status = MQ_OK;
   for (int scope = 0; scope < ENGINE_SCOPE_COUNT && status == MQ_OK; scope++) {
-    frames->at[scope] = mq_alloc(frames->n[scope], sizeof *frames->at[scope]);
-    status = frames->at[scope] ? MQ_OK : mq_fail_memory(err, "frames");
-    for (size_t i = 0; i < frames->n[scope] && status == MQ_OK; i++) {
-      status = create_frame(&frames->at[scope][i], engine, (engine_scope)scope, err);
-    }
+    status = create_frames(frames, (engine_scope)scope, err);
   }
-  frames->scratch = mq_alloc(frames->n_workers, sizeof *frames->scratch);
-  for (unsigned w = 0; w < frames->n_workers && status == MQ_OK; w++) {
-    void *block = frames->scratch ? mq_alloc(engine->scratch_bytes + 1, 1) : NULL;
-    status = block ? MQ_OK : mq_fail_memory(err, "scratch memory");
-    if (block) {
-      frames->scratch[w] = block;
-    }
+  if (status == MQ_OK) {
+    status = create_scratch(frames, err);
+  }
+  if (status == MQ_OK) {
+    status = create_reductions(frames, err);
   }
   for (int scope = 0; scope < ENGINE_SCOPE_COUNT && status == MQ_OK; scope++) {
-    for (size_t i = 0; i < frames->n[scope]; i++) {
-      place_values(frames, (engine_scope)scope, i);
-      place_gradients(frames, (engine_scope)scope, i);
-      if (scope == ENGINE_SLICE) {
-        show_ends(&frames->at[scope][i], engine);
-      }
-    }
+    place_all(frames, (engine_scope)scope);
   }
   if (status != MQ_OK) {
     engine_frames_deinit(frames);
@@ -142,13 +200,15 @@ void engine_frames_deinit(struct engine_frames *frames) {
     mq_free(frames->scratch[w]);
   }
   mq_free(frames->scratch);
+  engine_parcel_destroy(frames->parcel);
+  mq_arena_deinit(&frames->arena);
   *frames = (struct engine_frames){0};
 }
 
 size_t engine_frames_bytes(const struct engine_frames *frames) {
-  size_t bytes = frames->n_workers * frames->engine->scratch_bytes;
+  size_t bytes = frames->n_workers * frames->engine->scratch_bytes + engine_parcel_bytes(frames->parcel);
   for (int scope = 0; scope < ENGINE_SCOPE_COUNT; scope++) {
-    bytes += frames->n[scope] * frames->engine->buffer_bytes[scope];
+    bytes += frames->own[scope].count * frames->engine->buffer_bytes[scope];
   }
   return bytes;
 }

@@ -9,9 +9,14 @@ struct phase_run {
   bool is_training;
 };
 
+static struct engine_frame *own_frame(const struct phase_run *run, size_t task) {
+  engine_scope scope = run->phase->scope;
+  return &run->frames->at[scope][run->frames->own[scope].first + task];
+}
+
 static mq_status run_forward(void *context, size_t task, unsigned worker, struct mq_err *err) {
   const struct phase_run *run = context;
-  struct engine_frame *frame = &run->frames->at[run->phase->scope][task];
+  struct engine_frame *frame = own_frame(run, task);
   frame->scratch = run->frames->scratch[worker];
   frame->is_training = run->is_training;
   return engine_run_steps(frame, run->frames->engine, run->phase->first_step, run->phase->end_step, err);
@@ -22,7 +27,7 @@ mq_status engine_phases_forward(struct engine_frames *frames, bool is_training, 
   mq_status status = MQ_OK;
   for (size_t i = 0; i < t->n_phases && status == MQ_OK; i++) {
     struct phase_run run = {.frames = frames, .phase = &t->phases[i], .is_training = is_training};
-    status = mq_pool_run(frames->engine->pool, frames->n[run.phase->scope], run_forward, &run, err);
+    status = mq_pool_run(frames->engine->pool, frames->own[run.phase->scope].count, run_forward, &run, err);
     if (status == MQ_OK) {
       status = engine_reduce_values(frames, run.phase, err);
     }
@@ -45,7 +50,7 @@ static void zero_shares(struct engine_frame *frame, const struct mq_engine *engi
 static mq_status run_backward(void *context, size_t task, unsigned worker, struct mq_err *err) {
   const struct phase_run *run = context;
   const struct mq_engine *engine = run->frames->engine;
-  struct engine_frame *frame = &run->frames->at[run->phase->scope][task];
+  struct engine_frame *frame = own_frame(run, task);
   frame->scratch = run->frames->scratch[worker];
   mq_status status = MQ_OK;
   for (int s = run->phase->end_step; s-- > run->phase->first_step && status == MQ_OK;) {
@@ -63,7 +68,7 @@ mq_status engine_phases_backward(struct engine_frames *frames, struct mq_err *er
   mq_status status = MQ_OK;
   for (size_t i = t->n_phases; i-- > 0 && status == MQ_OK;) {
     struct phase_run run = {.frames = frames, .phase = &t->phases[i], .is_training = true};
-    status = mq_pool_run(frames->engine->pool, frames->n[run.phase->scope], run_backward, &run, err);
+    status = mq_pool_run(frames->engine->pool, frames->own[run.phase->scope].count, run_backward, &run, err);
     if (status == MQ_OK) {
       status = engine_gather_gradients(frames, run.phase, err);
     }

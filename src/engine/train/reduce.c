@@ -5,35 +5,113 @@
 
 #include "engine/train/frames.h"
 
+/* ---- Shares ------------------------------------------------------------------------------------- */
+static void *gradient_of(const struct engine_frames *frames, engine_scope scope, size_t i,
+                         const struct engine_gradient *g) {
+  const struct engine_buffer *buffer = &frames->engine->buffers[g->buffer[scope]];
+  return (char *)frames->at[scope][i].block + buffer->offset;
+}
+
+static const struct engine_gradient *item_gradient(const struct engine_frames *frames,
+                                                   const struct engine_item *item) {
+  return &frames->engine->training->gradients[item->gathering->gradient];
+}
+
+static size_t gradient_offset(const struct engine_gradient *g, const struct engine_item *item) {
+  return (size_t)item->first * mq_dtype_get(g->dtype)->bytes;
+}
+
+void *engine_item_share(const struct engine_frames *frames, const struct engine_item *item, size_t frame) {
+  if (item->reduction) {
+    int from = item->reduction->from;
+    return frames->at[frames->engine->places[from].scope][frame].places[from].data;
+  }
+  const struct engine_gradient *g = item_gradient(frames, item);
+  return (char *)gradient_of(frames, item->gathering->from, frame, g) + gradient_offset(g, item);
+}
+
+static void add_doubles(double *into, const double *from, int64_t n) {
+  for (int64_t i = 0; i < n; i++) {
+    into[i] += from[i];
+  }
+}
+
+static void add(void *into, const void *from, int64_t n, mq_dtype dtype) {
+  if (dtype == MQ_F32) {
+    mq_loop_add(into, into, from, n, -INFINITY, INFINITY);
+  } else {
+    add_doubles(into, from, n);
+  }
+}
+
+void engine_item_join(const struct engine_frames *frames, const struct engine_item *item, void *into,
+                      const void *from) {
+  if (item->gathering) {
+    add(into, from, item->count, item_gradient(frames, item)->dtype);
+  } else if (item->reduction->merge) {
+    item->reduction->merge(into, from, item->reduction->state);
+  }
+}
+
+void engine_item_finish(const struct engine_frames *frames, const struct engine_item *item, const void *sum) {
+  if (item->reduction) {
+    int to = item->reduction->to;
+    memcpy(frames->at[frames->engine->places[to].scope][item->wide].places[to].data, sum, item->bytes);
+    return;
+  }
+  const struct engine_gradient *g = item_gradient(frames, item);
+  void *total = (char *)gradient_of(frames, g->owner, item->wide, g) + gradient_offset(g, item);
+  if (item->gathering->adds) {
+    add(total, sum, item->count, g->dtype);
+  } else {
+    memcpy(total, sum, item->bytes);
+  }
+}
+
+/* This rank's part of the tree, or all of it. */
+static void join_own(const struct engine_frames *frames, const struct engine_item *item) {
+  for (size_t i = 0; i < item->tree->n_own; i++) {
+    const struct engine_join *join = &item->tree->own[i];
+    engine_item_join(frames, item, engine_item_share(frames, item, join->into),
+                     engine_item_share(frames, item, join->from));
+  }
+}
+
+/* Only slices are shared out among ranks; everything wider is computed by all of them. */
+static bool is_shared(const struct engine_frames *frames, engine_scope narrow) {
+  return frames->parcel && narrow == ENGINE_SLICE;
+}
+
 /* ---- Values, forward ---------------------------------------------------------------------------- */
-static void reduce_into(struct engine_frames *frames, const struct engine_reduction *r, size_t i) {
-  const struct engine_place *places = frames->engine->places;
-  engine_scope narrow = places[r->from].scope, wide = places[r->to].scope;
-  struct engine_range within = engine_frames_within(frames, wide, i, narrow);
-  struct engine_frame *shares = &frames->at[narrow][within.first];
-  for (size_t step = 1; r->merge && step < within.count; step *= 2) {
-    for (size_t s = 0; s + step < within.count; s += 2 * step) {
-      r->merge(shares[s].places[r->from].data, shares[s + step].places[r->from].data, r->state);
+static mq_status reduce_value(struct engine_frames *frames, const struct engine_reduction *r,
+                              struct mq_err *err) {
+  const struct engine_place *from = &frames->engine->places[r->from], *to = &frames->engine->places[r->to];
+  size_t bytes = (size_t)mq_shape_count(&to->tensor.shape) * mq_dtype_get(to->tensor.dtype)->bytes;
+  mq_status status = MQ_OK;
+  for (size_t i = 0; i < frames->n[to->scope] && status == MQ_OK; i++) {
+    const struct engine_item item = {
+        .tree = &frames->trees[from->scope][to->scope][i], .reduction = r, .wide = i, .bytes = bytes};
+    join_own(frames, &item);
+    if (is_shared(frames, from->scope)) {
+      status = engine_parcel_put(frames, &item, err);
+    } else {
+      engine_item_finish(frames, &item, engine_item_share(frames, &item, item.tree->roots[0]));
     }
   }
-  const struct mq_tensor *to = &frames->at[wide][i].places[r->to];
-  memcpy(to->data, shares[0].places[r->from].data,
-         (size_t)mq_shape_count(&to->shape) * mq_dtype_get(to->dtype)->bytes);
+  return status;
 }
 
 mq_status engine_reduce_values(struct engine_frames *frames, const struct engine_phase *phase,
                                struct mq_err *err) {
-  (void)err;
   const struct engine_training *t = frames->engine->training;
-  for (size_t r = 0; r < t->n_reductions; r++) {
+  mq_status status = MQ_OK;
+  for (size_t r = 0; r < t->n_reductions && status == MQ_OK; r++) {
     const struct engine_reduction *reduction = &t->reductions[r];
-    bool is_here = reduction->after_step >= phase->first_step && reduction->after_step < phase->end_step;
-    size_t n = is_here ? frames->n[frames->engine->places[reduction->to].scope] : 0;
-    for (size_t i = 0; i < n; i++) {
-      reduce_into(frames, reduction, i);
+    if (reduction->after_step >= phase->first_step && reduction->after_step < phase->end_step) {
+      status = reduce_value(frames, reduction, err);
     }
   }
-  return MQ_OK;
+  return status == MQ_OK && frames->parcel ? engine_parcel_send(frames, err) : status;
 }
 
 /* ---- Gradients, backward ------------------------------------------------------------------------ */
@@ -46,53 +124,38 @@ struct gathering_run {
   size_t wide; /* the frame of the owner's scope */
 };
 
-static void *share_of(const struct engine_frames *frames, engine_scope scope, size_t i,
-                      const struct engine_gradient *g) {
-  const struct engine_buffer *buffer = &frames->engine->buffers[g->buffer[scope]];
-  return (char *)frames->at[scope][i].block + buffer->offset;
-}
-
-static void add_floats(float *into, const float *from, int64_t n) {
-  mq_loop_add(into, into, from, n, -INFINITY, INFINITY);
-}
-
-static void add_doubles(double *into, const double *from, int64_t n) {
-  for (int64_t i = 0; i < n; i++) {
-    into[i] += from[i];
-  }
-}
-
-static void add(void *into, const void *from, int64_t first, int64_t n, mq_dtype dtype) {
-  if (dtype == MQ_F32) {
-    add_floats((float *)into + first, (const float *)from + first, n);
-  } else {
-    add_doubles((double *)into + first, (const double *)from + first, n);
-  }
+static struct engine_item chunk_of(const struct gathering_run *run, size_t chunk) {
+  const struct engine_gradient *g = run->gradient;
+  int64_t first = (int64_t)chunk * CHUNK, left = g->count - first, n = left < CHUNK ? left : CHUNK;
+  return (struct engine_item){.tree = &run->frames->trees[run->gathering->from][g->owner][run->wide],
+                              .gathering = run->gathering,
+                              .wide = run->wide,
+                              .first = first,
+                              .count = n,
+                              .bytes = (size_t)n * mq_dtype_get(g->dtype)->bytes};
 }
 
 static mq_status gather_chunk(void *context, size_t task, unsigned worker, struct mq_err *err) {
   (void)worker;
   (void)err;
   const struct gathering_run *run = context;
-  const struct engine_gradient *g = run->gradient;
-  engine_scope from = run->gathering->from;
-  struct engine_range within = engine_frames_within(run->frames, g->owner, run->wide, from);
-  int64_t first = (int64_t)task * CHUNK, left = g->count - first, n = left < CHUNK ? left : CHUNK;
-  for (size_t step = 1; step < within.count; step *= 2) {
-    for (size_t s = within.first; s + step < within.first + within.count; s += 2 * step) {
-      add(share_of(run->frames, from, s, g), share_of(run->frames, from, s + step, g), first, n, g->dtype);
-    }
-  }
-  void *total = share_of(run->frames, g->owner, run->wide, g);
-  const void *sum = share_of(run->frames, from, within.first, g);
-  size_t bytes = mq_dtype_get(g->dtype)->bytes;
-  if (run->gathering->adds) {
-    add(total, sum, first, n, g->dtype);
-  } else {
-    memcpy((char *)total + (size_t)first * bytes, (const char *)sum + (size_t)first * bytes,
-           (size_t)n * bytes);
+  const struct engine_item item = chunk_of(run, task);
+  join_own(run->frames, &item);
+  if (!is_shared(run->frames, run->gathering->from)) {
+    engine_item_finish(run->frames, &item, engine_item_share(run->frames, &item, item.tree->roots[0]));
   }
   return MQ_OK;
+}
+
+static mq_status gather_gradient(struct gathering_run *run, struct mq_err *err) {
+  struct engine_frames *frames = run->frames;
+  size_t n_chunks = (size_t)((run->gradient->count + CHUNK - 1) / CHUNK);
+  mq_status status = mq_pool_run(frames->engine->pool, n_chunks, gather_chunk, run, err);
+  for (size_t i = 0; i < n_chunks && status == MQ_OK && is_shared(frames, run->gathering->from); i++) {
+    const struct engine_item item = chunk_of(run, i);
+    status = engine_parcel_put(frames, &item, err);
+  }
+  return status;
 }
 
 mq_status engine_gather_gradients(struct engine_frames *frames, const struct engine_phase *phase,
@@ -102,10 +165,9 @@ mq_status engine_gather_gradients(struct engine_frames *frames, const struct eng
   for (size_t i = 0; i < phase->n_gatherings && status == MQ_OK; i++) {
     struct gathering_run run = {.frames = frames, .gathering = &phase->gatherings[i]};
     run.gradient = &t->gradients[run.gathering->gradient];
-    size_t n_chunks = (size_t)((run.gradient->count + CHUNK - 1) / CHUNK);
     for (run.wide = 0; run.wide < frames->n[run.gradient->owner] && status == MQ_OK; run.wide++) {
-      status = mq_pool_run(frames->engine->pool, n_chunks, gather_chunk, &run, err);
+      status = gather_gradient(&run, err);
     }
   }
-  return status;
+  return status == MQ_OK && frames->parcel ? engine_parcel_send(frames, err) : status;
 }

@@ -65,7 +65,10 @@ mq_status mq_trainer_create(struct mq_trainer **trainer_out, const struct mq_gra
   status = create_engine(trainer, graph, slice, pool, err);
   if (status == MQ_OK) {
     status = engine_frames_init(&trainer->frames, trainer->engine, (size_t)(options->batch / slice),
-                                (size_t)groups, err);
+                                (size_t)groups, options->collective, err);
+  }
+  if (status == MQ_OK && mq_collective_size(options->collective) > 1) {
+    status = engine_check_ranks(&trainer->frames, err);
   }
   if (status == MQ_OK) {
     status = engine_optimiser_init(&trainer->optimiser, &trainer->frames, options, err);
@@ -103,20 +106,27 @@ size_t mq_trainer_slices(const struct mq_trainer *trainer) {
   return trainer->frames.n[ENGINE_SLICE];
 }
 
+void mq_trainer_own_slices(size_t *first, size_t *count, const struct mq_trainer *trainer) {
+  *first = trainer->frames.own[ENGINE_SLICE].first;
+  *count = trainer->frames.own[ENGINE_SLICE].count;
+}
+
 /* ---- A step ------------------------------------------------------------------------------------- */
 struct fill_run {
   struct mq_trainer *trainer;
   const struct mq_trainer_job *job;
 };
 
-static mq_status fill_slice(void *context, size_t slice, unsigned worker, struct mq_err *err) {
+static mq_status fill_slice(void *context, size_t task, unsigned worker, struct mq_err *err) {
   const struct fill_run *run = context;
+  size_t slice = run->trainer->frames.own[ENGINE_SLICE].first + task;
   struct engine_frame *frame = &run->trainer->frames.at[ENGINE_SLICE][slice];
   return run->job->fill(run->job->context, slice, worker, frame->inputs, frame->labels, err);
 }
 
-static mq_status take_slice(void *context, size_t slice, unsigned worker, struct mq_err *err) {
+static mq_status take_slice(void *context, size_t task, unsigned worker, struct mq_err *err) {
   const struct fill_run *run = context;
+  size_t slice = run->trainer->frames.own[ENGINE_SLICE].first + task;
   const struct engine_frame *frame = &run->trainer->frames.at[ENGINE_SLICE][slice];
   return run->job->take(run->job->context, slice, worker, frame->outputs, err);
 }
@@ -125,8 +135,10 @@ static mq_status forward(struct mq_trainer_result *result, struct mq_trainer *tr
                          const struct mq_trainer_job *job, bool is_training, struct mq_err *err) {
   struct mq_pool *pool = trainer->engine->pool;
   struct fill_run run = {.trainer = trainer, .job = job};
-  size_t n_slices = trainer->frames.n[ENGINE_SLICE];
+  size_t n_slices = trainer->frames.own[ENGINE_SLICE].count;
   mq_status status = mq_pool_run(pool, n_slices, fill_slice, &run, err);
+  status =
+      mq_collective_agree(trainer->frames.collective, status, err); /* nobody waits for who cannot go on */
   if (status == MQ_OK) {
     status = engine_phases_forward(&trainer->frames, is_training, err);
   }
