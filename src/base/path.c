@@ -53,10 +53,11 @@ static void find_share(void) {
   char executable[3072];
   ssize_t n = readlink("/proc/self/exe", executable, sizeof executable - 1);
   if (n > 0) {
-    executable[n] = 0;
-    char *slash = strrchr(executable, '/');
-    *slash = 0;
-    snprintf(share, sizeof share, "%s/../share/mqbench", executable);
+    executable[n] = 0; /* without links: what lies above its folder is what its name says */
+    for (int i = 0; i < 2 && strrchr(executable, '/'); i++) {
+      *strrchr(executable, '/') = 0;
+    }
+    snprintf(share, sizeof share, "%s/share/mqbench", executable);
     if (mq_file_is_directory(share)) {
       return;
     }

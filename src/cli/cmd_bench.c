@@ -1,6 +1,10 @@
 /* mqbench bench: a plan's grid into a store, then the report. */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "cli/commands.h"
@@ -17,6 +21,8 @@ struct bench_run {
   struct mq_bench_options options;
   struct mq_bench_result result;
   char *db, *report;
+  char **dbs; /* of the report: `db`, and what the plan's other shards have left beside it */
+  size_t n_dbs;
 };
 
 static mq_status parse_shard(struct bench_run *run, struct mq_err *err) {
@@ -61,25 +67,100 @@ static mq_status apply_options(struct bench_run *run, struct mq_err *err) {
   return MQ_OK;
 }
 
+/* A store of another shard that this moment's report can do without: it may just be made. */
+static bool is_readable(const char *path) {
+  struct mq_store *store = NULL;
+  struct mq_err why = {0};
+  if (!mq_file_exists(path)) {
+    return false;
+  }
+  if (mq_store_open(&store, path, true, &why) != MQ_OK) {
+    mq_log_warn("left out of the report: %s", why.message);
+    return false;
+  }
+  mq_store_close(store);
+  return true;
+}
+
+/* In order of the shards, so that the report does not depend on who writes it. */
+static mq_status find_stores(struct bench_run *run, struct mq_err *err) {
+  struct mq_bench_options options = run->options;
+  int n_shards = options.n_shards > 0 ? options.n_shards : 1;
+  run->dbs = mq_alloc((size_t)n_shards, sizeof *run->dbs);
+  if (!run->dbs) {
+    return mq_fail_memory(err, "report");
+  }
+  for (int i = 1; i <= n_shards; i++) {
+    options.shard = i;
+    char *path = mq_bench_store_path(&options);
+    if (!path) {
+      return mq_fail_memory(err, "report");
+    }
+    if (i == run->options.shard || n_shards == 1 || is_readable(path)) {
+      run->dbs[run->n_dbs++] = path;
+    } else {
+      mq_free(path);
+    }
+  }
+  return MQ_OK;
+}
+
+/* Processes that end together report one after the other, and the last one finds the runs of all. The lock
+ * goes with the descriptor; -1, or a file system without locks: none. */
+static int lock_directory(const char *directory) {
+  int descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  while (descriptor >= 0 && flock(descriptor, LOCK_EX) != 0 && errno == EINTR && !mq_cancelled()) {
+  }
+  return descriptor;
+}
+
+static void print_report(const struct bench_run *run, const char *table) {
+  const struct mq_bench_result *r = &run->result;
+  if (run->common.is_json && run->common.is_quiet) {
+    return;
+  }
+  FILE *people = run->common.is_json ? stderr : stdout;
+  fprintf(people,
+          "%s\n%lld cells: %lld done, %lld failed, %lld not converged, %lld already there; %.1f s\n"
+          "report: %s/report.html",
+          table, (long long)r->cells, (long long)r->done, (long long)r->failed, (long long)r->nc,
+          (long long)r->skipped, r->seconds, run->report);
+  if (run->options.n_shards > 0) {
+    fprintf(people, " (%zu of %d shards)", run->n_dbs, run->options.n_shards);
+  }
+  fputc('\n', people);
+}
+
+/* Said for the plan, once: its cells all have the same data. */
+static void warn_of_calibration_data(const struct mq_plan *plan) {
+  for (size_t i = 0; i < plan->n_cells; i++) {
+    const struct mq_cell *cell = &plan->cells[i];
+    if (cell->calib_data && !strcmp(cell->calib_data, cell->eval_data)) {
+      mq_log_warn("%s: measured on calibration data: data.train and data.eval are the same", plan->file);
+      return;
+    }
+  }
+}
+
 static mq_status write_report(struct bench_run *run, struct mq_err *err) {
-  const char *dbs[] = {run->db};
   struct mq_report_result written = {0};
-  mq_status status = mq_report_write(&written, dbs, 1, run->report,
-                                     MQ_REPORT_HTML | MQ_REPORT_MD | MQ_REPORT_CSV | MQ_REPORT_JSON, err);
-  mq_report_result_deinit(&written);
   char *table = NULL;
+  int lock = lock_directory(run->directory);
+  mq_status status = find_stores(run, err);
+  const char *const *dbs = (const char *const *)run->dbs;
   if (status == MQ_OK) {
-    status = mq_report_table(&table, dbs, 1, err);
+    status = mq_report_write(&written, dbs, run->n_dbs, run->report,
+                             MQ_REPORT_HTML | MQ_REPORT_MD | MQ_REPORT_CSV | MQ_REPORT_JSON, err);
+  }
+  mq_report_result_deinit(&written);
+  if (status == MQ_OK) {
+    status = mq_report_table(&table, dbs, run->n_dbs, err);
+  }
+  if (lock >= 0) {
+    close(lock);
   }
   if (status == MQ_OK) {
-    FILE *people = run->common.is_json ? stderr : stdout;
-    if (!run->common.is_json || !run->common.is_quiet) {
-      fprintf(people,
-              "%s\n%lld cells: %lld done, %lld failed, %lld not converged, %lld already there; %.1f s\n"
-              "report: %s/report.html\n",
-              table, (long long)run->result.cells, (long long)run->result.done, (long long)run->result.failed,
-              (long long)run->result.nc, (long long)run->result.skipped, run->result.seconds, run->report);
-    }
+    print_report(run, table);
   }
   mq_free(table);
   return status;
@@ -87,10 +168,10 @@ static mq_status write_report(struct bench_run *run, struct mq_err *err) {
 
 static json_t *counts_json(const struct bench_run *run) {
   const struct mq_bench_result *r = &run->result;
-  return json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:s, s:s}", "cells", (json_int_t)r->cells, "done",
+  return json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:s, s:s, s:I}", "cells", (json_int_t)r->cells, "done",
                    (json_int_t)(r->done + r->skipped), "failed", (json_int_t)r->failed, "nc",
                    (json_int_t)r->nc, "skipped", (json_int_t)r->skipped, "seconds", r->seconds, "db", run->db,
-                   "report", run->report);
+                   "report", run->report, "stores", (json_int_t)run->n_dbs);
 }
 
 /* The list is the command's answer, so it is data: on stdout, whether quiet or not. */
@@ -150,6 +231,7 @@ static mq_status run_bench(struct bench_run *run, struct mq_err *err) {
   }
   status = mq_bench_run(&run->result, run->plan, &run->options, err);
   if (status == MQ_OK) {
+    warn_of_calibration_data(run->plan);
     status = write_report(run, err);
   }
   if (status == MQ_OK && run->common.is_json) {
@@ -167,7 +249,8 @@ mq_status cmd_bench(int argc, char **argv, struct mq_err *err) {
       {"--output", 'o', CLI_TEXT, &run.directory, "DIR", "store and report (default mqbench-out)", 0, 0},
       {"--resume", 0, CLI_FLAG, &run.resumes, NULL, "go on where a run was ended (always so; for scripts)", 0,
        0},
-      {"--shard", 0, CLI_TEXT, &run.shard_text, "I/N", "only every Nth cell, into a store of its own", 0, 0},
+      {"--shard", 0, CLI_TEXT, &run.shard_text, "I/N",
+       "only every Nth cell, into a store of its own; the report is of all shards in DIR", 0, 0},
       {"--dry-run", 0, CLI_FLAG, &run.is_dry_run, NULL, "list the cells and end", 0, 0},
   };
   bool is_help;
@@ -176,6 +259,10 @@ mq_status cmd_bench(int argc, char **argv, struct mq_err *err) {
   if (status == MQ_OK && !is_help) {
     status = run_bench(&run, err);
   }
+  for (size_t i = 0; i < run.n_dbs; i++) {
+    mq_free(run.dbs[i]);
+  }
+  mq_free(run.dbs);
   mq_free(run.db);
   mq_free(run.report);
   mq_plan_destroy(run.plan);

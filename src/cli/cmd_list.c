@@ -70,13 +70,13 @@ static mq_status add_nothing(struct list *list, struct mq_err *err) {
   return MQ_OK;
 }
 
-/* The value of `name` in `key: value` pairs at a YAML file's top, or "". */
-static const char *yaml_description(struct list *list, const char *path) {
+/* A plan's `description`, or "". */
+static const char *plan_description(struct list *list, const char *path) {
   const struct mq_yaml_node *root = NULL;
   if (mq_yaml_load(&root, path, &list->arena, NULL) != MQ_OK) {
     return "(cannot be read)";
   }
-  const struct mq_yaml_node *node = mq_yaml_find(root, "describes");
+  const struct mq_yaml_node *node = mq_yaml_find(root, "description");
   return node && node->kind == MQ_YAML_SCALAR ? node->text : "";
 }
 
@@ -85,7 +85,7 @@ static int compare_names(const void *a, const void *b) {
 }
 
 /* Files of a share folder that end in `suffix`, sorted. */
-static mq_status add_files(struct list *list, const char *folder, const char *suffix, bool is_yaml,
+static mq_status add_files(struct list *list, const char *folder, const char *suffix, bool is_plan,
                            struct mq_err *err) {
   char *path = mq_path_join(mq_share_directory(), folder);
   if (!path) {
@@ -103,7 +103,7 @@ static mq_status add_files(struct list *list, const char *folder, const char *su
   qsort(names, n, sizeof *names, compare_names);
   for (size_t i = 0; i < n; i++) {
     char *file = mq_arena_printf(&list->arena, "%s/%s", path, names[i]);
-    add(list, names[i], is_yaml && file ? yaml_description(list, file) : file);
+    add(list, names[i], is_plan && file ? plan_description(list, file) : file);
   }
   if (directory) {
     closedir(directory);

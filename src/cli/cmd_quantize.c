@@ -16,6 +16,7 @@ struct quantize_run {
   int64_t w_bits, a_bits, calib;
   double max_drop;
   bool calibrates_bn;
+  bool measures_calibration; /* on the very data that it calibrates on */
   struct cli_texts bits, keep_float;
   struct cli_overrides overrides;
   struct mq_pool *pool;
@@ -39,7 +40,7 @@ static mq_status check_method(const char *method, struct mq_err *err) {
   return mq_fail(err, MQ_BAD_USAGE, "--method %s: expected ptq; see mqbench list methods", method);
 }
 
-/* The data set's own test split, or the calibration data itself with a warning. */
+/* The data set's own test split, or the calibration data itself. */
 static mq_status default_eval(struct quantize_run *run, struct mq_err *err) {
   struct mq_dataset *dataset = NULL;
   mq_status status = mq_data_spec_parse(&run->eval_spec, run->data, err);
@@ -54,8 +55,6 @@ static mq_status default_eval(struct quantize_run *run, struct mq_err *err) {
   if (has_test) {
     run->calib_spec.split = MQ_SPLIT_TRAIN;
     run->eval_spec.split = MQ_SPLIT_TEST;
-  } else if (!run->common.is_quiet) {
-    mq_log_warn("measured on calibration data: give --eval-data for an honest accuracy");
   }
   return MQ_OK;
 }
@@ -76,6 +75,7 @@ static mq_status read_data(struct quantize_run *run, struct mq_err *err) {
   if (status == MQ_OK) {
     status = mq_data_spec_format(&run->eval_text, &run->eval_spec, err);
   }
+  run->measures_calibration = status == MQ_OK && !strcmp(run->calib_text, run->eval_text);
   return status;
 }
 
@@ -108,6 +108,9 @@ static struct mq_cell make_cell(const struct quantize_run *run, mq_isa isa) {
 
 static mq_status report(const struct quantize_run *run, struct mq_err *err) {
   const struct mq_run *r = &run->result.run;
+  if (run->measures_calibration) {
+    mq_log_warn("measured on calibration data: give --eval-data for an honest accuracy");
+  }
   if (run->common.is_json) {
     json_t *object = json_object();
     json_object_set_new(object, "target", json_string(r->target));

@@ -53,7 +53,7 @@ mq_status cmd_report(int argc, char **argv, struct mq_err *err) {
   if (status != MQ_OK || is_help) {
     return status;
   }
-  mq_log_set_level(common.is_quiet ? MQ_LOG_QUIET : MQ_LOG_INFO);
+  cli_session_set_log(&common);
   struct mq_report_result result = {0};
   unsigned formats = 0;
   status = parse_format(&formats, format, err);

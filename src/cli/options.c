@@ -29,7 +29,7 @@ static size_t common_options(struct cli_option *options, struct cli_common *comm
       {"--threads", 0, CLI_INT, &common->threads, "N", "worker threads (default: all cores)", 1, 1024},
       {"--seed", 0, CLI_INT, &common->seed, "N", "seed of everything random (default 0)", 0, INT64_MAX},
       {"--json", 0, CLI_FLAG, &common->is_json, NULL, "one JSON object on stdout, the rest on stderr", 0, 0},
-      {"--quiet", 'q', CLI_FLAG, &common->is_quiet, NULL, "no progress, no notes", 0, 0},
+      {"--quiet", 'q', CLI_FLAG, &common->is_quiet, NULL, "no progress, no notes; warnings stay", 0, 0},
       {"--isa", 0, CLI_TEXT, &common->isa, "SET",
        "cap on the instruction set: avx2, avx512, avx512_vnni, avx512_bf16, amx, native (default)", 0, 0},
       {"--max-memory", 0, CLI_BYTES, &common->max_memory, "BYTES", "most memory to take (default 75% of RAM)",

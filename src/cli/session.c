@@ -5,9 +5,13 @@
 #include <stdio.h>
 #include <string.h>
 
+void cli_session_set_log(const struct cli_common *common) {
+  mq_log_set_level(common->is_quiet ? MQ_LOG_WARNING : MQ_LOG_INFO);
+}
+
 mq_status cli_session_start(struct mq_pool **pool, const struct cli_common *common, struct mq_err *err) {
   *pool = NULL;
-  mq_log_set_level(common->is_quiet ? MQ_LOG_QUIET : MQ_LOG_INFO);
+  cli_session_set_log(common);
   mq_memory_set_limit((size_t)common->max_memory);
   mq_isa cap;
   mq_status status = mq_isa_parse(&cap, common->isa, err);

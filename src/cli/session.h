@@ -7,6 +7,8 @@
 #include "cli/options.h"
 #include "mqbench/kernel.h"
 
+/* --quiet takes progress and notes away. Warnings stay: they say what a result is worth. */
+void cli_session_set_log(const struct cli_common *common);
 /* Applies the common options: log level, memory cap, instruction set, pool. */
 mq_status cli_session_start(struct mq_pool **pool, const struct cli_common *common,
                             struct mq_err *err) MQ_MUST_CHECK;

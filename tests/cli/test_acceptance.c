@@ -184,7 +184,7 @@ static void external_data_stays_in_the_model_s_folder(void **state) {
 static void output_that_cannot_be_written_is_named_and_nothing_is_left(void **state) {
   (void)state;
   write_text("taken", "mine\n");
-  run(&o, "quantize " MODEL " --target snpe --data " NPY " -o taken -q");
+  run(&o, "quantize " MODEL " --target snpe --data " NPY " --calib 8 -o taken -q");
   assert_one_line(3, "taken");
   run(&o, "data make fractal -o taken --images 4 --test-images 4");
   assert_one_line(3, "taken");
@@ -307,6 +307,45 @@ static void a_benchmark_survives_kills_interrupts_and_company(void **state) {
                    0);
 }
 
+/* Lines of a report's CSV file: one for each run, and one that names the columns. */
+static void assert_runs_reported(const char *directory, int n) {
+  if (shell("test $(wc -l <%s/report/report.csv) = %d", directory, n + 1) != 0) {
+    fail_msg("%s: expected %d runs in the report", directory, n);
+  }
+}
+
+/* The report of a shared directory is of every shard in it, whichever ends last. */
+static void shards_of_one_directory_share_its_report(void **state) {
+  (void)state;
+  assert_int_equal(shell("test \"$(ls parts | tr '\\n' ' ')\" = "
+                         "'hashes report results.1-of-2.db results.2-of-2.db '"),
+                   0);
+  assert_runs_reported("parts", 111);
+  assert_int_equal(shell("cmp parts/report/report.md whole/report/report.md"), 0);
+  run(&o, "bench plan.yaml -o turned --shard 2/2 --json");
+  assert_int_equal(o.status, 0);
+  assert_non_null(strstr(o.err, "(1 of 2 shards)"));
+  json_t *object = parse_json(&o);
+  assert_int_equal(json_integer_value(json_object_get(object, "stores")), 1);
+  json_decref(object);
+  assert_runs_reported("turned", 55);
+  /* a store that is just being made, or is none, is told of and left out */
+  assert_int_equal(shell(": >turned/results.1-of-2.db"), 0);
+  run(&o, "bench plan.yaml -o turned --shard 2/2");
+  assert_int_equal(o.status, 0);
+  assert_non_null(strstr(o.err, "left out of the report: turned/results.1-of-2.db"));
+  assert_runs_reported("turned", 55);
+  assert_int_equal(shell("rm turned/results.1-of-2.db"), 0);
+  run(&o, "bench plan.yaml -o turned --shard 1/2 -q");
+  assert_int_equal(o.status, 0);
+  assert_non_null(strstr(o.out, "(2 of 2 shards)"));
+  assert_runs_reported("turned", 111);
+  assert_int_equal(
+      shell("for i in 1 2 3; do \"$MQ\" bench plan.yaml -o together -q --shard $i/3 & done; wait"), 0);
+  assert_runs_reported("together", 111);
+  assert_int_equal(shell("cmp together/report/report.md whole/report/report.md"), 0);
+}
+
 /* Both signals are pending when the program goes on: it ends without a word, as what it does may never end.
  */
 static void a_second_signal_ends_the_program_at_once(void **state) {
@@ -367,6 +406,7 @@ int main(void) {
       cmocka_unit_test(a_vendor_s_target_is_checked_by_line),
       cmocka_unit_test(every_exporter_s_model_quantizes_for_all_six),
       cmocka_unit_test(a_benchmark_survives_kills_interrupts_and_company),
+      cmocka_unit_test(shards_of_one_directory_share_its_report),
       cmocka_unit_test(a_second_signal_ends_the_program_at_once),
       cmocka_unit_test(failed_cells_run_again_and_names_are_only_text),
       cmocka_unit_test(a_damaged_store_is_refused),

@@ -413,6 +413,34 @@ static void a_file_sorted_by_class_is_told(void **state) {
   }
 }
 
+/* --quiet takes notes away, not what a figure is worth. */
+static void quiet_keeps_the_warnings(void **state) {
+  (void)state;
+  static const char *const says = "warning: measured on calibration data";
+  run(&o, "quantize " MODEL " --target snpe --data " DATA " --calib 16 -o quiet");
+  assert_non_null(strstr(o.err, says));
+  run(&o, "quantize " MODEL " --target snpe --data " DATA " --calib 16 -o quiet --quiet");
+  assert_int_equal(o.status, 0);
+  assert_non_null(strstr(o.err, says));
+  assert_int_equal(count_of(o.err, "\n"), 1);
+  run(&o, "quantize " MODEL " --target snpe --data " DATA " --eval-data " DATA " --calib 16 -o quiet -q");
+  assert_non_null(strstr(o.err, says));
+  run(&o,
+      "quantize " MODEL " --target snpe --data " DATA " --eval-data " DATA ",limit=8 --calib 16 -o quiet -q");
+  assert_string_equal(o.err, "");
+  run(&o, "quantize " MODEL " --target snpe --data " DATA " --eval-data " DATA ",limit=8 -o quiet -q");
+  assert_int_equal(count_of(o.err, "calibrating on all 40 images, 256 were asked for"), 1);
+  char path[700];
+  snprintf(path, sizeof path, "%s/plan.yaml", scratch);
+  const char *const plan = "models: " MODEL "\ndata: {train: \"" DATA "\", eval: \"" DATA
+                           "\"}\ngrid: {method: ptq, target: [snpe, acl]}\ncalibration: {images: 8}\n";
+  assert_int_equal(mq_file_write(path, plan, strlen(plan), NULL), MQ_OK);
+  run(&o, "bench plan.yaml -o quiet-bench -q");
+  assert_int_equal(o.status, 0);
+  assert_int_equal(count_of(o.err, "measured on calibration data"), 1);
+  assert_int_equal(count_of(o.err, "\n"), 1);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(quantize_writes_a_bundle_that_evaluates_to_the_same),
@@ -431,6 +459,7 @@ int main(void) {
       cmocka_unit_test(eval_of_a_float_model_has_no_target),
       cmocka_unit_test(labels_that_may_lack_a_class_are_told_once),
       cmocka_unit_test(a_file_sorted_by_class_is_told),
+      cmocka_unit_test(quiet_keeps_the_warnings),
   };
   return cmocka_run_group_tests(tests, set_up, drop_scratch);
 }
