@@ -17,7 +17,8 @@ struct mq_cache_data {
   char *argument, sha256[65];
   struct mq_data_spec spec;
   struct mq_dataset *dataset;
-  bool is_order_told, is_labels_told; /* warnings that come once: sorted by class, no background class */
+  /* Warnings that come once: sorted by class, no background class, fewer images than asked for. */
+  bool is_order_told, is_labels_told, is_count_told;
 };
 
 /* The float accuracy under the identity of its cell. */

@@ -325,8 +325,11 @@ static mq_status sample(struct trial *t, struct mq_err *err) {
   int64_t n_images = mq_dataset_get_info(t->calib->dataset)->n_images;
   t->n_indices = t->cell->calib_images;
   if (t->n_indices > n_images) {
-    mq_log_warn("%s: calibrating on all %lld images, %lld were asked for", t->cell->calib_data,
-                (long long)n_images, (long long)t->n_indices);
+    if (!t->calib->is_count_told) {
+      mq_log_warn("%s: calibrating on all %lld images, %lld were asked for", t->cell->calib_data,
+                  (long long)n_images, (long long)t->n_indices);
+    }
+    t->calib->is_count_told = true;
     t->n_indices = n_images;
   }
   mq_status status = mq_dataset_sample(&t->indices, t->calib->dataset, t->n_indices, t->cell->is_calib_first,

@@ -236,9 +236,22 @@ static void put_key_cells(FILE *out, const struct mq_table *table, const struct 
   if (table->has_options) put_text_cell(out, " calibration options", options);
 }
 
+/* Does the float accuracy differ between rows of one model? Otherwise it stands once, beside the name. */
+static bool has_floats(const struct mq_table *table) {
+  for (size_t i = 1; i < table->n_rows; i++) {
+    double a = table->rows[i - 1].float_top1, b = table->rows[i].float_top1;
+    bool is_same = a == b || (isnan(a) && isnan(b));
+    if (mq_table_same_model(table->rows[i].key, table->rows[i - 1].key) && !is_same) {
+      return true;
+    }
+  }
+  return false;
+}
+
 static size_t count_columns(const struct mq_table *table) {
   size_t n_keys = 1 + (size_t)table->has_methods + (size_t)table->has_observers + (size_t)table->has_options;
-  return n_keys + 1 + table->n_targets + (table->n_hardware ? 2 + (size_t)table->has_gap : 0);
+  return n_keys + (size_t)has_floats(table) + table->n_targets +
+         (table->n_hardware ? 2 + (size_t)table->has_gap : 0);
 }
 
 static void put_measure(FILE *out, double x, bool is_first, bool is_partial) {
@@ -247,16 +260,19 @@ static void put_measure(FILE *out, double x, bool is_first, bool is_partial) {
   fputs(is_partial && !isnan(x) ? "*</td>" : "</td>", out);
 }
 
-static void put_table_row(FILE *out, const struct mq_table *table, size_t i, const struct best *best) {
+static void put_table_row(FILE *out, const struct mq_table *table, size_t i, bool is_with_float,
+                          const struct best *best) {
   const struct mq_table_row *row = &table->rows[i];
   bool is_new_bits =
       i > 0 && mq_table_same_model(row->key, row[-1].key) && !mq_table_same_group(row, &row[-1]);
   bool is_partial = row->n_hardware < table->n_hardware;
   fprintf(out, "<tr%s>", is_new_bits ? " class=\"first\"" : "");
   put_key_cells(out, table, row->key, row->options);
-  fputs("<td class=\"float\">", out);
-  mq_put_percent(out, row->float_top1);
-  fputs("</td>", out);
+  if (is_with_float) {
+    fputs("<td class=\"float\">", out);
+    mq_put_percent(out, row->float_top1);
+    fputs("</td>", out);
+  }
   for (size_t t = 0; t < table->n_targets; t++) {
     put_score(out, row, t, &best[t]);
   }
@@ -284,7 +300,9 @@ static void put_table_head(FILE *out, const struct mq_table *table, bool is_mean
           table->has_methods ? "<th class=\"text\">method</th>" : "",
           table->has_observers ? "<th class=\"text\">calibration w / a</th>" : "",
           table->has_options ? "<th class=\"text\">options</th>" : "",
-          is_mean ? "<th>models</th>" : "<th>float</th>");
+          is_mean             ? "<th>models</th>"
+          : has_floats(table) ? "<th>float</th>"
+                              : "");
   for (size_t t = 0; t < table->n_targets; t++) {
     fprintf(out, "<th%s>", t ? "" : " class=\"edge\"");
     mq_put_html(out, table->targets[t]);
@@ -306,6 +324,7 @@ static void put_table_head(FILE *out, const struct mq_table *table, bool is_mean
 
 static mq_status put_rows(FILE *out, const struct mq_table *table, struct mq_err *err) {
   struct best *best = mq_alloc(table->n_targets + 1, sizeof *best);
+  bool is_with_float = has_floats(table);
   if (!best) {
     return mq_fail_memory(err, "report");
   }
@@ -318,9 +337,14 @@ static mq_status put_rows(FILE *out, const struct mq_table *table, struct mq_err
       fprintf(out, "%s<tbody><tr class=\"model\"><th colspan=\"%zu\">", i ? "</tbody>\n" : "",
               count_columns(table));
       mq_put_html(out, row->key->model);
+      if (!is_with_float && !isnan(row->float_top1)) {
+        fputs(" <span class=\"float\">float ", out);
+        mq_put_percent(out, row->float_top1);
+        fputs("</span>", out);
+      }
       fputs("</th></tr>\n", out);
     }
-    put_table_row(out, table, i, best);
+    put_table_row(out, table, i, is_with_float, best);
   }
   mq_free(best);
   return MQ_OK;

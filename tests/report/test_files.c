@@ -200,6 +200,65 @@ static void test_page(void **state) {
   mq_report_result_deinit(&result);
 }
 
+static char *write_page(struct help_report *help, const char *name, const struct help_cell *rows, size_t n) {
+  struct mq_report_result result;
+  write_all(help, help_report_put(help, name, rows, n), &result);
+  mq_report_result_deinit(&result);
+  return help_report_read(help, "report.html");
+}
+
+/* What all rows share stands above the table; a model's float accuracy beside its name. */
+static void test_page_has_no_needless_columns(void **state) {
+  struct help_report *help = *state;
+  const struct help_cell base = {.model = "net",
+                                 .target = "snpe",
+                                 .method = "ptq",
+                                 .w_observer = "minmax",
+                                 .a_observer = "mse",
+                                 .options = "32 images",
+                                 .bits = 8,
+                                 .top1 = 0.5};
+  struct help_cell rows[] = {base, base, base, base};
+  rows[1].bits = 4;
+  char *text = write_page(help, "two.db", rows, 2);
+  assert_well_formed(text);
+  assert_non_null(strstr(text, ">All rows: ptq, calibration w / a minmax / mse, 32 images<"));
+  assert_non_null(strstr(text, "net <span class=\"float\">float 90.00</span>"));
+  assert_null(strstr(text, ">method</th>"));
+  assert_null(strstr(text, ">calibration w / a</th>"));
+  assert_null(strstr(text, ">options</th>"));
+  assert_null(strstr(text, ">float</th>"));
+  assert_null(strstr(text, ">gap</th>")); /* no setting without hardware */
+  mq_free(text);
+  rows[1].method = "lsq";
+  rows[2].w_observer = "kld";
+  rows[3].options = "32 images, graph 2";
+  text = write_page(help, "four.db", rows, 4);
+  assert_well_formed(text);
+  assert_non_null(strstr(text, ">All rows: 32 images<"));
+  assert_non_null(strstr(text, ">method</th>"));
+  assert_non_null(strstr(text, ">calibration w / a</th>"));
+  assert_non_null(strstr(text, ">options</th>"));
+  assert_non_null(strstr(text, "options\">graph 2</td>"));
+  mq_free(text);
+}
+
+static void test_page_counts_in_words(void **state) {
+  struct help_report *help = *state;
+  struct help_cell rows[] = {
+      {.model = "a", .target = "snpe", .method = "ptq", .bits = 8, .top1 = 0.5},
+      {.model = "b", .target = "snpe", .method = "ptq", .bits = 8, .top1 = 0.5},
+      {.model = "b", .target = "acl", .method = "ptq", .bits = 8, .top1 = 0.5},
+  };
+  char *text = write_page(help, "one.db", rows, 2);
+  assert_non_null(strstr(text, ">in 1 setting<"));
+  assert_non_null(strstr(text, ">2 models, 1 setting, 2 runs,"));
+  mq_free(text);
+  text = write_page(help, "two.db", rows, 3);
+  assert_non_null(strstr(text, ">in 2 settings<"));
+  mq_free(text);
+}
+
 static void test_empty_page(void **state) {
   struct help_report *help = *state;
   struct mq_report_result result;
@@ -279,6 +338,9 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_csv_reads_back, help_report_setup, help_report_teardown),
       cmocka_unit_test_setup_teardown(test_json, help_report_setup, help_report_teardown),
       cmocka_unit_test_setup_teardown(test_page, help_report_setup, help_report_teardown),
+      cmocka_unit_test_setup_teardown(test_page_has_no_needless_columns, help_report_setup,
+                                      help_report_teardown),
+      cmocka_unit_test_setup_teardown(test_page_counts_in_words, help_report_setup, help_report_teardown),
       cmocka_unit_test_setup_teardown(test_empty_page, help_report_setup, help_report_teardown),
       cmocka_unit_test_setup_teardown(test_many_algorithms, help_report_setup, help_report_teardown),
       cmocka_unit_test_setup_teardown(test_odd_shapes, help_report_setup, help_report_teardown),
