@@ -1,8 +1,11 @@
 /* Milliseconds of a training step on random images, medians, and the memory it takes.
- * Usage: step_bench MODEL.onnx TARGET|float [METHOD [bits [batch [steps [bf16]]]]] */
+ * Usage: step_bench MODEL.onnx TARGET|float [METHOD [bits [batch [steps [OPTION...]]]]]
+ * Options: bf16 (products backward), floats (no products on integers), bn (BN stays behind the layers).
+ * Processor time divided by the cores is the figure to compare where other programs share them. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "mqbench/kernel.h"
 #include "mqbench/load.h"
@@ -50,9 +53,10 @@ static mq_status calibrate(struct mq_prepared *prepared, struct mq_err *err) {
   return status;
 }
 
-static mq_status prepare(struct work *work, const char *target, const char *method, int bits,
+static mq_status prepare(struct work *work, const char *target, const char *method, int bits, bool has_bn,
                          struct mq_err *err) {
-  const struct mq_prepare_options options = {.w_bits = bits, .a_bits = bits};
+  const struct mq_prepare_options options = {
+      .w_bits = bits, .a_bits = bits, .bn_fold = has_bn ? MQ_BN_FOLD_NONE : MQ_BN_FOLD_TARGET};
   mq_status status = mq_target_load(&work->target, target, err);
   if (status == MQ_OK) status = mq_prepare(&work->prepared, work->graph, work->target, &options, err);
   if (status == MQ_OK) status = calibrate(&work->prepared, err);
@@ -69,23 +73,40 @@ static int by_value(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
+static double processor_seconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
 static mq_status run(struct work *work, int n_steps, struct mq_err *err) {
   const struct mq_trainer_job job = {.context = work, .fill = fill};
-  double *seconds = calloc((size_t)n_steps, sizeof *seconds);
+  double *seconds = calloc(2 * (size_t)n_steps, sizeof *seconds), *processor = seconds + n_steps;
   mq_status status = MQ_OK;
   for (int i = -2; i < n_steps && status == MQ_OK; i++) {
     struct mq_trainer_result result;
-    double start = mq_now();
+    double start = mq_now(), used = processor_seconds();
     status = mq_trainer_step(&result, work->trainer, &job, 1e-4, err);
-    if (i >= 0) seconds[i] = mq_now() - start;
+    if (i >= 0) {
+      seconds[i] = mq_now() - start;
+      processor[i] = processor_seconds() - used;
+    }
     if (i == n_steps - 1) printf("loss %.4f, ", result.loss);
   }
   qsort(seconds, (size_t)n_steps, sizeof *seconds, by_value);
+  qsort(processor, (size_t)n_steps, sizeof *processor, by_value);
   if (status == MQ_OK)
-    printf("%.1f ms (best %.1f), %.0f MB\n", 1e3 * seconds[n_steps / 2], 1e3 * seconds[0],
+    printf("%.1f ms (best %.1f), processor %.1f ms (best %.1f), %.0f MB\n", 1e3 * seconds[n_steps / 2],
+           1e3 * seconds[0], 1e3 * processor[n_steps / 2], 1e3 * processor[0],
            (double)mq_trainer_memory_bytes(work->trainer) / 1e6);
   free(seconds);
   return status;
+}
+
+static bool has_option(int argc, char **argv, const char *name) {
+  for (int i = 7; i < argc; i++)
+    if (strcmp(argv[i], name) == 0) return true;
+  return false;
 }
 
 int main(int argc, char **argv) {
@@ -95,11 +116,12 @@ int main(int argc, char **argv) {
   bool is_float = strcmp(argv[2], "float") == 0;
   int bits = argc > 4 ? atoi(argv[4]) : 8, batch = argc > 5 ? atoi(argv[5]) : 128;
   int n_steps = argc > 6 ? atoi(argv[6]) : 5;
-  bool is_bf16 = argc > 7 && strcmp(argv[7], "bf16") == 0;
+  bool is_bf16 = has_option(argc, argv, "bf16");
   mq_status status = mq_kernel_start(MQ_ISA_NATIVE, &err);
   if (status == MQ_OK) status = mq_onnx_read(&work.graph, argv[1], NULL, &err);
   if (status == MQ_OK) status = mq_prepare_canonical(work.graph, &err);
-  if (status == MQ_OK && !is_float) status = prepare(&work, argv[2], argc > 3 ? argv[3] : "lsq", bits, &err);
+  if (status == MQ_OK && !is_float)
+    status = prepare(&work, argv[2], argc > 3 ? argv[3] : "lsq", bits, has_option(argc, argv, "bn"), &err);
   if (status == MQ_OK) status = mq_pool_create(&work.pool, 0, mq_kernel_start_worker, &err);
   if (status == MQ_OK) {
     struct mq_trainer_options options = {.batch = batch,
@@ -109,6 +131,7 @@ int main(int argc, char **argv) {
                                          .momentum = 0.9,
                                          .is_nesterov = true,
                                          .weight_decay = 1e-4,
+                                         .has_float_forward = has_option(argc, argv, "floats"),
                                          .backward = is_bf16 ? MQ_PRECISION_BF16 : MQ_PRECISION_F32};
     status = mq_trainer_create(&work.trainer, is_float ? work.graph : work.prepared.graph, &options,
                                work.pool, &err);

@@ -156,6 +156,7 @@ bool engine_can_overwrite(const struct engine_compiler *c, int place);
  * with the same strides (dense). */
 mq_status engine_like(int *result, struct engine_compiler *c, int place, struct mq_err *err) MQ_MUST_CHECK;
 bool engine_is_dense(const struct mq_tensor *tensor);
+bool engine_lies_as(const struct mq_tensor *tensor, engine_layout layout);
 /* Makes room for one more element of an array that doubles. */
 mq_status engine_reserve(void **array, size_t *capacity, size_t n, size_t bytes,
                          struct mq_err *err) MQ_MUST_CHECK;

@@ -140,7 +140,7 @@ bool engine_is_dense(const struct mq_tensor *tensor) {
   }
 }
 
-static bool lies_as(const struct mq_tensor *tensor, engine_layout layout) {
+bool engine_lies_as(const struct mq_tensor *tensor, engine_layout layout) {
   switch (layout) {
     case ENGINE_ANY:
       return true;
@@ -157,7 +157,7 @@ static bool lies_as(const struct mq_tensor *tensor, engine_layout layout) {
 mq_status engine_arrange(int *arranged, struct engine_compiler *c, int place, engine_layout layout,
                          struct mq_err *err) {
   struct mq_tensor tensor = *engine_tensor(c, place); /* a copy: the array may move */
-  if (lies_as(&tensor, layout)) {
+  if (engine_lies_as(&tensor, layout)) {
     *arranged = place;
     return MQ_OK;
   }

@@ -1,12 +1,13 @@
 /* FakeQuantize in training, by the point's quantizer:
  *   observe   (x's scope)  x -> statistics                            reduced over the batch
  *   derive    (batch)      parameters[, statistics] -> form
- *   quantize  (x's scope)  x, form -> y
+ *   quantize  (x's scope)  x, form -> y, or codes and their grid (codes.h), or both
  * The gradient of the form are the quantizer's sums, from which derive's backward makes those of the
  * parameters. */
+#include <math.h>
 #include <string.h>
 
-#include "engine/train/training.h"
+#include "engine/train/codes.h"
 
 struct quantize_state {
   const struct mq_quantizer_ops *ops;
@@ -52,6 +53,8 @@ static mq_status forward_derive(const struct engine_step *step, struct engine_fr
   const struct quantize_state *s = step->state;
   static const double none = 0;
   const double *statistics = step->n_inputs > 1 ? engine_input(step, frame, 1)->data : &none;
+  /* Its memory was another step's before. */
+  memset(engine_output(step, frame, 0)->data, 0, s->ops->form_count(&s->config) * sizeof(double));
   s->ops->derive(engine_output(step, frame, 0)->data, &s->config, engine_input(step, frame, 0)->data,
                  frame->is_training || keeps_looking(s) ? statistics : NULL, NULL);
   return MQ_OK;
@@ -104,6 +107,71 @@ static mq_status backward_quantize(const struct engine_step *step, struct engine
 
 static const struct engine_function quantize_function = {
     .forward = forward_quantize, .backward = backward_quantize, .keeps_inputs = true};
+
+/* ---- the same to codes: inputs {x, form}, outputs {codes, grid[, y]} ---------------------------------- */
+/* Scales and zero points as they stand. */
+static mq_status read_grid(double *grid, const struct quantize_state *s, const double *form, void *scratch,
+                           struct mq_err *err) {
+  int64_t n = s->config.n_channels;
+  struct mq_qparams q = {.n_channels = n, .channel_axis = -1, .scale = scratch};
+  q.zero_point = (int32_t *)(void *)(q.scale + n);
+  if (!s->ops->grid(&q, &s->config, form)) {
+    return mq_fail(err, MQ_FAILED, "quantizer %s left the integer grid it had at first", s->ops->name);
+  }
+  for (int64_t c = 0; c < n; c++) {
+    bool has_scale = isfinite(q.scale[c]) && q.scale[c] > 0;
+    grid[c] = has_scale ? (double)q.scale[c] : (double)NAN;
+    grid[n + c] = has_scale ? (double)q.zero_point[c] : 0;
+  }
+  return MQ_OK;
+}
+
+/* A code cannot tell of NaN: the scale does instead. */
+static void note_nan(double *grid, const float *x, int64_t count) {
+  float min, max;
+  mq_loop_min_max(&min, &max, x, count);
+  if (isnan(min)) {
+    *grid = (double)NAN;
+  }
+}
+
+static bool is_valid(const double *grid, int64_t n_channels) {
+  bool is_valid = true;
+  for (int64_t c = 0; c < n_channels; c++) {
+    is_valid = is_valid && !isnan(grid[c]);
+  }
+  return is_valid;
+}
+
+/* Activations row by row: what is looked at stays in the cache. */
+static mq_status forward_codes(const struct engine_step *step, struct engine_frame *frame,
+                               struct mq_err *err) {
+  const struct quantize_state *s = step->state;
+  const float *x = engine_input(step, frame, 0)->data;
+  const double *form = engine_input(step, frame, 1)->data;
+  uint8_t *codes = engine_output(step, frame, 0)->data;
+  double *grid = engine_output(step, frame, 1)->data;
+  float *y = step->n_outputs > 2 ? engine_output(step, frame, 2)->data : NULL;
+  mq_status status = read_grid(grid, s, form, frame->scratch, err);
+  if (status != MQ_OK) {
+    return status;
+  }
+  int64_t n_rows = s->config.is_weight ? s->n_rows : 1, count = n_rows * s->row_count;
+  if (!is_valid(grid, s->config.n_channels)) { /* a method whose parameters are lost leaves codes alone */
+    memset(codes, 0, (size_t)(s->n_rows * s->row_count));
+  }
+  for (int64_t r = 0; r < s->n_rows; r++) {
+    note_nan(&grid[s->config.n_channels > 1 ? r : 0], x + r * s->row_count, s->row_count);
+    if (r % n_rows == 0) {
+      int64_t at = r * s->row_count;
+      s->ops->forward(y ? y + at : NULL, codes + at, &s->config, form, x + at, n_rows, count / n_rows);
+    }
+  }
+  return MQ_OK;
+}
+
+static const struct engine_function codes_function = {
+    .forward = forward_codes, .backward = backward_quantize, .keeps_inputs = true};
 
 /* ---- Compilation ----------------------------------------------------------------------------------- */
 static mq_status new_doubles(int *place, struct engine_compiler *c, size_t count, struct mq_err *err) {
@@ -228,10 +296,9 @@ static mq_status swap_dims(int *swapped, struct engine_compiler *c, int place, i
   return engine_new_view(swapped, c, place, &view, 0, err);
 }
 
-static mq_status read_rows(int *x, struct engine_compiler *c, const struct mq_node *node, bool is_weight,
-                           int axis, struct mq_err *err) {
-  mq_status status =
-      engine_read_float(x, c, node, 0, is_weight && axis == 0 ? ENGINE_ROW_MAJOR : ENGINE_DENSE, err);
+static mq_status read_rows(int *x, struct engine_compiler *c, const struct mq_node *node,
+                           engine_layout layout, int axis, struct mq_err *err) {
+  mq_status status = engine_read_float(x, c, node, 0, layout, err);
   if (status == MQ_OK && axis > 0) {
     status = swap_dims(x, c, *x, axis, err);
     if (status == MQ_OK) {
@@ -241,49 +308,82 @@ static mq_status read_rows(int *x, struct engine_compiler *c, const struct mq_no
   return status;
 }
 
-mq_status engine_train_fake_quantize(struct engine_compiler *c, const struct mq_node *node,
-                                     struct mq_err *err) {
-  int64_t index;
-  int x, y, inputs[2];
-  struct quantize_state *state;
-  mq_status status = mq_node_get_int(&index, node, "point", -1, err);
+/* How a point's values are handed on. */
+struct handover {
+  bool has_codes, has_floats;
+  struct engine_code_kind kind;
+};
+
+static mq_status choose_handover(struct handover *handover, engine_layout *layout, struct engine_compiler *c,
+                                 const struct mq_node *node, const struct mq_point *point,
+                                 struct mq_err *err) {
+  bool is_weight = point->quantizer_config.is_weight;
+  struct engine_code_readers readers;
+  *handover = (struct handover){.has_floats = true};
+  if (c->training->has_float_forward) {
+    return MQ_OK;
+  }
+  mq_status status = engine_find_code_readers(&readers, c, node, is_weight, err);
+  if (status == MQ_OK && readers.are_products) {
+    status = engine_point_codes(&handover->has_codes, &handover->kind, c, point, err);
+    handover->has_floats = is_weight || readers.has_others;
+    *layout = is_weight ? *layout : readers.layout;
+  }
+  return status;
+}
+
+/* The outputs of a point's step: {y}, or {codes, grid[, y]}. Codes and floats have one gradient. */
+static mq_status new_outputs(int outputs[3], int *n_outputs, struct engine_compiler *c,
+                             const struct quantize_state *s, const struct handover *handover, int x,
+                             struct mq_err *err) {
+  struct mq_tensor like = *engine_tensor(c, x);
+  mq_status status = MQ_OK;
+  *n_outputs = 0;
+  if (handover->has_codes) {
+    mq_dtype dtype = handover->kind.is_signed ? MQ_I8 : MQ_U8;
+    status = engine_new_place(&outputs[0], c, dtype, &like.shape, like.stride, err);
+    if (status == MQ_OK) {
+      status = engine_add_gradient(c, outputs[0], err);
+    }
+    if (status == MQ_OK) {
+      status = new_doubles(&outputs[1], c, 2 * (size_t)s->config.n_channels, err);
+    }
+    *n_outputs = 2;
+  }
+  if (status == MQ_OK && handover->has_floats) {
+    int *y = &outputs[(*n_outputs)++];
+    status = engine_new_place(y, c, MQ_F32, &like.shape, like.stride, err);
+    if (status == MQ_OK && handover->has_codes) {
+      c->engine->places[*y].gradient = c->engine->places[outputs[0]].gradient;
+    }
+  }
+  return status;
+}
+
+static mq_status emit_quantize(struct engine_compiler *c, const struct mq_node *node,
+                               const struct quantize_state *s, const struct handover *handover,
+                               const int inputs[2], int axis, struct mq_err *err) {
+  int outputs[3], n_outputs;
+  mq_status status = new_outputs(outputs, &n_outputs, c, s, handover, inputs[0], err);
   if (status != MQ_OK) {
     return status;
   }
-  bool is_point = index >= 0 && (size_t)index < c->training->n_points;
-  struct mq_point *point = is_point ? &c->training->points[index] : NULL;
-  if (!point || !point->quantizer) {
-    status = engine_read_float(&x, c, node, 0, ENGINE_ANY, err);
-    engine_bind(c, node->outputs[0], status == MQ_OK ? x : -1);
-    return status;
-  }
-  int axis = point->quantizer_config.is_weight ? row_axis(node, point) : 0;
-  status = read_rows(&x, c, node, point->quantizer_config.is_weight, axis, err);
-  if (status == MQ_OK) {
-    status = create_state(&state, c, point, engine_tensor(c, x), err);
-  }
-  if (status != MQ_OK) {
-    return status;
-  }
-  engine_scope scope = c->scope;
-  inputs[0] = x;
-  status = emit_form(&inputs[1], c, point, state, x, err);
-  c->scope = scope;
-  if (status == MQ_OK) {
-    struct mq_tensor like = *engine_tensor(c, x);
-    status = engine_new_place(&y, c, MQ_F32, &like.shape, like.stride, err);
-  }
-  if (status != MQ_OK) {
-    return status;
-  }
-  struct engine_step step = {.function = &quantize_function,
-                             .state = state,
+  size_t grid_bytes = (size_t)s->config.n_channels * (sizeof(float) + sizeof(int32_t));
+  size_t gradient_bytes = (size_t)(s->n_rows * s->row_count) * sizeof(float);
+  struct engine_step step = {.function = handover->has_codes ? &codes_function : &quantize_function,
+                             .state = s,
                              .inputs = inputs,
                              .n_inputs = 2,
-                             .outputs = &y,
-                             .n_outputs = 1,
-                             .scratch_bytes = (size_t)(state->n_rows * state->row_count) * sizeof(float)};
+                             .outputs = outputs,
+                             .n_outputs = n_outputs,
+                             .scratch_bytes = grid_bytes > gradient_bytes ? grid_bytes : gradient_bytes};
   status = engine_emit(c, &step, err);
+  int y = handover->has_floats ? outputs[n_outputs - 1] : outputs[0];
+  if (status == MQ_OK && handover->has_codes) {
+    const struct engine_codes codes = {
+        .kind = handover->kind, .codes = outputs[0], .grid = outputs[1], .n_channels = s->config.n_channels};
+    status = engine_note_codes(c, node->outputs[0], &codes, err);
+  }
   if (status == MQ_OK && axis > 0) {
     status = swap_dims(&y, c, y, axis, err);
   }
@@ -291,4 +391,42 @@ mq_status engine_train_fake_quantize(struct engine_compiler *c, const struct mq_
     engine_bind(c, node->outputs[0], y);
   }
   return status;
+}
+
+static struct mq_point *point_of(const struct engine_compiler *c, const struct mq_node *node) {
+  int64_t index;
+  bool is_point = mq_node_get_int(&index, node, "point", -1, NULL) == MQ_OK && index >= 0 &&
+                  (size_t)index < c->training->n_points;
+  struct mq_point *point = is_point ? &c->training->points[index] : NULL;
+  return point && point->quantizer ? point : NULL;
+}
+
+mq_status engine_train_fake_quantize(struct engine_compiler *c, const struct mq_node *node,
+                                     struct mq_err *err) {
+  int inputs[2];
+  struct quantize_state *state;
+  struct handover handover;
+  struct mq_point *point = point_of(c, node);
+  if (!point) {
+    mq_status status = engine_read_float(&inputs[0], c, node, 0, ENGINE_ANY, err);
+    engine_bind(c, node->outputs[0], status == MQ_OK ? inputs[0] : -1);
+    return status;
+  }
+  bool is_weight = point->quantizer_config.is_weight;
+  int axis = is_weight ? row_axis(node, point) : 0;
+  engine_layout layout = is_weight && axis == 0 ? ENGINE_ROW_MAJOR : ENGINE_DENSE;
+  mq_status status = choose_handover(&handover, &layout, c, node, point, err);
+  if (status == MQ_OK) {
+    status = read_rows(&inputs[0], c, node, layout, axis, err);
+  }
+  if (status == MQ_OK) {
+    status = create_state(&state, c, point, engine_tensor(c, inputs[0]), err);
+  }
+  if (status != MQ_OK) {
+    return status;
+  }
+  engine_scope scope = c->scope;
+  status = emit_form(&inputs[1], c, point, state, inputs[0], err);
+  c->scope = scope;
+  return status == MQ_OK ? emit_quantize(c, node, state, &handover, inputs, axis, err) : status;
 }
