@@ -307,7 +307,7 @@ static void run_node(const struct plain *plain, const struct mq_node *node) {
       run_gather(plain, node);
       break;
     default:
-      if (!plain_run_window(plain, node)) run_unary(plain, node);
+      if (!plain_run_window(plain, node) && !plain_run_fold(plain, node)) run_unary(plain, node);
       break;
   }
 }

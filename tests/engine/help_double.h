@@ -37,5 +37,6 @@ struct grid *plain_output(const struct plain *plain, const struct mq_node *node,
 void plain_require(mq_status status, const struct mq_err *err);
 /* help_double_windows.c; false: not one of its operators. */
 bool plain_run_window(const struct plain *plain, const struct mq_node *node);
+bool plain_run_fold(const struct plain *plain, const struct mq_node *node); /* help_double_folds.c */
 
 #endif

@@ -65,30 +65,29 @@ static void observe(struct mq_qparams *out, const struct stage *s, const struct 
   mq_free(running);
 }
 
-/* As an engine's owner does it: the scheme's sign adapted to the data, initial parameters from the observer.
- */
-static void stage_init(struct stage *s, struct mq_point *point, const struct quantize_case *c, bool is_weight,
-                       const float *x, int64_t n_rows, int64_t row_count) {
+static struct mq_scheme scheme_of(const struct quantize_case *c, bool is_weight) {
+  return (struct mq_scheme){.bits = (uint8_t)c->bits,
+                            .is_signed = is_weight || !c->is_affine,
+                            .is_symmetric = is_weight || !c->is_affine,
+                            .is_per_channel = is_weight && c->is_per_channel,
+                            .is_sign_adaptive = !is_weight && !c->is_affine,
+                            .scale_form = c->is_power_of_two ? MQ_SCALE_POT : MQ_SCALE_FLOAT};
+}
+
+static void stage_allocate(struct stage *s) {
+  s->n_parameters = mq_quantizer_parameter_total(s->ops, &s->config);
+  s->parameters = take((int64_t)s->n_parameters, sizeof(float));
+  s->gradients = take((int64_t)s->n_parameters, sizeof(float));
+  s->form = take((int64_t)s->ops->form_count(&s->config), sizeof(double));
+  s->statistics = take((int64_t)count_of(s->ops->statistics_count, s), sizeof(double));
+  s->sums = take((int64_t)count_of(s->ops->sum_count, s), sizeof(double));
+}
+
+/* The scheme's sign adapted to the data, initial parameters from the observer; the point likewise. */
+static void stage_start(struct stage *s, struct mq_point *point, const float *x) {
+  const struct mq_scheme scheme = s->config.scheme;
   struct mq_err err;
-  const struct mq_quantizer_ops *ops = mq_quantizer_find(c->method);
-  *s = (struct stage){.ops = is_weight && ops->w_quantizer ? mq_quantizer_find(ops->w_quantizer) : ops,
-                      .n_rows = n_rows,
-                      .row_count = row_count,
-                      .rows_per_slice = is_weight ? n_rows : GRADIENT_SLICE};
-  struct mq_scheme scheme = {.bits = (uint8_t)c->bits,
-                             .is_signed = is_weight || !c->is_affine,
-                             .is_symmetric = is_weight || !c->is_affine,
-                             .is_per_channel = is_weight && c->is_per_channel,
-                             .is_sign_adaptive = !is_weight && !c->is_affine,
-                             .scale_form = c->is_power_of_two ? MQ_SCALE_POT : MQ_SCALE_FLOAT};
-  s->config = (struct mq_quantizer_config){.scheme = scheme,
-                                           .is_weight = is_weight,
-                                           .n_channels = scheme.is_per_channel ? n_rows : 1,
-                                           .n_rows = is_weight ? n_rows : 0,
-                                           .option = c->option,
-                                           .is_own_observer = true};
-  s->config.n_elements = (double)(n_rows * row_count / s->config.n_channels);
-  *point = (struct mq_point){.kind = is_weight ? MQ_POINT_WEIGHT : MQ_POINT_ACTIVATION,
+  *point = (struct mq_point){.kind = s->config.is_weight ? MQ_POINT_WEIGHT : MQ_POINT_ACTIVATION,
                              .scheme = scheme,
                              .n_channels = s->config.n_channels,
                              .channel_axis = scheme.is_per_channel ? 0 : -1,
@@ -98,18 +97,30 @@ static void stage_init(struct stage *s, struct mq_point *point, const struct qua
   s->config.is_non_negative = point->qparams.is_non_negative;
   s->config.scheme.is_signed = point->qparams.is_signed;
   s->config.scheme.is_sign_adaptive = false;
-  assert_ok(s->ops->check(&s->config, c->method, &err));
-  s->n_parameters = mq_quantizer_parameter_total(s->ops, &s->config);
-  s->parameters = take((int64_t)s->n_parameters, sizeof(float));
-  s->gradients = take((int64_t)s->n_parameters, sizeof(float));
-  s->form = take((int64_t)s->ops->form_count(&s->config), sizeof(double));
-  s->statistics = take((int64_t)count_of(s->ops->statistics_count, s), sizeof(double));
-  s->sums = take((int64_t)count_of(s->ops->sum_count, s), sizeof(double));
-  assert_ok(s->ops->init(s->parameters, &s->config, &point->qparams, is_weight ? x : NULL, n_rows, row_count,
-                         &err));
+  assert_ok(s->ops->check(&s->config, s->ops->name, &err));
+  stage_allocate(s);
+  assert_ok(s->ops->init(s->parameters, &s->config, &point->qparams, s->config.is_weight ? x : NULL,
+                         s->n_rows, s->row_count, &err));
   point->quantizer_config = s->config;
   point->parameters = take((int64_t)s->n_parameters, sizeof(float));
   memcpy(point->parameters, s->parameters, s->n_parameters * sizeof(float));
+}
+
+static void stage_init(struct stage *s, struct mq_point *point, const struct quantize_case *c, bool is_weight,
+                       const float *x, int64_t n_rows, int64_t row_count) {
+  const struct mq_quantizer_ops *ops = mq_quantizer_find(c->method);
+  *s = (struct stage){.ops = is_weight && ops->w_quantizer ? mq_quantizer_find(ops->w_quantizer) : ops,
+                      .n_rows = n_rows,
+                      .row_count = row_count,
+                      .rows_per_slice = is_weight ? n_rows : GRADIENT_SLICE};
+  s->config = (struct mq_quantizer_config){.scheme = scheme_of(c, is_weight),
+                                           .is_weight = is_weight,
+                                           .n_rows = is_weight ? n_rows : 0,
+                                           .option = c->option,
+                                           .is_own_observer = true};
+  s->config.n_channels = s->config.scheme.is_per_channel ? n_rows : 1;
+  s->config.n_elements = (double)(n_rows * row_count / s->config.n_channels);
+  stage_start(s, point, x);
 }
 
 static void stage_deinit(struct stage *s, struct mq_point *point) {
