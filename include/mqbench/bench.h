@@ -33,13 +33,14 @@ struct mq_cell {
   const char *method, *variant;       /* "float", "ptq", ...; variant NULL or "published" */
   const char *w_observer, *a_observer;
   double w_parameter, a_parameter; /* NAN: default */
+  bool has_own_observers;          /* methods that train: the run left the observers to the method */
   int w_bits, a_bits;              /* 0: the target's */
   int graph;                       /* 0: the target's points; 1, 2, 3 */
   mq_bn_fold bn_fold;
   bool calibrates_bn;
   int64_t calib_images, calib_batch;
   bool is_calib_first;
-  int64_t slice_images; /* of evaluation and calibration too: float sums depend on it */
+  int64_t slice_images;          /* of evaluation and calibration too: float sums depend on it */
   struct mq_train_options train; /* of methods that train: what a plan's `training` says; the rest is set by
                                   * the trial */
   mq_augments augment;
@@ -87,6 +88,7 @@ void mq_trial_cache_destroy(struct mq_trial_cache *cache);
 struct mq_trial_options {
   struct mq_pool *pool;
   const char *bundle;           /* directory to write, or NULL */
+  const char *checkpoints;      /* directory: trainings go on there after an interruption; NULL: none */
   const char *label;            /* of progress bars; NULL: the cell's own */
   struct mq_trial_cache *cache; /* NULL: nothing is shared */
 };
@@ -102,6 +104,9 @@ struct mq_trial_result {
 mq_status mq_trial_run(struct mq_trial_result *result, const struct mq_cell *cell,
                        const struct mq_trial_options *options, struct mq_arena *arena,
                        struct mq_err *err) MQ_MUST_CHECK;
+
+/* Once the run is kept, the checkpoint of its training is of no use any more. */
+void mq_trial_remove_checkpoint(const char *checkpoints, const struct mq_run *run);
 
 struct mq_bench_options {
   const char *directory;

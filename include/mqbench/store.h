@@ -39,6 +39,25 @@ struct mq_run {
   const uint8_t *is_correct; /* bits, (images + 7) / 8 bytes; NULL if none */
   double seconds, calib_seconds, eval_seconds;
   const char *version, *cpu, *isa, *onednn, *started; /* started: ISO 8601 UTC */
+  const char *result_sha256; /* of what was measured: its weights, scales and zero points, bit by bit */
+  double best_top1;          /* of a training's judgements: a look at the test data */
+  double train_seconds;      /* of its steps alone */
+  const struct mq_run_history *history; /* of a training; written with the run, read by mq_store_history */
+};
+/* What a training recorded on its way. */
+struct mq_run_curve {
+  int64_t step;
+  double epoch, rate, loss, train_top1, test_top1; /* test_top1 NAN: not measured here */
+};
+struct mq_run_range {
+  int64_t step, point; /* point: its place among the run's points */
+  double lo, hi;       /* clipping range, as in mq_run_point */
+};
+struct mq_run_history {
+  const struct mq_run_curve *curve;
+  size_t n_curve;
+  const struct mq_run_range *ranges;
+  size_t n_ranges;
 };
 /* Per run and point: what Appendix B of the paper draws. */
 struct mq_run_point {
@@ -67,6 +86,9 @@ mq_status mq_store_runs(struct mq_run **runs, size_t *n_runs, struct mq_store *s
                         struct mq_err *err) MQ_MUST_CHECK;
 mq_status mq_store_points(struct mq_run_point **points, size_t *n_points, struct mq_store *store,
                           int64_t run_id, struct mq_arena *arena, struct mq_err *err) MQ_MUST_CHECK;
+/* What the training of a run recorded, in order of steps; empty for other runs. Memory in arena. */
+mq_status mq_store_history(struct mq_run_history *history, struct mq_store *store, int64_t run_id,
+                           struct mq_arena *arena, struct mq_err *err) MQ_MUST_CHECK;
 /* Runs with the same cell text but another identity (older code, other content) become `stale`. */
 mq_status mq_store_mark_stale(struct mq_store *store, const char *cell, const char *identity_now,
                               struct mq_err *err) MQ_MUST_CHECK;

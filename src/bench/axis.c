@@ -18,26 +18,17 @@ static mq_status read_name(struct mq_axis_value *value, const struct mq_yaml_nod
   return mq_yaml_get_text(&value->text[0], node, err);
 }
 
-static bool is_one_of(const char *text, const char *const *words) {
-  for (; *words; words++) {
-    if (!strcmp(text, *words)) {
-      return true;
-    }
-  }
-  return false;
-}
-
 static mq_status check_method(const char *name, const struct mq_yaml_node *node, struct mq_err *err) {
-  static const char *const now[] = {"float", "ptq", NULL};
-  static const char *const later[] = {"lsq", "lsqplus", "pact", "dorefa",   "dsq",   "qil",   "apot",
-                                      "tqt", "lqnet",   "nnie", "adaround", "brecq", "qdrop", NULL};
-  if (is_one_of(name, now)) {
+  static const char *const later[] = {"adaround", "brecq", "qdrop", NULL};
+  if (!strcmp(name, "float") || !strcmp(name, "ptq") || mq_quantizer_find(name)) {
     return MQ_OK;
   }
-  if (is_one_of(name, later)) {
-    return mq_yaml_fail(err, node, "method '%s' is not in this version, expected float or ptq", name);
+  for (const char *const *word = later; *word; word++) {
+    if (!strcmp(*word, name)) {
+      return mq_yaml_fail(err, node, "method '%s' is not in this version (mqbench list methods)", name);
+    }
   }
-  return mq_yaml_fail(err, node, "unknown method '%.100s', expected float or ptq", name);
+  return mq_yaml_fail(err, node, "unknown method '%.100s' (mqbench list methods)", name);
 }
 
 /* "ptq" or {name: ptq, variant: published}. */
@@ -214,18 +205,11 @@ static mq_status read_graph(struct mq_axis_value *value, const struct mq_yaml_no
 
 static mq_status read_bn_fold(struct mq_axis_value *value, const struct mq_yaml_node *node,
                               const struct mq_plan_reader *reader, struct mq_err *err) {
-  static const char *const later[] = {"1", "2", "3", "4", NULL};
-  static const char *const words[] = {
-      [MQ_BN_FOLD_TARGET] = "target", [MQ_BN_FOLD_NONE] = "none", [MQ_BN_FOLD_0] = "0", NULL};
   (void)reader;
-  if (node->kind == MQ_YAML_SCALAR && is_one_of(node->text, later)) {
-    return mq_yaml_fail(err, node, "bn_fold %s is not in this version, expected target, none or 0",
-                        node->text);
-  }
-  int index = 0;
-  mq_status status = mq_yaml_get_choice(&index, node, words, err);
+  double index = 0;
+  mq_status status = mq_training_read(&index, mq_training_key_at(mq_training_key_find("bn_fold")), node, err);
   value->is_given[0] = true;
-  value->number[0] = index;
+  value->number[0] = (int64_t)index;
   return status;
 }
 
@@ -254,12 +238,35 @@ static const struct {
     [MQ_AXIS_SEED] = {"seed", read_seed},
 };
 
+/* The key of `training` that an axis stands for, or NULL. */
+static const struct mq_training_key *training_key(mq_axis_id id) {
+  return id >= MQ_AXIS_TRAINING && id < MQ_AXIS_TARGET ? mq_training_key_at((size_t)(id - MQ_AXIS_TRAINING))
+                                                       : NULL;
+}
+
+static const char *axis_name(mq_axis_id id) {
+  const struct mq_training_key *key = training_key(id);
+  return key ? key->name : axes[id].name;
+}
+
 mq_axis_id mq_axis_find(const char *key) {
   mq_axis_id id = 0;
-  while (id < MQ_AXIS_COUNT && strcmp(key, axes[id].name) != 0) {
+  while (id < MQ_AXIS_COUNT && strcmp(key, axis_name(id)) != 0) {
     id++;
   }
   return id;
+}
+
+bool mq_axis_is_training(mq_axis_id id) {
+  return training_key(id) != NULL;
+}
+
+static mq_status read_value(struct mq_axis_value *value, mq_axis_id id, const struct mq_yaml_node *node,
+                            const struct mq_plan_reader *reader, struct mq_err *err) {
+  const struct mq_training_key *key = training_key(id);
+  value->is_given[0] = value->is_given[0] || key != NULL;
+  return key ? mq_training_read(&value->parameter[0], key, node, err)
+             : axes[id].read(value, node, reader, err);
 }
 
 static bool is_same_text(const char *a, const char *b) {
@@ -284,7 +291,7 @@ mq_status mq_axis_read(struct mq_axis *axis, mq_axis_id id, const struct mq_yaml
   size_t n = is_list ? node->n : 1;
   *axis = (struct mq_axis){.values = NULL};
   if (n == 0 || n > MQ_AXIS_MAX_VALUES) {
-    return mq_yaml_fail(err, node, "%s: found %zu values, expected 1 to %d", axes[id].name, n,
+    return mq_yaml_fail(err, node, "%s: found %zu values, expected 1 to %d", axis_name(id), n,
                         MQ_AXIS_MAX_VALUES);
   }
   axis->values = mq_arena_alloc(reader->arena, n, sizeof *axis->values);
@@ -295,13 +302,13 @@ mq_status mq_axis_read(struct mq_axis *axis, mq_axis_id id, const struct mq_yaml
     const struct mq_yaml_node *item = is_list ? node->items[axis->n] : node;
     struct mq_axis_value *value = &axis->values[axis->n];
     value->parameter[0] = value->parameter[1] = (double)NAN;
-    mq_status status = axes[id].read(value, item, reader, err);
+    mq_status status = read_value(value, id, item, reader, err);
     if (status != MQ_OK) {
       return status;
     }
     for (size_t i = 0; i < axis->n; i++) {
       if (is_same_half(value, &axis->values[i], 0) && is_same_half(value, &axis->values[i], 1)) {
-        return mq_yaml_fail(err, item, "%s: this value is listed twice", axes[id].name);
+        return mq_yaml_fail(err, item, "%s: this value is listed twice", axis_name(id));
       }
     }
   }
@@ -341,6 +348,9 @@ void mq_axis_apply(struct mq_cell *cell, mq_axis_id id, const struct mq_axis_val
       break;
     case MQ_AXIS_MODEL: /* a model is more than its name: plan.c */
     case MQ_AXIS_COUNT:
+      break;
+    default:
+      mq_training_set(cell, training_key(id), value->parameter[0]);
       break;
   }
 }

@@ -8,13 +8,11 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "bench/training.h"
 #include "mqbench/data.h"
 #include "mqbench/target.h"
 
 #define MAX_NAMED_OVERRIDES 8 /* in the text for people */
-
-static const char *const bn_fold_names[] = {
-    [MQ_BN_FOLD_TARGET] = "target", [MQ_BN_FOLD_NONE] = "none", [MQ_BN_FOLD_0] = "0"};
 
 /* Names come from files: a control character or backslash is written \xHH, so that a line stays a line. */
 static void put_escaped(FILE *out, const char *value) {
@@ -62,6 +60,7 @@ static mq_status put_data_content(FILE *out, const char *key, const char *argume
     mq_free(spec.labels);
     mq_free(spec.cache);
     spec.labels = spec.cache = NULL;
+    spec.memory_mib = -1; /* what stays in memory changes no result */
     status = mq_data_spec_format(&text, &spec, err);
   }
   if (status == MQ_OK) {
@@ -86,7 +85,29 @@ static mq_status put_inputs(FILE *out, const struct mq_cell *cell, bool with_pat
   return status == MQ_OK ? put_data_content(out, "eval_data", cell->eval_data, err) : status;
 }
 
+static const char *fold_name(const struct mq_cell *cell, char text[40]) {
+  const struct mq_training_key *key = mq_training_key_at(mq_training_key_find("bn_fold"));
+  mq_training_format(text, key, mq_training_get(cell, key));
+  return text;
+}
+
+/* Of methods that train: every key that has no line of its own. */
+static void put_training(FILE *out, const struct mq_cell *cell) {
+  put_number(out, "own_observers", cell->has_own_observers);
+  for (size_t i = 0; i < mq_training_key_count(); i++) {
+    const struct mq_training_key *key = mq_training_key_at(i);
+    double value = mq_training_get(cell, key);
+    char text[40], name[64];
+    if (!mq_training_is_of_all(key)) {
+      snprintf(name, sizeof name, "training.%s", key->name);
+      mq_training_format(text, key, value);
+      key->kind == MQ_TRAINING_WORD ? put_text(out, name, text) : put_real(out, name, value);
+    }
+  }
+}
+
 static void put_settings(FILE *out, const struct mq_cell *cell) {
+  char fold[40];
   put_text(out, "method", cell->method);
   put_text(out, "variant", cell->variant);
   put_text(out, "w_observer", cell->w_observer);
@@ -96,7 +117,7 @@ static void put_settings(FILE *out, const struct mq_cell *cell) {
   put_number(out, "w_bits", cell->w_bits);
   put_number(out, "a_bits", cell->a_bits);
   put_number(out, "graph", cell->graph);
-  put_text(out, "bn_fold", bn_fold_names[cell->bn_fold]);
+  put_text(out, "bn_fold", fold_name(cell, fold));
   put_number(out, "bn_calibration", cell->calibrates_bn);
   put_number(out, "calib_images", cell->calib_images);
   put_number(out, "calib_batch", cell->calib_batch);
@@ -105,6 +126,9 @@ static void put_settings(FILE *out, const struct mq_cell *cell) {
   fprintf(out, "seed=%" PRIu64 "\n", cell->seed);
   put_text(out, "isa", mq_isa_name(cell->isa));
   put_number(out, "strict", cell->is_strict);
+  if (mq_cell_trains(cell)) {
+    put_training(out, cell);
+  }
   for (size_t i = 0; i < cell->n_overrides; i++) {
     put_text(out, "override.layer", cell->overrides[i].layer);
     put_number(out, "override.w_bits", cell->overrides[i].w_bits);
@@ -189,6 +213,11 @@ mq_status mq_cell_identity(char hex[65], const struct mq_cell *cell, const struc
   put_number(out, "trial_revision", MQ_TRIAL_REVISION);
   put_revision(out, "w_observer_revision", cell->w_observer);
   put_revision(out, "a_observer_revision", cell->a_observer);
+  const struct mq_quantizer_ops *quantizer = mq_quantizer_find(cell->method);
+  if (quantizer) {
+    put_number(out, "method_revision", (int64_t)quantizer->revision);
+    put_number(out, "training_revision", MQ_TRAINING_REVISION);
+  }
   status = keep(&text, out, &buffer, MQ_OK, arena, err);
   if (status == MQ_OK) {
     mq_sha256_bytes(hex, text, strlen(text));
@@ -241,15 +270,33 @@ static void put_overrides(FILE *out, const struct mq_cell *cell) {
   }
 }
 
+/* "lr 0.02, epochs 3": what is not the pipeline's default. */
+static void put_training_options(FILE *out, const struct mq_cell *cell) {
+  struct mq_cell usual = {.slice_images = MQ_SLICE_IMAGES};
+  mq_training_defaults(&usual);
+  for (size_t i = 0; i < mq_training_key_count(); i++) {
+    const struct mq_training_key *key = mq_training_key_at(i);
+    double value = mq_training_get(cell, key), default_value = mq_training_get(&usual, key);
+    bool is_usual = value == default_value || (isnan(value) && isnan(default_value));
+    char text[40];
+    if (!mq_training_is_of_all(key) && !is_usual) {
+      mq_training_format(text, key, value);
+      put_option(out, "%s %s", key->name, text);
+    }
+  }
+}
+
 static void put_quantizing_options(FILE *out, const struct mq_cell *cell) {
+  char fold[40];
   if (cell->graph) put_option(out, "graph %d", cell->graph);
-  if (cell->bn_fold != MQ_BN_FOLD_TARGET) put_option(out, "bn fold %s", bn_fold_names[cell->bn_fold]);
+  if (cell->bn_fold != MQ_BN_FOLD_TARGET) put_option(out, "bn fold %s", fold_name(cell, fold));
   if (cell->calibrates_bn) put_option(out, "bn calibrated");
   if (!isnan(cell->w_parameter)) put_parameter(out, "weights'", cell->w_parameter);
   if (!isnan(cell->a_parameter)) put_parameter(out, "activations'", cell->a_parameter);
   if (cell->calib_images != MQ_CALIB_IMAGES) put_option(out, "%" PRId64 " images", cell->calib_images);
   if (cell->calib_batch != MQ_CALIB_BATCH) put_option(out, "batch %" PRId64, cell->calib_batch);
   if (cell->is_calib_first) put_option(out, "first images");
+  if (mq_cell_trains(cell)) put_training_options(out, cell);
   put_overrides(out, cell);
   if (cell->is_strict) put_option(out, "strict");
 }

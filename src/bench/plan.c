@@ -211,20 +211,12 @@ static mq_status read_models(struct mq_plan_reading *r, struct mq_err *err) {
   return MQ_OK;
 }
 
-/* Axes that training will bring. */
-static bool is_training_key(const char *key) {
-  return mq_training_key_find(key) < mq_training_key_count();
-}
-
 static mq_status fail_axis(struct mq_err *err, const struct mq_yaml_node *node, const char *section,
                            const char *key) {
-  if (is_training_key(key)) {
-    return mq_yaml_fail(err, node, "%s: '%s' is not in this version", section, key);
-  }
   return mq_yaml_fail(
       err, node,
-      "%s: unknown key '%.100s', expected target, method, bits, observer, seed, graph, bn_fold or "
-      "bn_calibration%s",
+      "%s: unknown key '%.100s', expected target, method, bits, observer, seed, graph, bn_fold, "
+      "bn_calibration or a key of training%s",
       section, key, strcmp(section, "exclude") ? "" : ", or model");
 }
 
@@ -291,32 +283,21 @@ static mq_status read_exclusions(struct mq_plan_reading *r, struct mq_err *err) 
   return MQ_OK;
 }
 
-static mq_status read_training_key(struct mq_plan_reading *r, const char *key,
-                                   const struct mq_yaml_node *node, struct mq_err *err) {
-  double value = 0;
-  if (!is_training_key(key)) {
-    return mq_yaml_fail(err, node, "training: unknown key '%.100s', expected slice_images", key);
-  }
-  if (strcmp(key, "slice_images") != 0) {
-    return fail_axis(err, node, "training", key);
-  }
-  const struct mq_training_key *slices = mq_training_key_at(mq_training_key_find(key));
-  mq_status status = mq_training_read(&value, slices, node, err);
-  if (status == MQ_OK) {
-    mq_training_set(&r->base, slices, value);
-  }
-  return status;
-}
-
 /* Calibration and evaluation take the same slices as training does: floating point sums depend on them. */
 static mq_status read_training(struct mq_plan_reading *r, struct mq_err *err) {
   const struct mq_yaml_node *node = mq_yaml_find(r->root, "training");
-  mq_status status = MQ_OK;
-  if (node && node->kind != MQ_YAML_MAP) {
-    return mq_yaml_fail(err, node, "training: expected a map with key slice_images");
+  const char *names[MQ_TRAINING_KEYS + 1] = {NULL};
+  double value = 0;
+  for (size_t i = 0; i < MQ_TRAINING_KEYS; i++) {
+    names[i] = mq_training_key_at(i)->name;
   }
+  mq_status status = node ? mq_yaml_check_keys(node, names, err) : MQ_OK;
   for (size_t i = 0; node && i < node->n && status == MQ_OK; i++) {
-    status = read_training_key(r, node->keys[i], node->items[i], err);
+    const struct mq_training_key *key = mq_training_key_at(mq_training_key_find(node->keys[i]));
+    status = mq_training_read(&value, key, node->items[i], err);
+    if (status == MQ_OK) {
+      mq_training_set(&r->base, key, value);
+    }
   }
   return status;
 }
@@ -452,9 +433,7 @@ static mq_status read_all(struct mq_plan_reading *r, struct mq_err *err) {
 mq_status mq_plan_parse(struct mq_plan **out, const char *text, size_t n, const char *file,
                         struct mq_err *err) {
   *out = NULL;
-  struct mq_plan_reading r = {.base = {.w_observer = "minmax",
-                                       .a_observer = "minmax",
-                                       .w_parameter = (double)NAN,
+  struct mq_plan_reading r = {.base = {.w_parameter = (double)NAN,
                                        .a_parameter = (double)NAN,
                                        .calib_images = MQ_CALIB_IMAGES,
                                        .calib_batch = MQ_CALIB_BATCH,
@@ -462,6 +441,7 @@ mq_status mq_plan_parse(struct mq_plan **out, const char *text, size_t n, const 
                                        .isa = MQ_ISA_NATIVE}};
   char *directory = NULL;
   mq_status status = MQ_OK;
+  mq_training_defaults(&r.base);
   r.plan = mq_alloc(1, sizeof *r.plan);
   if (!r.plan) {
     return mq_fail_memory(err, "plan");

@@ -3,6 +3,7 @@
 #define MQ_BENCH_PLAN_H
 
 #include "base/yaml.h"
+#include "bench/training.h"
 #include "mqbench/bench.h"
 
 /* In the order in which the grid is walked, the last one fastest. */
@@ -14,7 +15,8 @@ typedef enum mq_axis_id {
   MQ_AXIS_GRAPH,
   MQ_AXIS_BN_FOLD,
   MQ_AXIS_BN_CALIBRATION,
-  MQ_AXIS_TARGET,
+  MQ_AXIS_TRAINING, /* the first of MQ_TRAINING_KEYS axes, one for each key */
+  MQ_AXIS_TARGET = MQ_AXIS_TRAINING + MQ_TRAINING_KEYS,
   MQ_AXIS_SEED,
   MQ_AXIS_COUNT,
 } mq_axis_id;
@@ -66,6 +68,8 @@ mq_axis_id mq_axis_find(const char *key);
 /* A scalar or list; no value twice. */
 mq_status mq_axis_read(struct mq_axis *axis, mq_axis_id id, const struct mq_yaml_node *node,
                        const struct mq_plan_reader *reader, struct mq_err *err) MQ_MUST_CHECK;
+/* An axis of a key of `training`. */
+bool mq_axis_is_training(mq_axis_id id);
 bool mq_axis_value_matches(const struct mq_axis_value *pattern, const struct mq_axis_value *value);
 /* Writes a value into its fields of a cell. */
 void mq_axis_apply(struct mq_cell *cell, mq_axis_id id, const struct mq_axis_value *value);

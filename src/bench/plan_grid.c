@@ -10,9 +10,10 @@
  */
 static const struct mq_axis_value *value_at(const struct mq_plan_reading *r, mq_axis_id id,
                                             const size_t index[MQ_AXIS_COUNT]) {
-  const struct mq_axis *method = &r->axes[MQ_AXIS_METHOD];
-  bool is_float = !strcmp(method->values[index[MQ_AXIS_METHOD]].text[0], "float");
-  if (r->axes[id].n == 0 || (is_float && id != MQ_AXIS_MODEL && id != MQ_AXIS_METHOD)) {
+  const struct mq_cell method = {.method = r->axes[MQ_AXIS_METHOD].values[index[MQ_AXIS_METHOD]].text[0]};
+  bool is_of_float = id == MQ_AXIS_MODEL || id == MQ_AXIS_METHOD;
+  if (r->axes[id].n == 0 || (mq_cell_is_float(&method) && !is_of_float) ||
+      (mq_axis_is_training(id) && !mq_cell_trains(&method))) {
     return NULL;
   }
   return &r->axes[id].values[index[id]];
@@ -45,8 +46,9 @@ static bool is_excluded(struct mq_plan_reading *r, const size_t index[MQ_AXIS_CO
   return is_hit;
 }
 
-static void fill_cell(struct mq_cell *cell, const struct mq_plan_reading *r,
-                      const size_t index[MQ_AXIS_COUNT]) {
+static mq_status fill_cell(struct mq_cell *cell, const struct mq_plan_reading *r,
+                           const size_t index[MQ_AXIS_COUNT], struct mq_err *err) {
+  struct mq_err why = {0};
   *cell = r->base;
   cell->model_path = r->models[index[MQ_AXIS_MODEL]].path;
   cell->model_name = r->models[index[MQ_AXIS_MODEL]].name;
@@ -57,6 +59,15 @@ static void fill_cell(struct mq_cell *cell, const struct mq_plan_reading *r,
       mq_axis_apply(cell, id, value);
     }
   }
+  if (mq_cell_is_float(cell)) {
+    *cell = mq_cell_float(cell);
+    return MQ_OK;
+  }
+  mq_training_fill_observers(cell);
+  if (mq_training_check(cell, &why) != MQ_OK) {
+    return mq_yaml_fail(err, mq_yaml_find(r->root, "grid"), "%s", why.message);
+  }
+  return MQ_OK;
 }
 
 /* The next index, the last axis fastest; axes that do not touch a cell stay at 0. False at the end. */
@@ -78,7 +89,8 @@ static mq_status check_cell_needs(const struct mq_plan_reading *r, struct mq_err
     quantizes |= strcmp(method->values[i].text[0], "float") != 0;
   }
   if (quantizes && !r->base.calib_data) {
-    return mq_yaml_fail(err, mq_yaml_find(r->root, "data"), "key 'train' is missing: ptq calibrates on it");
+    return mq_yaml_fail(err, mq_yaml_find(r->root, "data"),
+                        "key 'train' is missing: it calibrates and trains");
   }
   if (quantizes && !r->axes[MQ_AXIS_TARGET].n) {
     return mq_yaml_fail(err, mq_yaml_find(r->root, "grid"), "grid: key 'target' is missing");
@@ -105,14 +117,14 @@ mq_status mq_plan_expand(struct mq_plan_reading *r, struct mq_err *err) {
     do {
       if (!is_excluded(r, index)) {
         if (pass == 1) {
-          fill_cell(&plan->cells[n], r, index);
-          if (mq_cell_is_float(&plan->cells[n])) {
-            plan->cells[n] = mq_cell_float(&plan->cells[n]);
-          }
+          status = fill_cell(&plan->cells[n], r, index, err);
         }
         n++;
       }
-    } while (advance(r, index));
+    } while (status == MQ_OK && advance(r, index));
+    if (status != MQ_OK) {
+      return status;
+    }
     plan->n_cells = n;
     plan->cells = pass == 0 ? mq_arena_alloc(&plan->arena, n ? n : 1, sizeof *plan->cells) : plan->cells;
     if (!plan->cells) {

@@ -57,7 +57,8 @@ static mq_status resolve(struct mq_cell *cell, struct targets *targets, struct m
   cell->w_bits = cell->w_bits ? cell->w_bits : (*target)->weights.bits;
   cell->a_bits = cell->a_bits ? cell->a_bits : (*target)->activations.bits;
   if (cell->bn_fold == MQ_BN_FOLD_TARGET) {
-    cell->bn_fold = (*target)->folds_bn ? MQ_BN_FOLD_0 : MQ_BN_FOLD_NONE;
+    mq_bn_fold folds = mq_cell_trains(cell) ? MQ_BN_FOLD_4 : MQ_BN_FOLD_0;
+    cell->bn_fold = (*target)->folds_bn ? folds : MQ_BN_FOLD_NONE;
   }
   return cell->graph ? resolve_graph(cell, *target, err) : MQ_OK;
 }

@@ -35,6 +35,7 @@ struct grid {
   struct mq_store *store;
   struct renewal renewal;
   struct mq_trial_cache *cache;
+  char *checkpoints; /* directory */
   struct item *items;
   int64_t n_items, n_pending;
   int64_t n_ran;
@@ -205,13 +206,15 @@ static mq_status run_cell(struct grid *grid, struct item *item, struct mq_err *e
   if (status == MQ_OK) {
     bar = mq_arena_printf(&arena, "cell %lld/%zu%s", (long long)item->number, grid->plan->n_cells,
                           time_left(left, grid));
-    struct mq_trial_options options = {.pool = grid->options->pool, .label = bar, .cache = grid->cache};
+    struct mq_trial_options options = {
+        .pool = grid->options->pool, .label = bar, .cache = grid->cache, .checkpoints = grid->checkpoints};
     status = mq_trial_run(&trial, item->cell, &options, &arena, err);
   }
   if (status == MQ_OK) {
     status = mq_store_put(grid->store, &trial.run, trial.points, trial.n_points, err);
   }
   if (status == MQ_OK) {
+    mq_trial_remove_checkpoint(grid->checkpoints, &trial.run);
     count(grid, item, &trial, mq_now() - start);
     tell(grid, item, label, &trial);
   }
@@ -297,7 +300,8 @@ static mq_status create_cache(struct grid *grid, struct mq_err *err) {
   mq_status status = directory ? mq_trial_cache_create(&grid->cache, directory, err)
                                : mq_fail_memory(err, grid->options->directory);
   mq_free(directory);
-  return status;
+  grid->checkpoints = mq_path_join(grid->options->directory, "checkpoints");
+  return status == MQ_OK && !grid->checkpoints ? mq_fail_memory(err, grid->options->directory) : status;
 }
 
 static mq_status run_grid(struct grid *grid, struct mq_err *err) {
@@ -336,6 +340,7 @@ mq_status mq_bench_run(struct mq_bench_result *result, const struct mq_plan *pla
   mq_store_close(grid.renewal.store);
   mq_store_close(grid.store);
   mq_trial_cache_destroy(grid.cache);
+  mq_free(grid.checkpoints);
   mq_free(grid.items);
   return status;
 }

@@ -46,6 +46,8 @@ static const struct mq_training_key keys[] = {
     {"evaluate_epochs", MQ_TRAINING_REAL, AT(train.evaluate_epochs), 0, 1e6, NULL},
 };
 
+_Static_assert(sizeof keys / sizeof *keys == MQ_TRAINING_KEYS, "axes of the grid");
+
 size_t mq_training_key_count(void) {
   return sizeof keys / sizeof *keys;
 }
@@ -60,6 +62,10 @@ size_t mq_training_key_find(const char *name) {
 }
 
 /* ---- Values ----------------------------------------------------------------------------------------- */
+bool mq_training_is_of_all(const struct mq_training_key *key) {
+  return key->offset == AT(bn_fold) || key->offset == AT(slice_images);
+}
+
 double mq_training_get(const struct mq_cell *cell, const struct mq_training_key *key) {
   const char *field = (const char *)cell + key->offset;
   switch (key->kind) {
@@ -136,6 +142,38 @@ mq_status mq_training_read(double *value, const struct mq_training_key *key, con
   return status;
 }
 
+static mq_status parse_word(double *value, const struct mq_training_key *key, const char *text,
+                            struct mq_err *err) {
+  static const char *const flags[] = {"false", "true", NULL};
+  const char *const *words = key->kind == MQ_TRAINING_FLAG ? flags : key->words;
+  char list[256] = "";
+  for (int i = 0; words[i]; i++) {
+    size_t used = strlen(list);
+    if (!strcmp(words[i], text)) {
+      *value = i;
+      return MQ_OK;
+    }
+    snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "", words[i]);
+  }
+  return mq_fail(err, MQ_BAD_USAGE, "%s %s: expected one of %s", key->name, text, list);
+}
+
+mq_status mq_training_parse(double *value, const struct mq_training_key *key, const char *text,
+                            struct mq_err *err) {
+  char *end = NULL;
+  if (key->kind == MQ_TRAINING_FLAG || key->kind == MQ_TRAINING_WORD) {
+    return parse_word(value, key, text, err);
+  }
+  *value = strtod(text, &end);
+  bool is_whole = key->kind == MQ_TRAINING_WHOLE;
+  if (end == text || *end || !(*value >= key->least && *value <= key->most) ||
+      (is_whole && *value != floor(*value))) {
+    return mq_fail(err, MQ_BAD_USAGE, "%s %s: expected a %snumber from %g to %g", key->name, text,
+                   is_whole ? "whole " : "", key->least, key->most);
+  }
+  return MQ_OK;
+}
+
 /* ---- The whole -------------------------------------------------------------------------------------- */
 void mq_training_defaults(struct mq_cell *cell) {
   cell->augment = MQ_AUGMENTS_STANDARD;
@@ -158,8 +196,21 @@ void mq_training_defaults(struct mq_cell *cell) {
 }
 
 bool mq_cell_trains(const struct mq_cell *cell) {
-  return mq_quantizer_find(cell->method) != NULL ||
-         (!strcmp(cell->method, "float") && cell->train.epochs > 0);
+  return mq_quantizer_find(cell->method) != NULL;
+}
+
+void mq_training_fill_observers(struct mq_cell *cell) {
+  const struct mq_quantizer_ops *quantizer = mq_quantizer_find(cell->method), *of_weights = quantizer;
+  if (quantizer && quantizer->w_quantizer) {
+    of_weights = mq_quantizer_find(quantizer->w_quantizer);
+  }
+  cell->has_own_observers = quantizer && !cell->w_observer && !cell->a_observer;
+  if (!cell->w_observer) {
+    cell->w_observer = of_weights && of_weights->w_observer ? of_weights->w_observer : "minmax";
+  }
+  if (!cell->a_observer) {
+    cell->a_observer = quantizer && quantizer->a_observer ? quantizer->a_observer : "minmax";
+  }
 }
 
 mq_status mq_training_check(const struct mq_cell *cell, struct mq_err *err) {

@@ -5,26 +5,9 @@
 #include <string.h>
 #include <time.h>
 
-#include "bench/cache.h"
+#include "bench/training.h"
+#include "bench/trial.h"
 #include "mqbench/deploy.h"
-#include "mqbench/tune.h"
-
-struct trial {
-  const struct mq_cell *cell;
-  const struct mq_trial_options *options;
-  struct mq_trial_cache *cache;
-  struct mq_arena *arena;
-  struct mq_trial_result *result;
-  const char *label;
-  const struct mq_cache_model *model;
-  struct mq_cache_data *calib, *eval;
-  struct mq_target *target;
-  struct mq_prepared prepared;
-  bool is_prepared;
-  int64_t *indices; /* of the calibration images */
-  int64_t n_indices;
-  struct mq_evaluation evaluation;
-};
 
 /* ---- Recording -------------------------------------------------------------------------------------- */
 
@@ -62,6 +45,8 @@ static void fill_constants(struct mq_run *run, const struct mq_cell *cell, struc
       .seconds = (double)NAN,
       .calib_seconds = (double)NAN,
       .eval_seconds = (double)NAN,
+      .train_seconds = (double)NAN,
+      .best_top1 = (double)NAN,
       .version = MQ_VERSION,
       .cpu = mq_kernel_cpu_name(),
       .isa = mq_isa_name(mq_kernel_isa()),
@@ -128,83 +113,6 @@ static mq_status describe(struct trial *t, struct mq_err *err) {
   return status == MQ_OK ? identify(t, err) : status;
 }
 
-static double share(int64_t part, int64_t whole) {
-  return whole > 0 ? (double)part / (double)whole : (double)NAN;
-}
-
-static mq_status record_evaluation(struct trial *t, struct mq_err *err) {
-  const struct mq_evaluation *e = &t->evaluation;
-  struct mq_run *run = &t->result->run;
-  run->images = e->n_images;
-  run->loss = e->loss;
-  run->eval_seconds = e->seconds;
-  run->status = e->is_finite ? "done" : "nc";
-  if (!e->is_finite) {
-    run->message = "a pixel, weight or logit is not finite";
-  }
-  if (e->n_labelled == 0) {
-    return MQ_OK;
-  }
-  run->correct = e->correct;
-  run->top1 = share(e->correct, e->n_labelled);
-  run->top5 = share(e->correct5, e->n_labelled);
-  size_t bytes = (size_t)(e->n_images + 7) / 8;
-  uint8_t *bits = mq_arena_alloc(t->arena, bytes ? bytes : 1, 1);
-  if (!bits) {
-    return mq_fail_memory(err, "run");
-  }
-  memcpy(bits, e->is_correct, bytes);
-  run->is_correct = bits;
-  return MQ_OK;
-}
-
-/* The clipping range (n - z) s .. (p - z) s: over channels the least and the largest. */
-static void measure_range(struct mq_run_point *point, const struct mq_qparams *qparams) {
-  point->lo = INFINITY;
-  point->hi = -INFINITY;
-  for (int64_t c = 0; c < qparams->n_channels; c++) {
-    double scale = (double)qparams->scale[c], zero_point = qparams->zero_point[c];
-    point->lo = fmin(point->lo, (qparams->quant_min - zero_point) * scale);
-    point->hi = fmax(point->hi, (qparams->quant_max - zero_point) * scale);
-  }
-  if (qparams->n_channels == 0) {
-    point->lo = point->hi = (double)NAN;
-  }
-}
-
-static mq_status record_points(struct trial *t, struct mq_err *err) {
-  static const char *const kinds[] = {
-      [MQ_POINT_WEIGHT] = "weight", [MQ_POINT_ACTIVATION] = "activation", [MQ_POINT_BIAS] = "bias"};
-  size_t n = t->prepared.n_points;
-  struct mq_run_point *points = mq_arena_alloc(t->arena, n ? n : 1, sizeof *points);
-  if (!points) {
-    return mq_fail_memory(err, "points of a run");
-  }
-  for (size_t i = 0; i < n; i++) {
-    const struct mq_point *from = &t->prepared.points[i];
-    size_t n_channels = (size_t)from->qparams.n_channels;
-    float *scale = mq_arena_alloc(t->arena, n_channels ? n_channels : 1, sizeof *scale);
-    int32_t *zero_point = mq_arena_alloc(t->arena, n_channels ? n_channels : 1, sizeof *zero_point);
-    points[i] = (struct mq_run_point){.tensor = mq_arena_strdup(t->arena, from->tensor),
-                                      .kind = kinds[from->kind],
-                                      .bits = from->scheme.bits,
-                                      .scale = scale,
-                                      .zero_point = zero_point,
-                                      .n_channels = from->qparams.n_channels};
-    if (!scale || !zero_point || !points[i].tensor) {
-      return mq_fail_memory(err, "points of a run");
-    }
-    if (n_channels) {
-      memcpy(scale, from->qparams.scale, n_channels * sizeof *scale);
-      memcpy(zero_point, from->qparams.zero_point, n_channels * sizeof *zero_point);
-    }
-    measure_range(&points[i], &from->qparams);
-  }
-  t->result->points = points;
-  t->result->n_points = n;
-  return MQ_OK;
-}
-
 /* ---- Measuring -------------------------------------------------------------------------------------- */
 
 static mq_status open_inputs(struct trial *t, struct mq_err *err) {
@@ -248,7 +156,7 @@ static mq_status measure_float(struct trial *t, struct mq_err *err) {
       return status;
     }
     const struct mq_evaluation *e = &t->evaluation;
-    struct mq_cache_float measured = {.top1 = share(e->correct, e->n_labelled),
+    struct mq_cache_float measured = {.top1 = mq_trial_share(e->correct, e->n_labelled),
                                       .correct = e->n_labelled ? e->correct : -1,
                                       .images = e->n_images};
     snprintf(measured.identity, sizeof measured.identity, "%s", run->float_identity);
@@ -263,22 +171,19 @@ static mq_status measure_float(struct trial *t, struct mq_err *err) {
   return MQ_OK;
 }
 
+struct mq_prepare_options mq_trial_prepare_options(const struct mq_cell *cell) {
+  return (struct mq_prepare_options){.w_bits = cell->w_bits,
+                                     .a_bits = cell->a_bits,
+                                     .bn_fold = cell->bn_fold,
+                                     .overrides = cell->overrides,
+                                     .n_overrides = cell->n_overrides,
+                                     .is_strict = cell->is_strict};
+}
+
 static mq_status prepare(struct trial *t, struct mq_err *err) {
-  const struct mq_cell *cell = t->cell;
-  mq_status status = MQ_OK;
-  if (cell->graph) {
-    status = mq_target_set_graph_rule(t->target, cell->graph, err);
-  }
-  const struct mq_prepare_options options = {.w_bits = cell->w_bits,
-                                             .a_bits = cell->a_bits,
-                                             .bn_fold = cell->bn_fold,
-                                             .overrides = cell->overrides,
-                                             .n_overrides = cell->n_overrides,
-                                             .is_strict = cell->is_strict};
-  if (status == MQ_OK) {
-    status = mq_prepare(&t->prepared, t->model->graph, t->target, &options, err);
-    t->is_prepared = status == MQ_OK;
-  }
+  const struct mq_prepare_options options = mq_trial_prepare_options(t->cell);
+  mq_status status = mq_prepare(&t->prepared, t->model->graph, t->target, &options, err);
+  t->is_prepared = status == MQ_OK;
   return status;
 }
 
@@ -340,14 +245,9 @@ static mq_status sample(struct trial *t, struct mq_err *err) {
   return status;
 }
 
-static mq_status calibrate(struct trial *t, struct mq_err *err) {
+struct mq_calibrate_options mq_trial_calibrate_options(const struct trial *t) {
   const struct mq_cell *cell = t->cell;
-  struct mq_calibrate_result result = {.seconds = 0};
-  mq_status status = sample(t, err);
-  if (status != MQ_OK) {
-    return status;
-  }
-  const struct mq_calibrate_options options = {
+  return (struct mq_calibrate_options){
       .w_observer = cell->w_observer,
       .a_observer = cell->a_observer,
       .w_parameter = cell->w_parameter,
@@ -359,34 +259,64 @@ static mq_status calibrate(struct trial *t, struct mq_err *err) {
       .slice_images = cell->slice_images,
       .bias = t->target->bias,
   };
+}
+
+static mq_status calibrate(struct trial *t, struct mq_err *err) {
+  struct mq_calibrate_result result = {.seconds = 0};
+  const struct mq_calibrate_options options = mq_trial_calibrate_options(t);
   struct mq_pool *pool = t->options->pool;
-  status = mq_calibrate(&result, &t->prepared, t->calib->dataset, &options, pool, err);
+  mq_status status = prepare(t, err);
+  if (status == MQ_OK) {
+    status = mq_calibrate(&result, &t->prepared, t->calib->dataset, &options, pool, err);
+  }
   double start = mq_now();
-  if (status == MQ_OK && cell->calibrates_bn) {
+  if (status == MQ_OK && t->cell->calibrates_bn) {
     status = mq_bn_calibrate(&t->prepared, t->calib->dataset, &options, pool, err);
   }
-  t->result->run.calib_seconds = result.seconds + (cell->calibrates_bn ? mq_now() - start : 0);
+  t->result->run.calib_seconds = result.seconds + (t->cell->calibrates_bn ? mq_now() - start : 0);
   return status;
 }
 
 static mq_status quantize(struct trial *t, struct mq_err *err) {
   mq_evaluation_deinit(&t->evaluation); /* the float one */
-  mq_status status = prepare(t, err);
+  mq_status status = t->cell->graph ? mq_target_set_graph_rule(t->target, t->cell->graph, err) : MQ_OK;
   if (status == MQ_OK) {
-    status = calibrate(t, err);
+    status = sample(t, err);
   }
   if (status == MQ_OK) {
+    status = mq_cell_trains(t->cell) ? mq_trial_train(t, err) : calibrate(t, err);
+  }
+  if (status == MQ_OK && !t->is_diverged) {
     status = evaluate(t, t->prepared.graph, t->prepared.points, t->prepared.n_points, t->label, err);
   }
-  return status == MQ_OK ? record_points(t, err) : status;
+  return status == MQ_OK ? mq_trial_record_points(t, err) : status;
+}
+
+/* Methods on no integer grid have nothing to hand over. */
+static mq_status check_grid(const struct trial *t, struct mq_err *err) {
+  for (size_t i = 0; i < t->prepared.n_points; i++) {
+    const struct mq_point *point = &t->prepared.points[i];
+    if (point->quantizer) {
+      return mq_fail(
+          err, MQ_BAD_USAGE,
+          "method %s quantizes %s on no integer grid: there is no bundle of it, mqbench bench measures "
+          "its accuracy",
+          point->quantizer->name, point->tensor);
+    }
+  }
+  return t->is_diverged ? mq_fail(err, MQ_NO, "%s", t->result->run.message) : MQ_OK;
 }
 
 static mq_status write_bundle(struct trial *t, struct mq_err *err) {
+  mq_status status = check_grid(t, err);
+  if (status != MQ_OK) {
+    return status;
+  }
   const struct mq_run *run = &t->result->run;
   const struct mq_data_spec *spec = &t->calib->spec;
   const struct mq_bundle_contents contents = {
       .prepared = &t->prepared,
-      .float_graph = t->model->graph,
+      .float_graph = t->trained ? t->trained : t->model->graph,
       .target = t->target,
       .preprocess = spec->has_preprocess || spec->kind != MQ_DATA_NPY ? &spec->preprocess : NULL,
       .record = {.cell = run->cell,
@@ -433,8 +363,11 @@ static mq_status measure(struct trial *t, struct mq_err *err) {
   if (status == MQ_OK) {
     status = is_float ? evaluate(t, t->model->graph, NULL, 0, t->label, err) : quantize(t, err);
   }
+  if (status == MQ_OK && !t->is_diverged) {
+    status = mq_trial_record_evaluation(t, err);
+  }
   if (status == MQ_OK) {
-    status = record_evaluation(t, err);
+    status = mq_trial_record_result(t, err);
   }
   run->seconds = mq_now() - start;
   if (status == MQ_OK && is_float) {
@@ -449,6 +382,7 @@ static void clean_up(struct trial *t) {
   if (t->is_prepared) {
     mq_prepared_deinit(&t->prepared);
   }
+  mq_graph_destroy(t->trained);
   mq_free(t->indices);
   mq_target_destroy(t->target);
   if (t->cache != t->options->cache) {

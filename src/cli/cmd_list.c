@@ -50,6 +50,9 @@ static mq_status add_methods(struct list *list, struct mq_err *err) {
   (void)err;
   add(list, "float", "no quantization: the model as it is");
   add(list, "ptq", "post-training quantization: scales from calibration, weights rounded to nearest");
+  for (size_t i = 0; i < mq_quantizer_count(); i++) {
+    add(list, mq_quantizer_at(i)->name, mq_quantizer_at(i)->describes);
+  }
   return MQ_OK;
 }
 

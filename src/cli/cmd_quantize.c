@@ -4,9 +4,11 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "bench/training.h"
 #include "cli/commands.h"
 #include "cli/overrides.h"
 #include "cli/session.h"
+#include "cli/training.h"
 #include "mqbench/bench.h"
 #include "mqbench/data.h"
 
@@ -17,6 +19,8 @@ struct quantize_run {
   double max_drop;
   bool calibrates_bn;
   bool measures_calibration; /* on the very data that it calibrates on */
+  struct cli_training training;
+  const char *variant, *plugin;
   struct cli_texts bits, keep_float;
   struct cli_overrides overrides;
   struct mq_pool *pool;
@@ -26,18 +30,23 @@ struct quantize_run {
   struct mq_trial_result result;
 };
 
-static mq_status check_method(const char *method, struct mq_err *err) {
-  static const char *const later[] = {"adaround", "brecq", "qdrop", "lsq", "lsqplus", "pact", "dorefa",
-                                      "dsq",      "qil",   "apot",  "tqt", "lqnet",   "nnie", NULL};
-  if (!strcmp(method, "ptq")) {
-    return MQ_OK;
+static mq_status check_method(const struct quantize_run *run, struct mq_err *err) {
+  static const char *const later[] = {"adaround", "brecq", "qdrop", NULL};
+  const char *given = cli_training_given(&run->training);
+  if (mq_quantizer_find(run->method)) {
+    return run->calibrates_bn
+               ? mq_fail(err, MQ_BAD_USAGE, "--bn-calibration: training learns what it estimates")
+               : MQ_OK;
+  }
+  if (!strcmp(run->method, "ptq")) {
+    return given ? mq_fail(err, MQ_BAD_USAGE, "%s: --method ptq trains nothing", given) : MQ_OK;
   }
   for (const char *const *word = later; *word; word++) {
-    if (!strcmp(*word, method)) {
-      return mq_fail(err, MQ_BAD_USAGE, "--method %s: not in this version", method);
+    if (!strcmp(*word, run->method)) {
+      return mq_fail(err, MQ_BAD_USAGE, "--method %s: not in this version", run->method);
     }
   }
-  return mq_fail(err, MQ_BAD_USAGE, "--method %s: expected ptq; see mqbench list methods", method);
+  return mq_fail(err, MQ_BAD_USAGE, "--method %s: unknown; see mqbench list methods", run->method);
 }
 
 /* The data set's own test split, or the calibration data itself. */
@@ -79,31 +88,40 @@ static mq_status read_data(struct quantize_run *run, struct mq_err *err) {
   return status;
 }
 
-static struct mq_cell make_cell(const struct quantize_run *run, mq_isa isa) {
+static mq_status make_cell(struct mq_cell *cell, const struct quantize_run *run, mq_isa isa,
+                           struct mq_err *err) {
   const char *model = run->common.arguments.text[0];
-  return (struct mq_cell){.plan = "quantize",
-                          .model_path = model,
-                          .model_name = mq_path_base(model),
-                          .calib_data = run->calib_text,
-                          .eval_data = run->eval_text,
-                          .target = run->target,
-                          .method = run->method,
-                          .w_observer = run->w_observer,
-                          .a_observer = run->a_observer,
-                          .w_parameter = NAN,
-                          .a_parameter = NAN,
-                          .w_bits = (int)run->w_bits,
-                          .a_bits = (int)run->a_bits,
-                          .calibrates_bn = run->calibrates_bn,
-                          .calib_images = run->calib,
-                          .calib_batch = 32,
-                          .is_calib_first = run->calib_spec.is_calib_first,
-                          .slice_images = 8,
-                          .seed = (uint64_t)run->common.seed,
-                          .isa = isa,
-                          .overrides = run->overrides.item,
-                          .n_overrides = run->overrides.n,
-                          .is_strict = run->common.is_strict};
+  *cell = (struct mq_cell){.plan = "quantize",
+                           .model_path = model,
+                           .model_name = mq_path_base(model),
+                           .calib_data = run->calib_text,
+                           .eval_data = run->eval_text,
+                           .target = run->target,
+
+                           .method = run->method,
+                           .variant = run->variant,
+                           .w_observer = run->w_observer,
+                           .a_observer = run->a_observer,
+                           .w_parameter = NAN,
+                           .a_parameter = NAN,
+                           .w_bits = (int)run->w_bits,
+                           .a_bits = (int)run->a_bits,
+                           .calibrates_bn = run->calibrates_bn,
+                           .calib_images = run->calib,
+                           .calib_batch = 32,
+                           .is_calib_first = run->calib_spec.is_calib_first,
+                           .slice_images = 8,
+                           .seed = (uint64_t)run->common.seed,
+                           .isa = isa,
+                           .overrides = run->overrides.item,
+                           .n_overrides = run->overrides.n,
+                           .is_strict = run->common.is_strict};
+  mq_status status = cli_apply_training(cell, &run->training, err);
+  if (status == MQ_OK) {
+    mq_training_fill_observers(cell);
+    status = mq_training_check(cell, err);
+  }
+  return status;
 }
 
 static mq_status report(const struct quantize_run *run, struct mq_err *err) {
@@ -125,6 +143,10 @@ static mq_status report(const struct quantize_run *run, struct mq_err *err) {
     json_object_set_new(object, "w_bits", json_integer(r->w_bits));
     json_object_set_new(object, "a_bits", json_integer(r->a_bits));
     json_object_set_new(object, "points", json_integer((json_int_t)run->result.n_points));
+    if (r->history) {
+      json_object_set_new(object, "train_seconds", cli_json_real(r->train_seconds));
+      json_object_set_new(object, "best_top1", cli_json_real(r->best_top1));
+    }
     return cli_print_json(object, err);
   }
   printf("%s, %s, W%dA%d, weights by %s, activations by %s\n", r->target, r->method, r->w_bits, r->a_bits,
@@ -155,7 +177,13 @@ static mq_status run_quantize(struct quantize_run *run, struct mq_err *err) {
     return mq_fail(err, MQ_BAD_USAGE, "%s is missing; see mqbench quantize --help",
                    run->target ? "--data" : "--target");
   }
-  mq_status status = check_method(run->method, err);
+  mq_status status = run->plugin ? mq_quantizer_load(run->plugin, err) : MQ_OK;
+  if (status == MQ_OK && run->variant && strcmp(run->variant, "published") != 0) {
+    status = mq_fail(err, MQ_BAD_USAGE, "--variant %s: expected published", run->variant);
+  }
+  if (status == MQ_OK) {
+    status = check_method(run, err);
+  }
   if (status == MQ_OK) {
     status = cli_check_a_bits(run->a_bits, err);
   }
@@ -169,18 +197,25 @@ static mq_status run_quantize(struct quantize_run *run, struct mq_err *err) {
     status = read_data(run, err);
   }
   mq_isa isa = MQ_ISA_NATIVE;
+  struct mq_cell cell;
+  const char *checkpoints = NULL;
   if (status == MQ_OK) {
     status = mq_isa_parse(&isa, run->common.isa, err);
   }
   if (status == MQ_OK) {
-    struct mq_cell cell = make_cell(run, isa);
-    struct mq_trial_options options = {.pool = run->pool, .bundle = run->output};
+    status = make_cell(&cell, run, isa, err);
+  }
+  if (status == MQ_OK) {
+    checkpoints = mq_arena_printf(&run->arena, "%s.checkpoints", run->output);
+    const struct mq_trial_options options = {
+        .pool = run->pool, .bundle = run->output, .checkpoints = checkpoints};
     status = mq_trial_run(&run->result, &cell, &options, &run->arena, err);
   }
   if (status == MQ_OK && run->result.failure != MQ_OK) {
     status = mq_fail(err, run->result.failure, "%s", run->result.run.message);
   }
   if (status == MQ_OK) {
+    mq_trial_remove_checkpoint(checkpoints, &run->result.run);
     status = report(run, err);
   }
   return status == MQ_OK ? check_drop(run, err) : status;
@@ -193,10 +228,9 @@ mq_status cmd_quantize(int argc, char **argv, struct mq_err *err) {
   }
   run->output = "mqbench-bundle";
   run->method = "ptq";
-  run->w_observer = run->a_observer = "minmax";
   run->calib = 256;
   run->max_drop = NAN;
-  const struct cli_option options[] = {
+  struct cli_option options[32] = {
       {"--target", 0, CLI_TEXT, &run->target, "T", "hardware to quantize for: a name or a YAML file", 0, 0},
       {"--data", 0, CLI_TEXT, &run->data, "D", "images to calibrate on: KIND:PATH[,key=value...]", 0, 0},
       {"--eval-data", 0, CLI_TEXT, &run->eval_data, "D", "images to measure on (default: D's test split)", 0,
@@ -206,9 +240,10 @@ mq_status cmd_quantize(int argc, char **argv, struct mq_err *err) {
       {"--w-bits", 0, CLI_INT, &run->w_bits, "B", "bits of weights (default: the target's)", 2, 8},
       {"--a-bits", 0, CLI_INT, &run->a_bits, "B",
        "bits of activations: 2 to 8, or 16 (default: the target's)", 2, 16},
-      {"--w-observer", 0, CLI_TEXT, &run->w_observer, "O", "calibration of weights (default minmax)", 0, 0},
-      {"--a-observer", 0, CLI_TEXT, &run->a_observer, "O", "calibration of activations (default minmax)", 0,
-       0},
+      {"--w-observer", 0, CLI_TEXT, &run->w_observer, "O",
+       "calibration of weights (default: the method's, ptq: minmax)", 0, 0},
+      {"--a-observer", 0, CLI_TEXT, &run->a_observer, "O",
+       "calibration of activations (default: the method's, ptq: minmax)", 0, 0},
       {"--calib", 0, CLI_INT, &run->calib, "N", "images to calibrate on (default 256)", 1, 100000000},
       {"--bn-calibration", 0, CLI_FLAG, &run->calibrates_bn, NULL, "re-estimate BN statistics afterwards", 0,
        0},
@@ -216,10 +251,17 @@ mq_status cmd_quantize(int argc, char **argv, struct mq_err *err) {
        "bits of one layer or tensor: weights 2 to 8, activations also 16", 0, 0},
       {"--keep-float", 0, CLI_TEXTS, &run->keep_float, "NAME", "a layer that stays float", 0, 0},
       {"--max-drop", 0, CLI_REAL, &run->max_drop, "POINTS", "exit with 1 when accuracy falls by more", 0, 0},
+      {"--variant", 0, CLI_TEXT, &run->variant, "V", "published: as the paper's released code does it", 0, 0},
+      {"--plugin", 0, CLI_TEXT, &run->plugin, "FILE", "a shared object with a method of your own", 0, 0},
   };
+  size_t n_options = 0;
+  while (options[n_options].name)
+    n_options++;
+  cli_training_options(options + n_options, &run->training);
+  n_options += CLI_TRAINING_OPTIONS + 1;
   bool is_help;
-  mq_status status = cli_parse(&run->common, &is_help, cli_find_command("quantize"), options,
-                               sizeof options / sizeof options[0], 1, 1, argc, argv, err);
+  mq_status status = cli_parse(&run->common, &is_help, cli_find_command("quantize"), options, n_options, 1, 1,
+                               argc, argv, err);
   if (status == MQ_OK && !is_help) {
     status = run_quantize(run, err);
   }

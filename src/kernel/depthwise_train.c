@@ -151,7 +151,7 @@ void mq_depthwise_train_forward(const struct mq_depthwise_train *depthwise, floa
 static void backward_row(const struct mq_depthwise_train *d, const struct mq_simd_depthwise *table, float *dx,
                          const float *dy, int64_t ih, const float *packed, const float *zeros,
                          bool has_next) {
-  const float *rows_of_dy[MQ_DEPTHWISE_MAX_HEIGHT], *rows_of_weights[MQ_DEPTHWISE_MAX_HEIGHT];
+  const float *rows_of_dy[MQ_DEPTHWISE_MAX_HEIGHT], *rows_of_weights[MQ_DEPTHWISE_MAX_HEIGHT] = {NULL};
   const float *weights[MQ_DEPTHWISE_MAX_HEIGHT];
   const int64_t channels = d->input.dim[1], width_out = d->output.dim[3];
   struct mq_simd_depthwise_rows rows = {

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "store/history.h"
 #include "store/sql.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "blobs of the store are little endian");
@@ -25,25 +26,27 @@ struct column {
 #define COLUMN(kind, field) \
   { #field, COLUMN_##kind, offsetof(struct mq_run, field) }
 static const struct column columns[] = {
-    COLUMN(TEXT, identity),     COLUMN(TEXT, float_identity),
-    COLUMN(TEXT, cell),         COLUMN(TEXT, plan),
-    COLUMN(TEXT, model),        COLUMN(TEXT, target),
-    COLUMN(TEXT, method),       COLUMN(TEXT, variant),
-    COLUMN(TEXT, options),      COLUMN(INT, w_bits),
-    COLUMN(INT, a_bits),        COLUMN(TEXT, w_observer),
-    COLUMN(TEXT, a_observer),   COLUMN(INT64, seed),
-    COLUMN(TEXT, model_sha256), COLUMN(TEXT, data_sha256),
-    COLUMN(TEXT, eval_sha256),  COLUMN(TEXT, target_sha256),
-    COLUMN(TEXT, status),       COLUMN(TEXT, message),
-    COLUMN(REAL, float_top1),   COLUMN(INT64, float_correct),
-    COLUMN(REAL, top1),         COLUMN(REAL, top5),
-    COLUMN(REAL, loss),         COLUMN(INT64, correct),
-    COLUMN(INT64, images),      COLUMN(BITS, is_correct),
-    COLUMN(REAL, seconds),      COLUMN(REAL, calib_seconds),
-    COLUMN(REAL, eval_seconds), COLUMN(TEXT, version),
-    COLUMN(TEXT, cpu),          COLUMN(TEXT, isa),
-    COLUMN(TEXT, onednn),       COLUMN(TEXT, started),
-    COLUMN(INT, is_hardware),   COLUMN(INT, target_position),
+    COLUMN(TEXT, identity),      COLUMN(TEXT, float_identity),
+    COLUMN(TEXT, cell),          COLUMN(TEXT, plan),
+    COLUMN(TEXT, model),         COLUMN(TEXT, target),
+    COLUMN(TEXT, method),        COLUMN(TEXT, variant),
+    COLUMN(TEXT, options),       COLUMN(INT, w_bits),
+    COLUMN(INT, a_bits),         COLUMN(TEXT, w_observer),
+    COLUMN(TEXT, a_observer),    COLUMN(INT64, seed),
+    COLUMN(TEXT, model_sha256),  COLUMN(TEXT, data_sha256),
+    COLUMN(TEXT, eval_sha256),   COLUMN(TEXT, target_sha256),
+    COLUMN(TEXT, status),        COLUMN(TEXT, message),
+    COLUMN(REAL, float_top1),    COLUMN(INT64, float_correct),
+    COLUMN(REAL, top1),          COLUMN(REAL, top5),
+    COLUMN(REAL, loss),          COLUMN(INT64, correct),
+    COLUMN(INT64, images),       COLUMN(BITS, is_correct),
+    COLUMN(REAL, seconds),       COLUMN(REAL, calib_seconds),
+    COLUMN(REAL, eval_seconds),  COLUMN(TEXT, version),
+    COLUMN(TEXT, cpu),           COLUMN(TEXT, isa),
+    COLUMN(TEXT, onednn),        COLUMN(TEXT, started),
+    COLUMN(INT, is_hardware),    COLUMN(INT, target_position),
+    COLUMN(TEXT, result_sha256), COLUMN(REAL, best_top1),
+    COLUMN(REAL, train_seconds),
 };
 #undef COLUMN
 #define N_COLUMNS (sizeof columns / sizeof columns[0])
@@ -177,6 +180,9 @@ mq_status mq_store_put(struct mq_store *store, struct mq_run *run, const struct 
     if (status == MQ_OK) {
       status = insert_points(store, run->id, points, n_points, err);
     }
+    if (status == MQ_OK && run->history) {
+      status = mq_history_insert(store, run->id, run->history, err);
+    }
   }
   return mq_sql_end(store, status, err);
 }
@@ -255,8 +261,8 @@ static mq_status check_run(const struct mq_run *run, const struct mq_store *stor
                       "run %lld has is_hardware %d and target_position %d, expected 0 or 1, and 0 up", id,
                       run->is_hardware, run->target_position);
   }
-  const double fractions[] = {run->float_top1, run->top1, run->top5};
-  for (size_t i = 0; i < 3; i++) {
+  const double fractions[] = {run->float_top1, run->top1, run->top5, run->best_top1};
+  for (size_t i = 0; i < 4; i++) {
     if (fractions[i] < 0 || fractions[i] > 1) {
       return mq_sql_bad(err, store, "run %lld has an accuracy of %g, expected 0 to 1", id, fractions[i]);
     }
@@ -319,9 +325,8 @@ mq_status mq_store_find_float(bool *found, struct mq_run *run, struct mq_store *
   return status;
 }
 
-/* Rows of a query that counts. */
-static mq_status count_rows(size_t *n, struct mq_store *store, const char *sql, int64_t parameter,
-                            struct mq_err *err) {
+mq_status mq_sql_count(size_t *n, struct mq_store *store, const char *sql, int64_t parameter,
+                       struct mq_err *err) {
   sqlite3_stmt *statement = NULL;
   bool has_row = false;
   *n = 0;
@@ -347,7 +352,7 @@ mq_status mq_store_runs(struct mq_run **runs, size_t *n_runs, struct mq_store *s
   if (status != MQ_OK) {
     return status;
   }
-  status = count_rows(&n, store, "SELECT count(*) FROM runs WHERE ?1 = ?1", 0, err);
+  status = mq_sql_count(&n, store, "SELECT count(*) FROM runs WHERE ?1 = ?1", 0, err);
   if (status == MQ_OK) {
     *runs = mq_arena_alloc(arena, n ? n : 1, sizeof **runs);
     status = *runs ? prepare_select(&statement, store, "ORDER BY id", err) : mq_fail_memory(err, "runs");
@@ -423,7 +428,7 @@ mq_status mq_store_points(struct mq_run_point **points, size_t *n_points, struct
   if (status != MQ_OK) {
     return status;
   }
-  status = count_rows(&n, store, "SELECT count(*) FROM points WHERE run_id = ?", run_id, err);
+  status = mq_sql_count(&n, store, "SELECT count(*) FROM points WHERE run_id = ?", run_id, err);
   if (status == MQ_OK) {
     *points = mq_arena_alloc(arena, n ? n : 1, sizeof **points);
     status = *points ? mq_sql_prepare(

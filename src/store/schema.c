@@ -17,6 +17,28 @@ static const char *const steps[] = {
     "ALTER TABLE runs ADD COLUMN is_hardware INTEGER;"
     "ALTER TABLE runs ADD COLUMN target_position INTEGER;"
     "UPDATE runs SET is_hardware = substr(target, 1, 8) <> 'academic' WHERE target IS NOT NULL;",
+    /* Trainings: what came out, bit by bit, and what was recorded on the way. */
+    "ALTER TABLE runs ADD COLUMN result_sha256 TEXT;"
+    "ALTER TABLE runs ADD COLUMN best_top1 REAL;"
+    "ALTER TABLE runs ADD COLUMN train_seconds REAL;"
+    "CREATE TABLE curve ("
+    " run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,"
+    " step INTEGER NOT NULL,"
+    " epoch REAL NOT NULL,"
+    " rate REAL NOT NULL,"
+    " loss REAL," /* NULL: not finite */
+    " train_top1 REAL,"
+    " test_top1 REAL," /* NULL: not measured here */
+    " PRIMARY KEY (run_id, step)"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE TABLE ranges ("
+    " run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,"
+    " step INTEGER NOT NULL,"
+    " point INTEGER NOT NULL," /* position in points */
+    " lo REAL,"
+    " hi REAL,"
+    " PRIMARY KEY (run_id, step, point)"
+    ") STRICT, WITHOUT ROWID;",
 };
 #define MQ_STORE_SCHEMA ((int64_t)(sizeof steps / sizeof steps[0]))
 

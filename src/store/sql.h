@@ -32,6 +32,9 @@ mq_status mq_sql_step(bool *has_row, struct mq_store *store, sqlite3_stmt *state
 mq_status mq_sql_run(struct mq_store *store, const char *sql, const char *const *texts, int n_texts,
                      struct mq_err *err) MQ_MUST_CHECK;
 
+/* The number a query answers (its parameter bound to ?1): 0 without a row. */
+mq_status mq_sql_count(size_t *n, struct mq_store *store, const char *sql, int64_t parameter,
+                       struct mq_err *err) MQ_MUST_CHECK;
 /* Ends a transaction: commits when `status` is MQ_OK, rolls back otherwise; returns what happened first. */
 mq_status mq_sql_end(struct mq_store *store, mq_status status, struct mq_err *err) MQ_MUST_CHECK;
 

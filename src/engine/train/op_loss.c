@@ -21,7 +21,7 @@ static mq_status forward_loss(const struct engine_step *step, struct engine_fram
   (void)err;
   const struct loss_state *s = step->state;
   double *sums = engine_output(step, frame, 0)->data, *losses = frame->scratch;
-  bool *is_correct = (bool *)(losses + s->n_rows);
+  bool *is_correct = (void *)(losses + s->n_rows);
   memset(sums, 0, LOSS_COUNT * sizeof *sums);
   mq_cross_entropy_rows(losses, NULL, is_correct, engine_input(step, frame, 0)->data, frame->labels,
                         s->n_rows, s->n_classes, s->smoothing, s->weight);

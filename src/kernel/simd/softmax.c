@@ -15,7 +15,7 @@ static float row_max(const float *x, int64_t n) {
 }
 
 /* Sum of e^(x - max) in double; the exponentials themselves, rounded, go to e unless it is NULL. */
-MQ_ALWAYS_INLINE double sum_exp(float *e, const float *x, int64_t n, double max, bool is_kept) {
+MQ_ALWAYS_INLINE double sum_exp(float *e, const float *x, int64_t n, double max) {
   double lanes[LANES] = {0};
   int64_t i = 0;
   for (; i + LANES <= n; i += LANES) {
@@ -23,13 +23,13 @@ MQ_ALWAYS_INLINE double sum_exp(float *e, const float *x, int64_t n, double max,
     for (int j = 0; j < LANES; j++) {
       const double v = mq_exp_core((double)x[i + j] - max);
       lanes[j] += v;
-      if (is_kept) e[i + j] = (float)v;
+      if (e) e[i + j] = (float)v;
     }
   }
   for (int j = 0; i < n; i++, j++) {
     const double v = mq_exp_core((double)x[i] - max);
     lanes[j] += v;
-    if (is_kept) e[i] = (float)v;
+    if (e) e[i] = (float)v;
   }
   return mq_add_lanes(lanes, LANES);
 }
@@ -38,12 +38,12 @@ static void softmax(float *y, const float *x, int64_t n_rows, int64_t n, bool is
   for (int64_t r = 0; r < n_rows; r++, x += n, y += n) {
     const double max = (double)row_max(x, n);
     if (is_log) {
-      const double log_sum = mq_log(sum_exp(NULL, x, n, max, false));
+      const double log_sum = mq_log(sum_exp(NULL, x, n, max));
       MQ_SIMD_INDEPENDENT
       for (int64_t i = 0; i < n; i++)
         y[i] = (float)(((double)x[i] - max) - log_sum);
     } else {
-      const double sum = sum_exp(y, x, n, max, true);
+      const double sum = sum_exp(y, x, n, max);
       MQ_SIMD_INDEPENDENT
       for (int64_t i = 0; i < n; i++)
         y[i] = (float)((double)y[i] / sum);
@@ -105,7 +105,7 @@ static double sum_shifted(const float *x, int64_t n, double max) {
  * all. The gradient: weight (p - target). */
 static double cross_entropy(float *dx, const float *x, int64_t label, const struct mq_simd_entropy *entropy) {
   const int64_t n = entropy->n_classes;
-  const double max = (double)row_max(x, n), sum = sum_exp(NULL, x, n, max, false), log_sum = mq_log(sum);
+  const double max = (double)row_max(x, n), sum = sum_exp(NULL, x, n, max), log_sum = mq_log(sum);
   const double e = entropy->smoothing, off = entropy->off_target, weight = entropy->weight;
   double loss = log_sum - ((double)x[label] - max);
   /* Without smoothing a logit of -infinity elsewhere must not count. */
