@@ -99,7 +99,7 @@ static void what_is_not_built_yet_says_so_and_is_not_listed(void **state) {
     assert_int_equal(o.status, 2);
     assert_non_null(strstr(o.err, "not in this version"));
   }
-  run(&o, "quantize m.onnx --target snpe --data fractal: --method lsq");
+  run(&o, "quantize m.onnx --target snpe --data fractal: --method brecq");
   assert_int_equal(o.status, 2);
   assert_non_null(strstr(o.err, "not in this version"));
 }
@@ -166,7 +166,8 @@ static void lists_name_what_there_is(void **state) {
     assert_true(list_has("targets", targets[i]));
   }
   assert_true(list_has("methods", "ptq"));
-  assert_false(list_has("methods", "lsq"));
+  assert_true(list_has("methods", "lsq"));
+  assert_false(list_has("methods", "brecq"));
   assert_true(list_has("observers", "mse"));
   assert_true(list_has("datasets", "fractal"));
   assert_false(list_has("engines", "onnxruntime"));
