@@ -279,7 +279,8 @@ struct mq_point {
   int share;            /* points with the same share >= 0 have one scale and zero point (concat); -1: own */
   const char *observer; /* override of the run's observer, or NULL */
   struct mq_qparams qparams; /* n_channels 0 until calibrated */
-  bool is_at_end; /* of the first quantized conv or linear or of the last one: its weight or its input */
+  bool is_at_end; /* the weight or input of the first or last quantized conv or linear, on a target that gives
+                     those bits of their own (academic) */
   /* Quantization-aware training: NULL for points that keep their calibrated scales. */
   const struct mq_quantizer_ops *quantizer;
   struct mq_quantizer_config quantizer_config;

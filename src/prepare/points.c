@@ -1,5 +1,6 @@
 #include "prepare/points.h"
 
+#include "target/override.h"
 #include "target/roles.h"
 
 /* A placement with everything decided. */
@@ -8,6 +9,7 @@ struct plan {
   struct mq_scheme scheme;
   int channel_axis;
   int64_t n_channels;
+  bool is_at_end;
   struct mq_node *fake_quantize; /* once inserted */
   size_t point;
 };
@@ -42,6 +44,19 @@ static void unify_shares(struct plan *plans, size_t n) {
   }
 }
 
+/* Does the target give the first or last layer's points bits of their own? */
+static mq_status find_end(bool *is_at_end, const struct mq_target *target, const struct mq_graph *graph,
+                          const struct mq_placement *placement, struct mq_err *err) {
+  *is_at_end = false;
+  for (size_t i = 0; i < target->n_overrides && !*is_at_end; i++) {
+    const struct mq_scheme_override *o = &target->overrides[i];
+    if (!(o->is_first_op || o->is_last_op) || o->bits <= 0) continue;
+    mq_status status = mq_override_matches(is_at_end, o, graph, placement, err);
+    if (status) return status;
+  }
+  return MQ_OK;
+}
+
 static mq_status make_plans(struct plan *plans, size_t *n_plans, const struct mq_target *target,
                             const struct mq_graph *graph, const struct mq_placement *placements, size_t n,
                             struct mq_err *err) {
@@ -52,6 +67,8 @@ static mq_status make_plans(struct plan *plans, size_t *n_plans, const struct mq
     mq_status status = mq_target_scheme(&plan.scheme, &keep_float, target, graph, &placements[i], err);
     if (status) return status;
     if (keep_float) continue;
+    status = find_end(&plan.is_at_end, target, graph, &placements[i], err);
+    if (status) return status;
     if (plan.scheme.is_per_channel) {
       plan.channel_axis = mq_weight_axis(placements[i].op);
       plan.n_channels = placements[i].value->constant->shape.dim[plan.channel_axis];
@@ -75,6 +92,7 @@ static void add_point(struct mq_prepared *prepared, struct plan *plan, const cha
       .n_channels = plan->n_channels,
       .channel_axis = plan->channel_axis,
       .share = placement->share,
+      .is_at_end = plan->is_at_end,
   };
 }
 
@@ -123,7 +141,8 @@ static struct plan *find_twin(struct plan *plans, size_t i) {
   for (size_t k = 0; k < i; k++) {
     const struct plan *other = &plans[k];
     if (other->placement->is_weight && other->placement->value == plans[i].placement->value &&
-        same_scheme(&other->scheme, &plans[i].scheme) && other->channel_axis == plans[i].channel_axis) {
+        same_scheme(&other->scheme, &plans[i].scheme) && other->channel_axis == plans[i].channel_axis &&
+        other->is_at_end == plans[i].is_at_end) {
       return &plans[k];
     }
   }

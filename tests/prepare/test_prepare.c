@@ -67,6 +67,12 @@ static void first_and_last_layer_keep_8_bits(void **state) {
   assert_int_equal(bits_of(&p, "flatten_out"), 8);
   assert_int_equal(bits_of(&p, "fc.weight"), 8);
   assert_non_null(node_of(p.graph, "bn0")); /* kept */
+  for (size_t i = 0; i < p.n_points; i++)
+    assert_true(p.points[i].is_at_end == (p.points[i].scheme.bits == 8));
+  mq_prepared_deinit(&p);
+  assert_ok(prepare(&p, &net, "tensorrt", &(struct mq_prepare_options){.w_bits = 4}, &err));
+  for (size_t i = 0; i < p.n_points; i++)
+    assert_false(p.points[i].is_at_end); /* this target makes nothing of them */
   mq_prepared_deinit(&p);
   mq_graph_destroy(net.graph);
 }

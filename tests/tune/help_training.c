@@ -141,6 +141,23 @@ void lesson_images(float *images, const struct mq_graph *graph) {
   }
 }
 
+void check_logits(const float *a, const float *b, int64_t n_classes, bool has_codes) {
+  int n_apart = 0;
+  double scale = 0;
+  for (int64_t i = 0; i < LESSON_IMAGES * n_classes; i++) {
+    assert_true(isfinite(a[i]) && isfinite(b[i]));
+    scale = fmax(scale, fabs((double)b[i]));
+  }
+  for (int64_t n = 0; n < LESSON_IMAGES; n++) {
+    double apart = 0;
+    for (int64_t i = n * n_classes; i < (n + 1) * n_classes; i++)
+      apart = fmax(apart, fabs((double)a[i] - (double)b[i]) / scale);
+    n_apart += apart > 1e-5;
+    assert_true(apart < 0.05);
+  }
+  if (n_apart > (has_codes ? 2 : 0)) fail_msg("%d images with other logits", n_apart);
+}
+
 /* ---- Gradients --------------------------------------------------------------------------------------- */
 static double slope_along(struct lesson *lesson, const struct mq_trainer_state *state, const float *direction,
                           double h) {

@@ -28,6 +28,10 @@ void infer_lesson(float *logits, const struct mq_graph *graph, const struct mq_p
                   size_t n_points);
 /* The images as the network sees them, row-major. */
 void lesson_images(float *images, const struct mq_graph *graph);
+/* Logits agree within 1e-5 of the largest. With quantized activations (has_codes) a value on the edge between
+ * two codes may fall to either side where the float sums before it differ in the last bit; an image that
+ * meets one may differ by more, and there are few of those. */
+void check_logits(const float *a, const float *b, int64_t n_classes, bool has_codes);
 /* Every variable's gradient along a random direction, against (loss(w + h d) - loss(w - h d)) / 2h. */
 void check_directions(struct lesson *lesson, double tolerance);
 
