@@ -27,6 +27,12 @@ void grid_index(int64_t index[MQ_MAX_RANK], const struct grid *grid, int64_t i) 
   }
 }
 
+/* The index of the next element. */
+static void advance(int64_t index[MQ_MAX_RANK], const struct grid *grid) {
+  for (int d = grid->rank - 1; d >= 0 && ++index[d] == grid->dim[d]; d--)
+    index[d] = 0;
+}
+
 int64_t grid_offset(const struct grid *grid, const int64_t index[MQ_MAX_RANK]) {
   int64_t offset = 0;
   for (int d = 0; d < grid->rank; d++)
@@ -128,12 +134,14 @@ static double binary(mq_op op, double a, double b) {
 }
 
 static void run_binary(const struct plain *plain, const struct mq_node *node) {
-  const struct grid *y = plain_output(plain, node, 0);
-  int64_t index[MQ_MAX_RANK];
+  const struct grid *y = plain_output(plain, node, 0), *a = plain_input(plain, node, 0),
+                    *b = plain_input(plain, node, 1);
+  int64_t index[MQ_MAX_RANK] = {0};
+  bool is_whole = a->count == y->count;
   for (int64_t i = 0; i < y->count; i++) {
-    grid_index(index, y, i);
-    y->v[i] = binary(node->op, grid_broadcast(plain_input(plain, node, 0), y->rank, index),
-                     grid_broadcast(plain_input(plain, node, 1), y->rank, index));
+    double left = is_whole ? a->v[i] : grid_broadcast(a, y->rank, index);
+    y->v[i] = binary(node->op, left, grid_broadcast(b, y->rank, index));
+    advance(index, y);
   }
 }
 
@@ -192,13 +200,15 @@ static void run_concat(const struct plain *plain, const struct mq_node *node) {
   struct mq_err err;
   int axis;
   plain_require(mq_node_get_axis(&axis, node, 1, y->rank, &err), &err);
-  int64_t start = 0, index[MQ_MAX_RANK];
+  int64_t start = 0;
   for (int k = 0; k < node->n_inputs; k++) {
     const struct grid *x = plain_input(plain, node, k);
+    int64_t index[MQ_MAX_RANK] = {0}, at[MQ_MAX_RANK];
     for (int64_t i = 0; i < x->count; i++) {
-      grid_index(index, x, i);
-      index[axis] += start;
-      y->v[grid_offset(y, index)] = x->v[i];
+      memcpy(at, index, sizeof at);
+      at[axis] += start;
+      y->v[grid_offset(y, at)] = x->v[i];
+      advance(index, x);
     }
     start += x->dim[axis];
   }

@@ -157,28 +157,62 @@ static void check_same_bits(const struct gradient_session *a, const struct gradi
   }
 }
 
-/* ---- Against differences
- * ---------------------------------------------------------------------------------------- */
-static double difference(struct plain *plain, double *at, const int64_t *labels) {
-  double kept = *at, loss[2];
-  for (int side = 0; side < 2; side++) {
-    *at = kept + (side ? STEP : -STEP);
-    loss[side] = plain_loss(plain, labels, SMOOTHING);
+/* ---- Against differences ----------------------------------------------------------------------------------
+ */
+#define MAX_GROUPS 2
+
+/* The batch in groups, each with statistics of its own. */
+struct reference {
+  struct plain groups[MAX_GROUPS];
+  int64_t n_groups;
+  const int64_t *labels;
+};
+
+static void reference_init(struct reference *r, const struct gradient_batch *batch, int64_t n_groups) {
+  int64_t images = GRADIENT_IMAGES / n_groups;
+  *r = (struct reference){.n_groups = n_groups, .labels = batch->labels};
+  for (int64_t g = 0; g < n_groups; g++) {
+    plain_init(&r->groups[g], batch->graph, images);
+    for (size_t i = 0; i < batch->graph->n_inputs; i++) {
+      struct grid *grid = plain_grid(&r->groups[g], batch->graph->inputs[i]);
+      for (int64_t k = 0; k < grid->count; k++)
+        grid->v[k] = (double)((const float *)batch->inputs[i].data)[g * grid->count + k];
+    }
   }
-  *at = kept;
+}
+
+static void reference_deinit(struct reference *r) {
+  for (int64_t g = 0; g < r->n_groups; g++)
+    plain_deinit(&r->groups[g]);
+}
+
+static double reference_loss(struct reference *r) {
+  double loss = 0;
+  for (int64_t g = 0; g < r->n_groups; g++)
+    loss += plain_loss(&r->groups[g], r->labels + g * (GRADIENT_IMAGES / r->n_groups), SMOOTHING);
+  return loss / (double)r->n_groups;
+}
+
+static double difference(struct reference *r, const struct mq_value *value, int64_t at) {
+  double kept = plain_grid(&r->groups[0], value)->v[at], loss[3];
+  for (int side = 0; side < 3; side++) { /* the last one puts things back */
+    for (int64_t g = 0; g < r->n_groups; g++)
+      plain_grid(&r->groups[g], value)->v[at] = side == 2 ? kept : kept + (side ? STEP : -STEP);
+    loss[side] = side == 2 ? 0 : reference_loss(r);
+  }
   return (loss[1] - loss[0]) / (2 * STEP);
 }
 
-static void check_variable(struct plain *plain, const struct mq_value *value, const float *gradient,
-                           const int64_t *labels, double tolerance, const char *what) {
-  struct grid *grid = plain_grid(plain, value);
-  double *expected = mq_alloc((size_t)grid->count, sizeof *expected), largest = 0;
-  for (int64_t i = 0; i < grid->count; i++) {
-    expected[i] = difference(plain, &grid->v[i], labels);
+static void check_variable(struct reference *r, const struct mq_value *value, const float *gradient,
+                           double tolerance, const char *what) {
+  int64_t n = plain_grid(&r->groups[0], value)->count;
+  double *expected = mq_alloc((size_t)n, sizeof *expected), largest = 0;
+  for (int64_t i = 0; i < n; i++) {
+    expected[i] = difference(r, value, i);
     largest = fmax(largest, fabs(expected[i]));
   }
   if (largest < 1e-6) fail_msg("%s: nothing depends on %s", what, value->name);
-  for (int64_t i = 0; i < grid->count; i++)
+  for (int64_t i = 0; i < n; i++)
     if (!(fabs((double)gradient[i] - expected[i]) <= tolerance * largest))
       fail_msg("%s: gradient of %s[%lld] is %.9g, expected %.9g (largest %.3g)", what, value->name,
                (long long)i, (double)gradient[i], expected[i], largest);
@@ -186,32 +220,24 @@ static void check_variable(struct plain *plain, const struct mq_value *value, co
 }
 
 /* part: of the names of the variables to check. */
-static void check_session(const struct gradient_session *s, const struct gradient_batch *batch,
-                          const char *part, double tolerance, const char *what) {
-  const struct mq_graph *graph = batch->graph;
-  struct plain plain;
+static void check_session(const struct gradient_session *s, struct reference *r, const char *part,
+                          double tolerance, const char *what) {
+  double loss = reference_loss(r);
   size_t n_checked = 0;
-  plain_init(&plain, graph, GRADIENT_IMAGES);
-  for (size_t i = 0; i < graph->n_inputs; i++) {
-    struct grid *grid = plain_grid(&plain, graph->inputs[i]);
-    for (int64_t k = 0; k < grid->count; k++)
-      grid->v[k] = (double)((const float *)batch->inputs[i].data)[k];
-  }
-  double loss = plain_loss(&plain, batch->labels, SMOOTHING);
   if (!(fabs(s->result.loss - loss) <= 1e-6 * loss))
     fail_msg("%s: loss %.9g, expected %.9g", what, s->result.loss, loss);
   for (size_t i = 0; i < mq_trainer_state_count(s->trainer); i++) {
     struct mq_trainer_state state = mq_trainer_state_at(s->trainer, i);
     const float *gradient = state.is_variable ? mq_trainer_gradient(s->trainer, i) : NULL;
-    const struct mq_value *value = state.is_variable ? mq_graph_find_value(graph, state.name) : NULL;
+    const struct mq_value *value =
+        state.is_variable ? mq_graph_find_value(r->groups[0].graph, state.name) : NULL;
     if (value && strstr(state.name, part) && !strstr(state.name, "running_")) {
       if (!gradient) fail_msg("%s: no gradient of %s", what, state.name);
-      check_variable(&plain, value, gradient, batch->labels, tolerance, what);
+      check_variable(r, value, gradient, tolerance, what);
       n_checked++;
     }
   }
   assert_true(n_checked > 0);
-  plain_deinit(&plain);
 }
 
 static void make_logits(struct net *net, const struct gradient_case *made, bool is_shared) {
@@ -225,28 +251,37 @@ static void make_logits(struct net *net, const struct gradient_case *made, bool 
   net_check(net, mq_graph_infer(net->graph, true, &net->err));
 }
 
-void check_gradients(const char *what, gradient_build_fn build, const void *parameters, double tolerance) {
-  const struct mq_trainer_options options = {.label_smoothing = SMOOTHING};
+static void check_graph(struct net *net, bool is_shared, int64_t n_groups, double tolerance) {
+  const struct mq_trainer_options options = {.label_smoothing = SMOOTHING, .bn_groups = n_groups};
+  const char *what = net->graph->name;
+  struct gradient_batch batch;
+  struct gradient_session one, two;
+  struct reference reference;
+  gradient_batch_init(&batch, net->graph);
+  gradient_session_init(&one, &batch, &options, 1);
+  gradient_session_init(&two, &batch, &options, 2);
+  reference_init(&reference, &batch, n_groups);
+  check_same_bits(&one, &two, what);
+  check_session(&one, &reference, is_shared ? "_shift" : "", tolerance, what);
+  reference_deinit(&reference);
+  gradient_session_deinit(&two);
+  gradient_session_deinit(&one);
+  gradient_batch_deinit(&batch);
+}
+
+void check_gradients_in_groups(const char *what, gradient_build_fn build, const void *parameters,
+                               double tolerance, int64_t n_groups) {
   for (int is_shared = 0; is_shared < 2; is_shared++) {
     struct net net;
     struct gradient_case made = {0};
-    struct gradient_batch batch;
-    struct gradient_session one, two;
     net_begin(&net, what);
     build(&made, &net, parameters);
-    if (is_shared && !made.x) {
-      mq_graph_destroy(net.graph);
-      continue;
-    }
     make_logits(&net, &made, is_shared == 1);
-    gradient_batch_init(&batch, net.graph);
-    gradient_session_init(&one, &batch, &options, 1);
-    gradient_session_init(&two, &batch, &options, 2);
-    check_same_bits(&one, &two, what);
-    check_session(&one, &batch, is_shared ? "_shift" : "", tolerance, what);
-    gradient_session_deinit(&two);
-    gradient_session_deinit(&one);
-    gradient_batch_deinit(&batch);
+    check_graph(&net, is_shared == 1, n_groups, tolerance);
     mq_graph_destroy(net.graph);
   }
+}
+
+void check_gradients(const char *what, gradient_build_fn build, const void *parameters, double tolerance) {
+  check_gradients_in_groups(what, build, parameters, tolerance, 1);
 }

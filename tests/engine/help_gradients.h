@@ -59,7 +59,7 @@ void gradient_session_deinit(struct gradient_session *session);
 /* The variable's index; fails the test if there is none. */
 size_t gradient_find(const struct gradient_session *session, const char *name);
 
-/* What an operator's test builds: x is a computed operand (or NULL), *y what the operator makes of it. */
+/* What an operator's test builds: x is an operand made of data, y what the operator makes of it. */
 struct gradient_case {
   struct mq_value *x, *y;
 };
@@ -68,5 +68,8 @@ typedef void (*gradient_build_fn)(struct gradient_case *made, struct net *net, c
  * of the data are added as well as written. Every element of every variable: |gradient - reference| <=
  * tolerance times the variable's largest reference gradient; the same bits with 1 and 2 workers. */
 void check_gradients(const char *what, gradient_build_fn build, const void *parameters, double tolerance);
+/* With statistics of batch normalisation in groups of the batch (1 or 2). */
+void check_gradients_in_groups(const char *what, gradient_build_fn build, const void *parameters,
+                               double tolerance, int64_t n_groups);
 
 #endif

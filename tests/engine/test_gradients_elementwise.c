@@ -159,20 +159,23 @@ struct axes_case {
   int n_axes;
   int64_t axes[4];
   bool keeps_dims;
+  int opset; /* 0: that of the graph */
 };
 
 static const struct axes_case axes_cases[] = {
-    {"softmax_channels", MQ_OP_Softmax, 1, {1}, true},
-    {"softmax_last", MQ_OP_Softmax, 1, {-1}, true},
-    {"log_softmax_rows", MQ_OP_LogSoftmax, 1, {2}, true},
-    {"log_softmax_last", MQ_OP_LogSoftmax, 1, {3}, true},
-    {"mean_pixels", MQ_OP_ReduceMean, 2, {2, 3}, true},
-    {"mean_channels", MQ_OP_ReduceMean, 1, {1}, false},
-    {"mean_rows", MQ_OP_ReduceMean, 2, {1, 3}, false},
+    {"softmax_channels", MQ_OP_Softmax, 1, {1}, true, 0},
+    {"softmax_last", MQ_OP_Softmax, 1, {-1}, true, 0},
+    {"softmax_from_axis", MQ_OP_Softmax, 1, {2}, true, 11},
+    {"log_softmax_rows", MQ_OP_LogSoftmax, 1, {2}, true, 0},
+    {"log_softmax_last", MQ_OP_LogSoftmax, 1, {3}, true, 0},
+    {"mean_pixels", MQ_OP_ReduceMean, 2, {2, 3}, true, 0},
+    {"mean_channels", MQ_OP_ReduceMean, 1, {1}, false, 0},
+    {"mean_rows", MQ_OP_ReduceMean, 2, {1, 3}, false, 0},
 };
 
 static void build_axes(struct gradient_case *made, struct net *net, const void *parameters) {
   const struct axes_case *c = parameters;
+  if (c->opset) net->graph->opset = c->opset;
   made->x = net_data(net, "x", DIMS(5, 3, 4));
   made->y = net_op1(net, c->op, "f", made->x);
   if (c->op == MQ_OP_ReduceMean) {

@@ -97,11 +97,14 @@ static void build_weights(struct gradient_case *made, struct net *net, const voi
 static void test_folds(void **state) {
   (void)state;
   static const bool either[] = {false, true};
-  for (int i = 0; i < 2; i++) {
-    check_gradients("normalise", build_normalise, &either[i], TOLERANCE);
-    check_gradients("fold", build_fold, &either[i], TOLERANCE);
-    check_gradients("weights", build_weights, &either[i], TOLERANCE);
+  for (int64_t n_groups = 1; n_groups <= 2; n_groups++) {
+    for (int i = 0; i < 2; i++) {
+      check_gradients_in_groups("normalise", build_normalise, &either[i], TOLERANCE, n_groups);
+      check_gradients_in_groups("fold", build_fold, &either[i], TOLERANCE, n_groups);
+    }
   }
+  for (int i = 0; i < 2; i++)
+    check_gradients("weights", build_weights, &either[i], TOLERANCE);
   check_gradients("divide", build_divide, NULL, TOLERANCE);
 }
 

@@ -204,7 +204,8 @@ static void test_norms(void **state) {
   (void)state;
   const struct mq_shape images[] = {DIMS(5, 3, 4), DIMS(13, 2, 2), DIMS(5, 7), DIMS(13)};
   for (size_t i = 0; i < sizeof images / sizeof *images; i++)
-    check_gradients("batch_norm", build_norm, &images[i], 4 * TOLERANCE);
+    for (int64_t n_groups = 1; n_groups <= 2; n_groups++)
+      check_gradients_in_groups("batch_norm", build_norm, &images[i], 10 * TOLERANCE, n_groups);
 }
 
 int main(void) {
