@@ -2,8 +2,7 @@
 
 #include <math.h>
 
-/* ---- Arrays ---------------------------------------------------------------------------------------------
- */
+/* ---- Arrays ---------------------------------------------------------------------------------- */
 void plain_require(mq_status status, const struct mq_err *err) {
   if (status) fail_msg("status %d: %s", status, err->message);
 }
@@ -77,8 +76,7 @@ struct grid *plain_output(const struct plain *plain, const struct mq_node *node,
   return plain_grid(plain, node->outputs[i]);
 }
 
-/* ---- Element by element -----------------------------------------------------------------------------------
- */
+/* ---- Element by element ---------------------------------------------------------------------- */
 static double float_of(const struct mq_node *node, const char *name, float fallback) {
   struct mq_err err;
   float f;
@@ -154,8 +152,7 @@ static void run_expand(const struct plain *plain, const struct mq_node *node) {
   }
 }
 
-/* ---- Axes
- * -------------------------------------------------------------------------------------------------- */
+/* ---- Axes ------------------------------------------------------------------------------------ */
 /* Rows over the axes first..last. */
 static void run_softmax(const struct plain *plain, const struct mq_node *node) {
   const struct grid *x = plain_input(plain, node, 0), *y = plain_output(plain, node, 0);
@@ -280,8 +277,7 @@ static void run_gather(const struct plain *plain, const struct mq_node *node) {
       }
 }
 
-/* ---- The graph
- * ----------------------------------------------------------------------------------------------- */
+/* ---- The graph ------------------------------------------------------------------------------- */
 static void run_node(const struct plain *plain, const struct mq_node *node) {
   switch (node->op) {
     case MQ_OP_Add:

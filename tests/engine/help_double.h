@@ -27,7 +27,7 @@ void plain_run(struct plain *plain);
 /* Cross entropy of the first output, mean over the batch. */
 double plain_loss(struct plain *plain, const int64_t *labels, double smoothing);
 
-/* ---- For the operators' files ---- */
+/* ---- For the operators' files ---------------------------------------------------------------- */
 /* index of element i, and back; strides of a broadcast operand are 0 where it has size 1. */
 void grid_index(int64_t index[MQ_MAX_RANK], const struct grid *grid, int64_t i);
 int64_t grid_offset(const struct grid *grid, const int64_t index[MQ_MAX_RANK]);

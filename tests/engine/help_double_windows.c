@@ -82,8 +82,7 @@ static void run_conv(const struct plain *plain, const struct mq_node *node) {
             }
 }
 
-/* ---- Pools
- * --------------------------------------------------------------------------------------------------- */
+/* ---- Pools ----------------------------------------------------------------------------------- */
 /* A window's positions along one axis that count for an average with padding: in the image or its padding. */
 static bool is_counted(const struct mq_window *window, int axis, int64_t i, int64_t size) {
   return window->count_include_pad ? i < size + window->pad_end[axis] : i >= 0 && i < size;
@@ -120,8 +119,7 @@ static void run_pool(const struct plain *plain, const struct mq_node *node) {
           *pixel(&y, n, c, h, w) = pool_at(&x, n, c, h, w, &window, is_max);
 }
 
-/* ---- Products
- * ------------------------------------------------------------------------------------------------ */
+/* ---- Products -------------------------------------------------------------------------------- */
 static void run_gemm(const struct plain *plain, const struct mq_node *node) {
   const struct grid *a = plain_input(plain, node, 0), *b = plain_input(plain, node, 1),
                     *bias = plain_input(plain, node, 2), *y = plain_output(plain, node, 0);
@@ -178,8 +176,7 @@ static void run_matmul(const struct plain *plain, const struct mq_node *node) {
   }
 }
 
-/* ---- Batch normalisation, by the batch's statistics
- * ------------------------------------------------------------ */
+/* ---- Batch normalisation, by the batch's statistics ------------------------------------------ */
 static void run_batch_norm(const struct plain *plain, const struct mq_node *node) {
   const struct grid *x = plain_input(plain, node, 0), *y = plain_output(plain, node, 0);
   const double *gamma = plain_input(plain, node, 1)->v, *beta = plain_input(plain, node, 2)->v;
@@ -199,8 +196,7 @@ static void run_batch_norm(const struct plain *plain, const struct mq_node *node
   }
 }
 
-/* ---- Pad
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- Pad ------------------------------------------------------------------------------------- */
 /* Walks back to the inside, one reflection, step round or border at a time. */
 static int64_t pad_source(int64_t o, int64_t n, mq_pad_mode mode) {
   while (o < 0 || o >= n) {
@@ -231,8 +227,7 @@ static void run_pad(const struct plain *plain, const struct mq_node *node) {
   }
 }
 
-/* ---- Resize: half_pixel, align_corners and asymmetric
- * ------------------------------------------------------------ */
+/* ---- Resize: half_pixel, align_corners and asymmetric ---------------------------------------- */
 static double resize_coordinate(const struct mq_resize *r, int axis, int64_t o, int64_t n_in) {
   double x = (double)o, n_out = (double)r->size[axis];
   if (r->coordinates == MQ_COORDINATES_ALIGN_CORNERS)

@@ -8,8 +8,7 @@
 #define SMOOTHING 0.1
 #define STEP 1e-5 /* of the differences: truncation and rounding both near 1e-10 */
 
-/* ---- Building ---------------------------------------------------------------------------------------------
- */
+/* ---- Building -------------------------------------------------------------------------------- */
 struct mq_shape dims(int rank, const int64_t *dim) {
   struct mq_shape shape = {.rank = rank};
   memcpy(shape.dim, dim, (size_t)rank * sizeof *dim);
@@ -70,8 +69,7 @@ struct mq_value *net_int_list(struct net *net, const char *name, int n, const in
   return net_ints(net, name, ints, n);
 }
 
-/* ---- The batch
- * ---------------------------------------------------------------------------------------------- */
+/* ---- The batch ------------------------------------------------------------------------------- */
 void gradient_batch_init(struct gradient_batch *batch, const struct mq_graph *graph) {
   struct mq_err err;
   struct mq_rng rng;
@@ -115,8 +113,7 @@ struct mq_trainer_job gradient_batch_job(struct gradient_batch *batch) {
   return (struct mq_trainer_job){.context = batch, .fill = fill};
 }
 
-/* ---- The trainer
- * ---------------------------------------------------------------------------------------------- */
+/* ---- The trainer ----------------------------------------------------------------------------- */
 static void require(const struct gradient_session *session, mq_status status) {
   if (status) fail_msg("status %d: %s", status, session->err.message);
 }
@@ -157,8 +154,7 @@ static void check_same_bits(const struct gradient_session *a, const struct gradi
   }
 }
 
-/* ---- Against differences ----------------------------------------------------------------------------------
- */
+/* ---- Against differences --------------------------------------------------------------------- */
 #define MAX_GROUPS 2
 
 /* The batch in groups, each with statistics of its own. */

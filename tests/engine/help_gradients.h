@@ -8,8 +8,7 @@
 #define GRADIENT_IMAGES 8
 #define GRADIENT_SLICE 2
 
-/* ---- Building. Shapes of results are inferred. ------------------------------------------------------------
- */
+/* ---- Building. Shapes of results are inferred. ----------------------------------------------- */
 struct mq_shape dims(int rank, const int64_t *dim);
 #define DIMS(...) \
   dims((int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (const int64_t[]){__VA_ARGS__})
@@ -34,8 +33,7 @@ struct mq_value *net_int_list(struct net *net, const char *name, int n, const in
   net_int_list(net, name, (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), \
                (const int64_t[]){__VA_ARGS__})
 
-/* ---- Running
- * ------------------------------------------------------------------------------------------------- */
+/* ---- Running --------------------------------------------------------------------------------- */
 /* A batch of random images and labels. */
 struct gradient_batch {
   const struct mq_graph *graph;

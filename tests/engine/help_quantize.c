@@ -12,16 +12,19 @@
 #define STRIDE 2
 
 const struct quantize_case quantize_cases[] = {
-    {"lsq", 8, false, false, false, NAN},     {"lsq", 4, false, true, false, NAN},
-    {"lsq", 8, true, true, false, NAN},       {"lsq", 8, false, false, true, NAN},
-    {"lsq_plus", 8, true, false, false, NAN}, {"lsq_plus", 4, true, true, false, 1},
-    {"pact", 4, false, false, false, NAN},    {"pact", 8, true, true, false, NAN},
-    {"dorefa", 4, false, false, false, NAN},  {"dorefa", 8, false, true, false, NAN},
-    {"tqt", 8, false, false, true, NAN},      {"tqt", 4, false, true, true, NAN},
-    {"dsq", 4, false, false, false, NAN},     {"dsq", 8, true, true, false, NAN},
-    {"qil", 4, false, false, false, NAN},     {"apot", 4, false, false, false, NAN},
-    {"apot", 6, false, false, false, NAN},    {"lqnet", 3, false, false, false, NAN},
-    {"nnie", 8, false, false, false, NAN},    {"minmax", 8, true, true, false, NAN},
+    {"lsq", 8, false, false, false, NAN, false},     {"lsq", 4, false, true, false, NAN, false},
+    {"lsq", 8, true, true, false, NAN, false},       {"lsq", 8, false, false, true, NAN, false},
+    {"lsq_plus", 8, true, false, false, NAN, false}, {"lsq_plus", 4, true, true, false, 1, false},
+    {"pact", 4, false, false, false, NAN, false},    {"pact", 8, true, true, false, NAN, false},
+    {"dorefa", 4, false, false, false, NAN, false},  {"dorefa", 8, false, true, false, NAN, false},
+    {"tqt", 8, false, false, true, NAN, false},      {"tqt", 4, false, true, true, NAN, false},
+    {"dsq", 4, false, false, false, NAN, false},     {"dsq", 8, true, true, false, NAN, false},
+    {"qil", 4, false, false, false, NAN, false},     {"apot", 4, false, false, false, NAN, false},
+    {"apot", 6, false, false, false, NAN, false},    {"lqnet", 3, false, false, false, NAN, false},
+    {"nnie", 8, false, false, false, NAN, false},    {"minmax", 8, true, true, false, NAN, false},
+    {"lsq", 4, false, true, false, NAN, true},       {"pact", 4, false, false, false, NAN, true},
+    {"dorefa", 4, false, true, false, NAN, true},    {"dsq", 4, false, false, false, NAN, true},
+    {"qil", 4, false, false, false, NAN, true},
 };
 const size_t n_quantize_cases = sizeof quantize_cases / sizeof *quantize_cases;
 
@@ -31,8 +34,7 @@ static void *take(int64_t n, size_t bytes) {
   return memory;
 }
 
-/* ---- A quantizer at a tensor
- * ------------------------------------------------------------------------------- */
+/* ---- A quantizer at a tensor ----------------------------------------------------------------- */
 static size_t count_of(size_t (*count)(const struct mq_quantizer_config *config), const struct stage *s) {
   return count ? count(&s->config) : 0;
 }
@@ -45,6 +47,7 @@ static void observe(struct mq_qparams *out, const struct stage *s, const struct 
       mq_observer_find(config->is_weight ? s->ops->w_observer : s->ops->a_observer);
   const struct mq_observer_config observing = {.scheme = *scheme,
                                                .is_weight = config->is_weight,
+                                               .is_published = config->is_published,
                                                .n_channels = config->n_channels,
                                                .parameter = (double)NAN,
                                                .parameter2 = (double)NAN};
@@ -117,6 +120,7 @@ static void stage_init(struct stage *s, struct mq_point *point, const struct qua
                                            .is_weight = is_weight,
                                            .n_rows = is_weight ? n_rows : 0,
                                            .option = c->option,
+                                           .is_published = c->is_published,
                                            .is_own_observer = true};
   s->config.n_channels = s->config.scheme.is_per_channel ? n_rows : 1;
   s->config.n_elements = (double)(n_rows * row_count / s->config.n_channels);
@@ -184,8 +188,7 @@ static void stage_backward(float *dx, struct stage *s, const float *g, const flo
   if (s->ops->finish) s->ops->finish(s->gradients, &s->config, s->parameters, s->form, s->sums);
 }
 
-/* ---- The convolution
- * ------------------------------------------------------------------------------------------ */
+/* ---- The convolution ------------------------------------------------------------------------- */
 /* What is done for every product x w that y is a sum of. */
 typedef void (*product_fn)(double *sums, const struct quantize_net *q, int64_t y, int64_t x, int64_t w);
 
@@ -228,8 +231,7 @@ static void sum_products(float *to, int64_t n, const struct quantize_net *q, pro
   mq_free(sums);
 }
 
-/* ---- The network
- * ------------------------------------------------------------------------------------------------ */
+/* ---- The network ----------------------------------------------------------------------------- */
 static void forward_to_r(struct quantize_net *q, bool is_training) {
   stage_derive(&q->stages[POINT_X], q->x, is_training);
   stage_forward(q->xq, &q->stages[POINT_X], q->x);

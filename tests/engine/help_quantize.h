@@ -13,6 +13,7 @@ struct quantize_case {
   bool is_per_channel; /* of weights */
   bool is_power_of_two;
   double option; /* NAN: default */
+  bool is_published;
 };
 extern const struct quantize_case quantize_cases[];
 extern const size_t n_quantize_cases;

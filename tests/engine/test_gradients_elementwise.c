@@ -7,8 +7,7 @@
 /* Of the largest gradient of a tensor; that of a scalar is a sum of 480 terms of which little is left. */
 #define TOLERANCE 5e-5
 
-/* ---- One tensor ------------------------------------------------------------------------------------------
- */
+/* ---- One tensor ------------------------------------------------------------------------------ */
 struct unary_case {
   const char *name;
   mq_op op;
@@ -64,8 +63,7 @@ static void test_clip(void **state) {
     check_gradients("clip", build_clip, bounds[i], TOLERANCE);
 }
 
-/* ---- Two tensors, broadcast ------------------------------------------------------------------------------
- */
+/* ---- Two tensors, broadcast ------------------------------------------------------------------ */
 struct binary_case {
   const char *name;
   mq_op op;
@@ -151,8 +149,7 @@ static void test_other_binary(void **state) {
   check_gradients("excite", build_excite, NULL, TOLERANCE);
 }
 
-/* ---- Along axes -------------------------------------------------------------------------------------------
- */
+/* ---- Along axes ------------------------------------------------------------------------------ */
 struct axes_case {
   const char *name;
   mq_op op;

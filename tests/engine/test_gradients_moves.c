@@ -4,8 +4,7 @@
 
 #define TOLERANCE 2e-6 /* of the largest gradient of a tensor */
 
-/* ---- Views
- * --------------------------------------------------------------------------------------------------- */
+/* ---- Views ----------------------------------------------------------------------------------- */
 static void build_reshapes(struct gradient_case *made, struct net *net, const void *parameters) {
   (void)parameters;
   made->x = net_data(net, "x", DIMS(5, 3, 4));
@@ -45,8 +44,7 @@ static void test_views(void **state) {
     check_gradients("expand", build_expand, &readers[i], TOLERANCE);
 }
 
-/* ---- Parts
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- Parts ----------------------------------------------------------------------------------- */
 struct slice_case {
   int64_t starts[2], ends[2], axes[2], steps[2];
 };
@@ -146,8 +144,7 @@ static void test_parts(void **state) {
   check_gradients("table", build_table, NULL, TOLERANCE);
 }
 
-/* ---- Concat: tensors of several kinds, one of them twice
- * ------------------------------------------------------------ */
+/* ---- Concat: tensors of several kinds, one of them twice ------------------------------------- */
 static void build_concat(struct gradient_case *made, struct net *net, const void *parameters) {
   (void)parameters;
   made->x = net_data(net, "x", DIMS(5, 3, 4));
@@ -162,8 +159,7 @@ static void test_concat(void **state) {
   check_gradients("concat", build_concat, NULL, TOLERANCE);
 }
 
-/* ---- Pad
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- Pad ------------------------------------------------------------------------------------- */
 struct pad_case {
   const char *mode;
   int64_t pads[8];
@@ -189,9 +185,7 @@ static void test_pad(void **state) {
     check_gradients(pads[i].mode, build_pad, &pads[i], TOLERANCE);
 }
 
-/* ---- Resize
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- Resize ---------------------------------------------------------------------------------- */
 struct resize_case {
   const char *mode, *coordinates, *nearest;
   int64_t height, width;

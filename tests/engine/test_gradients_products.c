@@ -4,8 +4,7 @@
 
 #define TOLERANCE 2e-6 /* of the largest gradient of a tensor */
 
-/* ---- Gemm -------------------------------------------------------------------------------------------------
- */
+/* ---- Gemm ------------------------------------------------------------------------------------ */
 struct gemm_case {
   const char *name;
   float alpha, beta;
@@ -72,8 +71,7 @@ static void test_other_gemm(void **state) {
   check_gradients("computed_bias", build_computed_bias, NULL, TOLERANCE);
 }
 
-/* ---- MatMul
- * ------------------------------------------------------------------------------------------------- */
+/* ---- MatMul ---------------------------------------------------------------------------------- */
 struct matmul_case {
   const char *name;
   int rank, other_rank; /* of one image of x; of the other operand */
@@ -147,8 +145,7 @@ static void test_networks(void **state) {
   check_gradients("square", build_square, NULL, TOLERANCE);
 }
 
-/* ---- Refusals
- * -------------------------------------------------------------------------------------------------- */
+/* ---- Refusals -------------------------------------------------------------------------------- */
 static void expect(struct net *net, struct mq_value *y, mq_status status, const char *part) {
   const struct mq_trainer_options options = {.batch = 2, .slice_images = 2};
   struct mq_trainer *trainer;

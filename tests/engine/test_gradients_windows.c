@@ -5,8 +5,7 @@
 /* Of the largest gradient of a tensor: sums of floats of a few hundred terms. */
 #define TOLERANCE 2e-6
 
-/* ---- Convolutions ----------------------------------------------------------------------------------------
- */
+/* ---- Convolutions ---------------------------------------------------------------------------- */
 struct conv_case {
   const char *name;
   int64_t in, out, height, width, kernel[2], stride[2], dilation[2], pads[4], output_pad[2], groups;
@@ -92,8 +91,7 @@ static void test_shared_weights(void **state) {
   check_gradients("shared_weights", build_shared_weights, NULL, TOLERANCE);
 }
 
-/* ---- Pools
- * ------------------------------------------------------------------------------------------------- */
+/* ---- Pools ----------------------------------------------------------------------------------- */
 struct pool_case {
   const char *name;
   mq_op op;
@@ -186,8 +184,7 @@ static void test_indices(void **state) {
     check_gradients("max_with_indices", build_indices_read, &orders[i], TOLERANCE);
 }
 
-/* ---- Batch normalisation
- * -------------------------------------------------------------------------------------- */
+/* ---- Batch normalisation --------------------------------------------------------------------- */
 static void build_norm(struct gradient_case *made, struct net *net, const void *parameters) {
   struct mq_shape image = *(const struct mq_shape *)parameters;
   /* Without the sigmoid a shift would change nothing behind the normalisation. */

@@ -86,8 +86,7 @@ static void test_gradients_float_forward(void **state) {
     check_gradients_of(&quantize_cases[i], true);
 }
 
-/* ---- Steps
- * ------------------------------------------------------------------------------------------------- */
+/* ---- Steps ----------------------------------------------------------------------------------- */
 static void take_variables(float **values, const struct gradient_session *s) {
   for (size_t i = 0; i < mq_trainer_state_count(s->trainer); i++) {
     struct mq_trainer_state state = mq_trainer_state_at(s->trainer, i);
@@ -178,8 +177,7 @@ static void test_states(void **state) {
     check_states(&quantize_cases[i]);
 }
 
-/* ---- Data that are not finite
- * --------------------------------------------------------------------------------- */
+/* ---- Data that are not finite ---------------------------------------------------------------- */
 /* One element of one slice: the step says so and changes nothing; nor does a later one with good data suffer.
  */
 static void check_lost(const struct quantize_case *c, float bad, bool has_float_forward) {

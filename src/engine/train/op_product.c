@@ -4,7 +4,7 @@
  * backward passes bring the gradients back. */
 #include "engine/train/training.h"
 
-/* ---- y = x w ---------------------------------------------------------------------------------------- */
+/* ---- y = x w --------------------------------------------------------------------------------- */
 struct product_state {
   struct mq_matmul *forward, *backward_x, *backward_w;
   int64_t x_count, w_count;
@@ -117,7 +117,7 @@ static mq_status emit_product(struct engine_compiler *c, const struct mq_matmul_
   return engine_emit(c, &step, err);
 }
 
-/* ---- y = factor x ------------------------------------------------------------------------------------- */
+/* ---- y = factor x ---------------------------------------------------------------------------- */
 static mq_status forward_scale(const struct engine_step *step, struct engine_frame *frame,
                                struct mq_err *err) {
   (void)err;
@@ -164,8 +164,7 @@ static mq_status emit_scale(int *place, struct engine_compiler *c, float factor,
   return engine_emit_simple(c, &scale_function, state, &x, 1, *place, err);
 }
 
-/* ---- y = x + bias, broadcast ----------------------------------------------------------------------------
- */
+/* ---- y = x + bias, broadcast ----------------------------------------------------------------- */
 static mq_status forward_add(const struct engine_step *step, struct engine_frame *frame, struct mq_err *err) {
   (void)err;
   mq_binary_forward(engine_output(step, frame, 0), engine_input(step, frame, 0), engine_input(step, frame, 1),
@@ -190,8 +189,7 @@ static mq_status backward_add(const struct engine_step *step, struct engine_fram
 
 static const struct engine_function add_function = {.forward = forward_add, .backward = backward_add};
 
-/* ---- Gemm: y = alpha A' B' + beta C ---------------------------------------------------------------------
- */
+/* ---- Gemm: y = alpha A' B' + beta C ---------------------------------------------------------- */
 static mq_status add_bias(int *y, struct engine_compiler *c, const struct mq_node *node, float beta,
                           struct mq_err *err) {
   int inputs[2] = {*y};
@@ -238,8 +236,7 @@ mq_status engine_train_general_gemm(struct engine_compiler *c, const struct mq_n
   return status;
 }
 
-/* ---- MatMul
- * ------------------------------------------------------------------------------------------------ */
+/* ---- MatMul ---------------------------------------------------------------------------------- */
 mq_status engine_train_general_matmul(struct engine_compiler *c, const struct mq_node *node,
                                       struct mq_err *err) {
   int operands[2], y;
