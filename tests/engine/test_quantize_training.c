@@ -177,6 +177,37 @@ static void test_states(void **state) {
     check_states(&quantize_cases[i]);
 }
 
+/* A step far too long throws parameters out of their range; what the optimiser leaves is inside it. */
+static void check_range(const struct quantize_case *c) {
+  struct quantize_net q;
+  struct gradient_session s;
+  struct mq_trainer_result result;
+  struct mq_err err;
+  quantize_net_init(&q, c);
+  const struct mq_trainer_options options = quantize_net_options(&q);
+  const struct mq_trainer_job job = gradient_batch_job(&q.batch);
+  gradient_session_init(&s, &q.batch, &options, 2);
+  assert_ok(mq_trainer_step(&result, s.trainer, &job, 1e5, &err));
+  for (int p = 0; p < N_POINTS; p++) {
+    const struct stage *stage = &q.stages[p];
+    const float *values = mq_trainer_state_at(s.trainer, gradient_find(&s, q.points[p].tensor)).values;
+    memcpy(stage->parameters, values, stage->n_parameters * sizeof *values);
+    if (stage->ops->project) stage->ops->project(stage->parameters, &stage->config);
+    for (size_t i = 0; i < stage->n_parameters; i++)
+      if (memcmp(&values[i], &stage->parameters[i], sizeof *values) != 0)
+        fail_msg("%s: %s[%zu] is %g, the range's nearest is %g", stage->ops->name, q.points[p].tensor, i,
+                 (double)values[i], (double)stage->parameters[i]);
+  }
+  gradient_session_deinit(&s);
+  quantize_net_deinit(&q);
+}
+
+static void test_ranges(void **state) {
+  (void)state;
+  for (size_t i = 0; i < n_quantize_cases; i++)
+    check_range(&quantize_cases[i]);
+}
+
 /* ---- Data that are not finite ---------------------------------------------------------------- */
 /* One element of one slice: the step says so and changes nothing; nor does a later one with good data suffer.
  */
@@ -222,9 +253,8 @@ int main(void) {
   struct mq_err err;
   if (mq_kernel_start(MQ_ISA_NATIVE, &err) != MQ_OK) return 1;
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_gradients),
-      cmocka_unit_test(test_gradients_float_forward),
-      cmocka_unit_test(test_states),
+      cmocka_unit_test(test_gradients), cmocka_unit_test(test_gradients_float_forward),
+      cmocka_unit_test(test_states),    cmocka_unit_test(test_ranges),
       cmocka_unit_test(test_nan),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
