@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Writes tests/zoo/golden/NAME.txt: what the published implementations call and shape their parameters, and what
-they answer when parameters and input are filled by a formula (which test_published.c repeats).
+they answer when parameters and input are filled by a formula (which test_published_slow.c repeats).
 
     tests/zoo/make_golden.py tests/zoo/golden
 

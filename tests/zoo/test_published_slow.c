@@ -1,5 +1,5 @@
 /* The five architectures at ImageNet size against what is published and against their published
- * implementations in PyTorch (golden/, made by make_golden.py). */
+ * implementations in PyTorch (golden/, made by make_golden.py). Slow under valgrind. */
 #include <math.h>
 
 #include "help_zoo.h"
