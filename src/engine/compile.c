@@ -397,7 +397,8 @@ static mq_status compile_batch_nodes(struct engine_compiler *c, struct mq_err *e
       of_batch[i] = of_batch[i] && is_of_batch(c, of_batch, node->inputs[k]);
     }
   }
-  return compile_nodes(c, of_batch, err);
+  mq_status status = compile_nodes(c, of_batch, err);
+  return status == MQ_OK ? engine_train_forms(c, err) : status;
 }
 
 static mq_status prepare_mode(struct engine_compiler *c, struct mq_err *err) {

@@ -171,7 +171,7 @@ static mq_status backward_normalise(const struct engine_step *step, struct engin
   return MQ_OK;
 }
 
-static const struct engine_function normalise_function = {
+const struct engine_function engine_normalise_function = {
     .forward = forward_normalise, .backward = backward_normalise, .keeps_inputs = true, .ignores = 1u << 0};
 
 /* ---- Compilation -------------------------------------------------------------------------------- */
@@ -315,5 +315,5 @@ mq_status engine_train_batch_norm(struct engine_compiler *c, const struct mq_nod
   }
   c->scope = ENGINE_SLICE;
   int inputs[2] = {x, gains};
-  return engine_emit_simple(c, &normalise_function, state, inputs, 2, y, err);
+  return engine_emit_simple(c, &engine_normalise_function, state, inputs, 2, y, err);
 }

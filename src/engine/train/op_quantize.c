@@ -4,16 +4,9 @@
  *   quantize  (x's scope)  x, form -> y, or codes and their grid (codes.h), or both
  * The gradient of the form are the quantizer's sums, from which derive's backward makes those of the
  * parameters. */
-#include <math.h>
 #include <string.h>
 
 #include "engine/train/codes.h"
-
-struct quantize_state {
-  const struct mq_quantizer_ops *ops;
-  struct mq_quantizer_config config;
-  int64_t n_rows, row_count;
-};
 
 static size_t count_of(size_t (*count)(const struct mq_quantizer_config *config),
                        const struct mq_quantizer_config *config) {
@@ -21,7 +14,7 @@ static size_t count_of(size_t (*count)(const struct mq_quantizer_config *config)
 }
 
 /* Statistics in evaluation too: of weights, unless the method keeps the last ones of training. */
-static bool keeps_looking(const struct quantize_state *s) {
+static bool keeps_looking(const struct engine_quantizer *s) {
   return s->config.is_weight && !s->ops->freezes_weights;
 }
 
@@ -29,7 +22,7 @@ static bool keeps_looking(const struct quantize_state *s) {
 static mq_status forward_observe(const struct engine_step *step, struct engine_frame *frame,
                                  struct mq_err *err) {
   (void)err;
-  const struct quantize_state *s = step->state;
+  const struct engine_quantizer *s = step->state;
   struct mq_tensor *statistics = engine_output(step, frame, 0);
   memset(statistics->data, 0, (size_t)mq_shape_count(&statistics->shape) * sizeof(double));
   if (frame->is_training || keeps_looking(s)) {
@@ -42,7 +35,7 @@ static mq_status forward_observe(const struct engine_step *step, struct engine_f
 static const struct engine_function observe_function = {.forward = forward_observe};
 
 static void merge_statistics(void *into, const void *from, const void *state) {
-  const struct quantize_state *s = state;
+  const struct engine_quantizer *s = state;
   s->ops->merge(into, from, &s->config);
 }
 
@@ -50,7 +43,7 @@ static void merge_statistics(void *into, const void *from, const void *state) {
 static mq_status forward_derive(const struct engine_step *step, struct engine_frame *frame,
                                 struct mq_err *err) {
   (void)err;
-  const struct quantize_state *s = step->state;
+  const struct engine_quantizer *s = step->state;
   static const double none = 0;
   const double *statistics = step->n_inputs > 1 ? engine_input(step, frame, 1)->data : &none;
   /* Its memory was another step's before. */
@@ -63,7 +56,7 @@ static mq_status forward_derive(const struct engine_step *step, struct engine_fr
 static mq_status backward_derive(const struct engine_step *step, struct engine_frame *frame,
                                  struct mq_err *err) {
   (void)err;
-  const struct quantize_state *s = step->state;
+  const struct engine_quantizer *s = step->state;
   struct mq_tensor *gradient = engine_input_gradient(step, frame, 0);
   memset(gradient->data, 0, (size_t)mq_shape_count(&gradient->shape) * sizeof(float));
   if (s->ops->finish) {
@@ -83,7 +76,7 @@ static const struct engine_function derive_function = {.forward = forward_derive
 static mq_status forward_quantize(const struct engine_step *step, struct engine_frame *frame,
                                   struct mq_err *err) {
   (void)err;
-  const struct quantize_state *s = step->state;
+  const struct engine_quantizer *s = step->state;
   s->ops->forward(engine_output(step, frame, 0)->data, NULL, &s->config, engine_input(step, frame, 1)->data,
                   engine_input(step, frame, 0)->data, s->n_rows, s->row_count);
   return MQ_OK;
@@ -92,7 +85,7 @@ static mq_status forward_quantize(const struct engine_step *step, struct engine_
 static mq_status backward_quantize(const struct engine_step *step, struct engine_frame *frame,
                                    struct mq_err *err) {
   (void)err;
-  const struct quantize_state *s = step->state;
+  const struct engine_quantizer *s = step->state;
   struct mq_tensor *sums = engine_input_gradient(step, frame, 1);
   float *dx = engine_input_gradient(step, frame, 0)->data;
   bool is_wanted = dx != NULL;
@@ -108,88 +101,24 @@ static mq_status backward_quantize(const struct engine_step *step, struct engine
 static const struct engine_function quantize_function = {
     .forward = forward_quantize, .backward = backward_quantize, .keeps_inputs = true};
 
-/* ---- the same to codes: inputs {x, form}, outputs {codes, grid[, y]} ---------------------------------- */
-/* Scales and zero points as they stand. */
-static mq_status read_grid(double *grid, const struct quantize_state *s, const double *form, void *scratch,
-                           struct mq_err *err) {
-  int64_t n = s->config.n_channels;
-  struct mq_qparams q = {.n_channels = n, .channel_axis = -1, .scale = scratch};
-  q.zero_point = (int32_t *)(void *)(q.scale + n);
-  if (!s->ops->grid(&q, &s->config, form)) {
-    return mq_fail(err, MQ_FAILED, "quantizer %s left the integer grid it had at first", s->ops->name);
-  }
-  for (int64_t c = 0; c < n; c++) {
-    bool has_scale = isfinite(q.scale[c]) && q.scale[c] > 0;
-    grid[c] = has_scale ? (double)q.scale[c] : (double)NAN;
-    grid[n + c] = has_scale ? (double)q.zero_point[c] : 0;
-  }
-  return MQ_OK;
-}
-
-/* A code cannot tell of NaN: the scale does instead. */
-static void note_nan(double *grid, const float *x, int64_t count) {
-  float min, max;
-  mq_loop_min_max(&min, &max, x, count);
-  if (isnan(min)) {
-    *grid = (double)NAN;
-  }
-}
-
-static bool is_valid(const double *grid, int64_t n_channels) {
-  bool is_valid = true;
-  for (int64_t c = 0; c < n_channels; c++) {
-    is_valid = is_valid && !isnan(grid[c]);
-  }
-  return is_valid;
-}
-
-/* Activations row by row: what is looked at stays in the cache. */
-static mq_status forward_codes(const struct engine_step *step, struct engine_frame *frame,
-                               struct mq_err *err) {
-  const struct quantize_state *s = step->state;
-  const float *x = engine_input(step, frame, 0)->data;
-  const double *form = engine_input(step, frame, 1)->data;
-  uint8_t *codes = engine_output(step, frame, 0)->data;
-  double *grid = engine_output(step, frame, 1)->data;
-  float *y = step->n_outputs > 2 ? engine_output(step, frame, 2)->data : NULL;
-  mq_status status = read_grid(grid, s, form, frame->scratch, err);
-  if (status != MQ_OK) {
-    return status;
-  }
-  int64_t n_rows = s->config.is_weight ? s->n_rows : 1, count = n_rows * s->row_count;
-  if (!is_valid(grid, s->config.n_channels)) { /* a method whose parameters are lost leaves codes alone */
-    memset(codes, 0, (size_t)(s->n_rows * s->row_count));
-  }
-  for (int64_t r = 0; r < s->n_rows; r++) {
-    note_nan(&grid[s->config.n_channels > 1 ? r : 0], x + r * s->row_count, s->row_count);
-    if (r % n_rows == 0) {
-      int64_t at = r * s->row_count;
-      s->ops->forward(y ? y + at : NULL, codes + at, &s->config, form, x + at, n_rows, count / n_rows);
-    }
-  }
-  return MQ_OK;
-}
-
-static const struct engine_function codes_function = {
-    .forward = forward_codes, .backward = backward_quantize, .keeps_inputs = true};
-
 /* ---- Compilation ----------------------------------------------------------------------------------- */
 static mq_status new_doubles(int *place, struct engine_compiler *c, size_t count, struct mq_err *err) {
   const struct mq_shape shape = {.rank = 1, .dim = {(int64_t)count}};
   return engine_new_place(place, c, MQ_F64, &shape, NULL, err);
 }
 
-static mq_status create_state(struct quantize_state **state, struct engine_compiler *c,
-                              const struct mq_point *point, const struct mq_tensor *x, struct mq_err *err) {
+static mq_status create_state(struct engine_quantizer **state, struct engine_compiler *c,
+                              const struct mq_point *point, const struct mq_shape *shape,
+                              struct mq_err *err) {
   void *block;
   mq_status status = engine_alloc(&block, c, 1, sizeof **state, err);
   if (status != MQ_OK) {
     return status;
   }
-  struct quantize_state *s = block;
-  int64_t count = mq_shape_count(&x->shape);
-  *s = (struct quantize_state){.ops = point->quantizer, .config = point->quantizer_config};
-  s->n_rows = x->shape.dim[0];
+  struct engine_quantizer *s = block;
+  int64_t count = mq_shape_count(shape);
+  *s = (struct engine_quantizer){.ops = point->quantizer, .config = point->quantizer_config, .form = -1};
+  s->n_rows = shape->dim[0];
   s->row_count = s->n_rows ? count / s->n_rows : 0;
   s->config.n_rows = s->config.is_weight ? s->n_rows : 0;
   s->config.n_elements = s->config.is_weight ? (double)(s->config.n_channels > 1 ? s->row_count : count)
@@ -199,8 +128,8 @@ static mq_status create_state(struct quantize_state **state, struct engine_compi
 }
 
 /* The place of the statistics of the whole batch; -1 for methods without. */
-static mq_status emit_statistics(int *place, struct engine_compiler *c, const struct quantize_state *s, int x,
-                                 struct mq_err *err) {
+static mq_status emit_statistics(int *place, struct engine_compiler *c, const struct engine_quantizer *s,
+                                 int x, struct mq_err *err) {
   size_t count = count_of(s->ops->statistics_count, &s->config);
   int share;
   *place = -1;
@@ -225,7 +154,7 @@ static mq_status emit_statistics(int *place, struct engine_compiler *c, const st
   return engine_add_reduction(c, &reduction, err);
 }
 
-static mq_status add_learner(struct engine_compiler *c, const struct quantize_state *s,
+static mq_status add_learner(struct engine_compiler *c, const struct engine_quantizer *s,
                              const struct engine_learner *learner, struct mq_err *err) {
   struct engine_training *t = c->training;
   void *array = t->learners;
@@ -241,7 +170,7 @@ static mq_status add_learner(struct engine_compiler *c, const struct quantize_st
 
 /* The form of a point, from its parameters; x as rows. */
 static mq_status emit_form(int *form, struct engine_compiler *c, struct mq_point *point,
-                           const struct quantize_state *s, int x, struct mq_err *err) {
+                           const struct engine_quantizer *s, int x, struct mq_err *err) {
   engine_scope scope = c->scope;
   int inputs[2];
   const struct mq_shape shape = {.rank = 1,
@@ -334,7 +263,7 @@ static mq_status choose_handover(struct handover *handover, engine_layout *layou
 
 /* The outputs of a point's step: {y}, or {codes, grid[, y]}. Codes and floats have one gradient. */
 static mq_status new_outputs(int outputs[3], int *n_outputs, struct engine_compiler *c,
-                             const struct quantize_state *s, const struct handover *handover, int x,
+                             const struct engine_quantizer *s, const struct handover *handover, int x,
                              struct mq_err *err) {
   struct mq_tensor like = *engine_tensor(c, x);
   mq_status status = MQ_OK;
@@ -361,28 +290,34 @@ static mq_status new_outputs(int outputs[3], int *n_outputs, struct engine_compi
 }
 
 static mq_status emit_quantize(struct engine_compiler *c, const struct mq_node *node,
-                               const struct quantize_state *s, const struct handover *handover,
-                               const int inputs[2], int axis, struct mq_err *err) {
-  int outputs[3], n_outputs;
-  mq_status status = new_outputs(outputs, &n_outputs, c, s, handover, inputs[0], err);
+                               struct engine_quantizer *s, const struct handover *handover, int x, int axis,
+                               struct mq_err *err) {
+  int outputs[3], n_outputs, inputs[3] = {x, s->form, s->gain};
+  mq_status status = new_outputs(outputs, &n_outputs, c, s, handover, x, err);
   if (status != MQ_OK) {
     return status;
   }
-  size_t grid_bytes = (size_t)s->config.n_channels * (sizeof(float) + sizeof(int32_t));
-  size_t gradient_bytes = (size_t)(s->n_rows * s->row_count) * sizeof(float);
-  struct engine_step step = {.function = handover->has_codes ? &codes_function : &quantize_function,
+  size_t bytes = (size_t)(s->n_rows * s->row_count) * sizeof(float);
+  struct engine_step step = {.function = &quantize_function,
                              .state = s,
                              .inputs = inputs,
-                             .n_inputs = 2,
+                             .n_inputs = s->gain >= 0 ? 3 : 2,
                              .outputs = outputs,
                              .n_outputs = n_outputs,
-                             .scratch_bytes = grid_bytes > gradient_bytes ? grid_bytes : gradient_bytes};
+                             .scratch_bytes = bytes};
+  if (handover->has_codes) {
+    step.function = s->gain >= 0 ? &engine_normalised_codes_function : &engine_codes_function;
+    step.scratch_bytes = engine_codes_scratch_bytes(s);
+  }
   status = engine_emit(c, &step, err);
   int y = handover->has_floats ? outputs[n_outputs - 1] : outputs[0];
   if (status == MQ_OK && handover->has_codes) {
     const struct engine_codes codes = {
         .kind = handover->kind, .codes = outputs[0], .grid = outputs[1], .n_channels = s->config.n_channels};
     status = engine_note_codes(c, node->outputs[0], &codes, err);
+  }
+  if (status == MQ_OK && s->normalised >= 0) { /* what its own step would have written there */
+    c->engine->places[s->normalised].gradient = c->engine->places[outputs[0]].gradient;
   }
   if (status == MQ_OK && axis > 0) {
     status = swap_dims(&y, c, y, axis, err);
@@ -401,32 +336,62 @@ static struct mq_point *point_of(const struct engine_compiler *c, const struct m
   return point && point->quantizer ? point : NULL;
 }
 
+/* The form of what is no weight and looks at no data depends on parameters alone: derived before the slices
+ * begin, it does not make them wait for each other. */
+mq_status engine_train_forms(struct engine_compiler *c, struct mq_err *err) {
+  void *block = mq_arena_alloc(&c->arena, c->graph->n_nodes + 1, sizeof *c->training->quantizer_of);
+  mq_status status = block ? MQ_OK : mq_fail_memory(err, "engine compiler");
+  c->training->quantizer_of = block;
+  for (size_t i = 0; i < c->graph->n_nodes && status == MQ_OK; i++) {
+    const struct mq_node *node = c->graph->nodes[i];
+    struct mq_point *point = node->op == MQ_OP_FakeQuantize && !c->is_done[i] ? point_of(c, node) : NULL;
+    if (!point || point->quantizer_config.is_weight ||
+        count_of(point->quantizer->statistics_count, &point->quantizer_config) > 0) {
+      continue;
+    }
+    struct mq_shape shape = engine_shape(c, node->inputs[0]);
+    struct engine_quantizer **s = &c->training->quantizer_of[i];
+    c->scope = ENGINE_BATCH;
+    status = create_state(s, c, point, &shape, err);
+    if (status == MQ_OK) {
+      status = emit_form(&(*s)->form, c, point, *s, -1, err);
+    }
+  }
+  return status;
+}
+
 mq_status engine_train_fake_quantize(struct engine_compiler *c, const struct mq_node *node,
                                      struct mq_err *err) {
-  int inputs[2];
-  struct quantize_state *state;
+  int x;
   struct handover handover;
   struct mq_point *point = point_of(c, node);
   if (!point) {
-    mq_status status = engine_read_float(&inputs[0], c, node, 0, ENGINE_ANY, err);
-    engine_bind(c, node->outputs[0], status == MQ_OK ? inputs[0] : -1);
+    mq_status status = engine_read_float(&x, c, node, 0, ENGINE_ANY, err);
+    engine_bind(c, node->outputs[0], status == MQ_OK ? x : -1);
     return status;
   }
   bool is_weight = point->quantizer_config.is_weight;
   int axis = is_weight ? row_axis(node, point) : 0;
   engine_layout layout = is_weight && axis == 0 ? ENGINE_ROW_MAJOR : ENGINE_DENSE;
+  struct engine_quantizer *state = c->training->quantizer_of ? c->training->quantizer_of[node->index] : NULL;
   mq_status status = choose_handover(&handover, &layout, c, node, point, err);
   if (status == MQ_OK) {
-    status = read_rows(&inputs[0], c, node, layout, axis, err);
+    status = read_rows(&x, c, node, layout, axis, err);
   }
-  if (status == MQ_OK) {
-    status = create_state(&state, c, point, engine_tensor(c, inputs[0]), err);
+  if (status == MQ_OK && !state) {
+    const struct mq_shape shape = engine_tensor(c, x)->shape;
+    status = create_state(&state, c, point, &shape, err);
   }
   if (status != MQ_OK) {
     return status;
   }
   engine_scope scope = c->scope;
-  status = emit_form(&inputs[1], c, point, state, inputs[0], err);
-  c->scope = scope;
-  return status == MQ_OK ? emit_quantize(c, node, state, &handover, inputs, axis, err) : status;
+  state->gain = state->normalised = -1;
+  if (state->form < 0) {
+    status = emit_form(&state->form, c, point, state, x, err);
+    c->scope = scope;
+  } else if (handover.has_codes) {
+    status = engine_take_over(&x, state, c, node, err);
+  }
+  return status == MQ_OK ? emit_quantize(c, node, state, &handover, x, axis, err) : status;
 }

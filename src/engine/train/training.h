@@ -55,9 +55,18 @@ struct engine_gathering {
   bool adds;
 };
 
+/* Steps that must keep their order; lanes of one phase run side by side. */
+struct engine_lane {
+  int *steps;
+  int n_steps;
+  double cost; /* bytes read and written */
+};
+
 struct engine_phase {
   engine_scope scope;
   int first_step, end_step;
+  struct engine_lane *lanes; /* of the batch's phases; NULL: all steps in order */
+  size_t n_lanes;
   struct engine_gathering *gatherings; /* after it, going backward */
   size_t n_gatherings;
 };
@@ -84,8 +93,9 @@ struct engine_training {
   struct engine_phase *phases;
   struct engine_zeroing *zeroings; /* in backward order */
   struct engine_learner *learners;
-  uint8_t *kind_of;              /* by value index: 1 + engine_variable_kind; 0: a constant */
-  struct engine_codes *codes_of; /* by value index (codes.h); NULL: none yet; both die with the compiler */
+  uint8_t *kind_of;                       /* by value index: 1 + engine_variable_kind; 0: a constant */
+  struct engine_codes *codes_of;          /* by value index (codes.h); NULL: none yet */
+  struct engine_quantizer **quantizer_of; /* by node index; these three die with the compiler */
   size_t n_variables, n_gradients, n_reductions, n_phases, n_zeroings, n_learners;
   size_t capacity_variables, capacity_gradients, capacity_reductions, capacity_phases, capacity_zeroings,
       capacity_learners;
@@ -118,12 +128,17 @@ mq_status engine_add_reduction(struct engine_compiler *c, const struct engine_re
 /* MQ_BAD_INPUT names a node that gradients have to pass and cannot. */
 mq_status engine_check_trainable(struct engine_compiler *c, struct mq_err *err) MQ_MUST_CHECK;
 
+/* ---- lanes.c: once phases are cut ---------------------------------------------------------------- */
+mq_status engine_plan_lanes(struct engine_compiler *c, struct mq_err *err) MQ_MUST_CHECK;
+
 /* ---- op_loss.c ---------------------------------------------------------------------------------- */
 mq_status engine_compile_loss(struct engine_compiler *c, struct mq_err *err) MQ_MUST_CHECK;
 
 /* ---- op_quantize.c ------------------------------------------------------------------------------ */
 mq_status engine_train_fake_quantize(struct engine_compiler *c, const struct mq_node *node,
                                      struct mq_err *err) MQ_MUST_CHECK;
+/* Derives the forms that depend on parameters alone. */
+mq_status engine_train_forms(struct engine_compiler *c, struct mq_err *err) MQ_MUST_CHECK;
 /* ---- op_conv.c, op_norm.c, op_fold.c ------------------------------------------------------------ */
 mq_status engine_train_conv(struct engine_compiler *c, const struct mq_node *node,
                             struct mq_err *err) MQ_MUST_CHECK;
@@ -136,6 +151,8 @@ mq_status engine_train_matmul(struct engine_compiler *c, const struct mq_node *n
 mq_status engine_emit_sums(int *total, struct engine_compiler *c, const struct engine_function *function,
                            const void *state, int64_t n_channels, int x, int y,
                            struct mq_err *err) MQ_MUST_CHECK;
+/* inputs {x, gain and shift}, outputs {y} */
+extern const struct engine_function engine_normalise_function;
 mq_status engine_train_batch_norm(struct engine_compiler *c, const struct mq_node *node,
                                   struct mq_err *err) MQ_MUST_CHECK;
 /* ---- op_product.c: products of two computed operands, Gemm in general --------------------------- */
