@@ -387,6 +387,9 @@ mq_status engine_plan_training(struct engine_compiler *c, struct mq_err *err) {
   find_backward(&p);
   mq_status status = cut_phases(&p, err);
   if (status == MQ_OK) {
+    status = engine_plan_lanes(c, err);
+  }
+  if (status == MQ_OK) {
     status = plan_phases(&p, err);
   }
   if (status == MQ_OK) {

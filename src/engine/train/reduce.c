@@ -119,17 +119,31 @@ mq_status engine_reduce_values(struct engine_frames *frames, const struct engine
 
 struct gathering_run {
   struct engine_frames *frames;
-  const struct engine_gathering *gathering;
-  const struct engine_gradient *gradient;
-  size_t wide; /* the frame of the owner's scope */
+  const struct engine_phase *phase;
 };
 
-static struct engine_item chunk_of(const struct gathering_run *run, size_t chunk) {
-  const struct engine_gradient *g = run->gradient;
-  int64_t first = (int64_t)chunk * CHUNK, left = g->count - first, n = left < CHUNK ? left : CHUNK;
-  return (struct engine_item){.tree = &run->frames->trees[run->gathering->from][g->owner][run->wide],
-                              .gathering = run->gathering,
-                              .wide = run->wide,
+static size_t count_chunks(const struct engine_gradient *g) {
+  return (size_t)((g->count + CHUNK - 1) / CHUNK);
+}
+
+/* Chunks of all gradients of the phase, one after the other, for every frame they are gathered in. */
+static size_t count_tasks(const struct engine_frames *frames, const struct engine_gathering *gathering) {
+  const struct engine_gradient *g = &frames->engine->training->gradients[gathering->gradient];
+  return count_chunks(g) * frames->n[g->owner];
+}
+
+static struct engine_item item_of(const struct gathering_run *run, size_t task) {
+  const struct engine_gathering *gathering = run->phase->gatherings;
+  for (; task >= count_tasks(run->frames, gathering); gathering++) {
+    task -= count_tasks(run->frames, gathering);
+  }
+  const struct engine_gradient *g = &run->frames->engine->training->gradients[gathering->gradient];
+  size_t wide = task / count_chunks(g);
+  int64_t first = (int64_t)(task % count_chunks(g)) * CHUNK, left = g->count - first;
+  int64_t n = left < CHUNK ? left : CHUNK;
+  return (struct engine_item){.tree = &run->frames->trees[gathering->from][g->owner][wide],
+                              .gathering = gathering,
+                              .wide = wide,
                               .first = first,
                               .count = n,
                               .bytes = (size_t)n * mq_dtype_get(g->dtype)->bytes};
@@ -139,34 +153,26 @@ static mq_status gather_chunk(void *context, size_t task, unsigned worker, struc
   (void)worker;
   (void)err;
   const struct gathering_run *run = context;
-  const struct engine_item item = chunk_of(run, task);
+  const struct engine_item item = item_of(run, task);
   join_own(run->frames, &item);
-  if (!is_shared(run->frames, run->gathering->from)) {
+  if (!is_shared(run->frames, item.gathering->from)) {
     engine_item_finish(run->frames, &item, engine_item_share(run->frames, &item, item.tree->roots[0]));
   }
   return MQ_OK;
 }
 
-static mq_status gather_gradient(struct gathering_run *run, struct mq_err *err) {
-  struct engine_frames *frames = run->frames;
-  size_t n_chunks = (size_t)((run->gradient->count + CHUNK - 1) / CHUNK);
-  mq_status status = mq_pool_run(frames->engine->pool, n_chunks, gather_chunk, run, err);
-  for (size_t i = 0; i < n_chunks && status == MQ_OK && is_shared(frames, run->gathering->from); i++) {
-    const struct engine_item item = chunk_of(run, i);
-    status = engine_parcel_put(frames, &item, err);
-  }
-  return status;
-}
-
 mq_status engine_gather_gradients(struct engine_frames *frames, const struct engine_phase *phase,
                                   struct mq_err *err) {
-  const struct engine_training *t = frames->engine->training;
-  mq_status status = MQ_OK;
-  for (size_t i = 0; i < phase->n_gatherings && status == MQ_OK; i++) {
-    struct gathering_run run = {.frames = frames, .gathering = &phase->gatherings[i]};
-    run.gradient = &t->gradients[run.gathering->gradient];
-    for (run.wide = 0; run.wide < frames->n[run.gradient->owner] && status == MQ_OK; run.wide++) {
-      status = gather_gradient(&run, err);
+  struct gathering_run run = {.frames = frames, .phase = phase};
+  size_t n_tasks = 0;
+  for (size_t i = 0; i < phase->n_gatherings; i++) {
+    n_tasks += count_tasks(frames, &phase->gatherings[i]);
+  }
+  mq_status status = mq_pool_run(frames->engine->pool, n_tasks, gather_chunk, &run, err);
+  for (size_t i = 0; i < n_tasks && status == MQ_OK && frames->parcel; i++) {
+    const struct engine_item item = item_of(&run, i);
+    if (is_shared(frames, item.gathering->from)) {
+      status = engine_parcel_put(frames, &item, err);
     }
   }
   return status == MQ_OK && frames->parcel ? engine_parcel_send(frames, err) : status;
