@@ -231,15 +231,68 @@ static void sum_products(float *to, int64_t n, const struct quantize_net *q, pro
   mq_free(sums);
 }
 
+/* ---- Batch normalisation ---- */
+#define EPSILON 1e-3f
+
+struct channel {
+  double mean, deviation, count; /* of z; deviation with epsilon */
+};
+
+static struct channel look_at(const struct quantize_net *q, int64_t c) {
+  struct channel channel = {.count = (double)(q->n_y / OUT)};
+  double square = 0;
+  for (int64_t i = 0; i < q->n_y; i++)
+    channel.mean += channel_of(i) == c ? (double)q->z[i] / channel.count : 0;
+  for (int64_t i = 0; i < q->n_y; i++) {
+    double d = (double)q->z[i] - channel.mean;
+    square += channel_of(i) == c ? d * d / channel.count : 0;
+  }
+  channel.deviation = sqrt(square + (double)EPSILON);
+  return channel;
+}
+
+static void normalise(struct quantize_net *q) {
+  for (int64_t c = 0; c < OUT; c++) {
+    struct channel channel = look_at(q, c);
+    for (int64_t i = 0; i < q->n_y; i++)
+      if (channel_of(i) == c)
+        q->a[i] = (float)((double)q->gamma[c] * ((double)q->z[i] - channel.mean) / channel.deviation +
+                          (double)q->b[c]);
+  }
+}
+
+/* With h = (z - mean) / deviation: dz = gamma / deviation (g - mean of g - h mean of g h). */
+static void normalise_backward(struct quantize_net *q) {
+  for (int64_t c = 0; c < OUT; c++) {
+    struct channel channel = look_at(q, c);
+    double sum = 0, product = 0;
+    for (int64_t i = 0; i < q->n_y; i++)
+      if (channel_of(i) == c) {
+        sum += (double)q->g_a[i];
+        product += (double)q->g_a[i] * ((double)q->z[i] - channel.mean) / channel.deviation;
+      }
+    q->g_b[c] = (float)sum;
+    q->g_gamma[c] = (float)product;
+    for (int64_t i = 0; i < q->n_y; i++)
+      if (channel_of(i) == c) {
+        double h = ((double)q->z[i] - channel.mean) / channel.deviation;
+        q->g_z[i] = (float)((double)q->gamma[c] / channel.deviation *
+                            ((double)q->g_a[i] - (sum + h * product) / channel.count));
+      }
+  }
+}
+
 /* ---- The network ----------------------------------------------------------------------------- */
 static void forward_to_r(struct quantize_net *q, bool is_training) {
   stage_derive(&q->stages[POINT_X], q->x, is_training);
   stage_forward(q->xq, &q->stages[POINT_X], q->x);
   stage_derive(&q->stages[POINT_W], q->w, is_training);
   stage_forward(q->wq, &q->stages[POINT_W], q->w);
-  sum_products(q->z, q->n_y, q, add_to_y, q->b);
+  sum_products(q->z, q->n_y, q, add_to_y, q->has_norm ? NULL : q->b);
+  memcpy(q->a, q->z, (size_t)q->n_y * sizeof *q->a);
+  if (q->has_norm) normalise(q);
   for (int64_t i = 0; i < q->n_y; i++)
-    q->r[i] = q->z[i] < 0 ? 0 : q->z[i];
+    q->r[i] = q->a[i] < 0 ? 0 : q->a[i];
 }
 
 /* Cross entropy's gradient and value. */
@@ -270,9 +323,10 @@ void quantize_net_backward(struct quantize_net *q) {
   stage_backward(q->g_r, &q->stages[POINT_R], q->g_y, q->r);
   memset(q->g_b, 0, (size_t)q->n_b * sizeof *q->g_b);
   for (int64_t i = 0; i < q->n_y; i++) {
-    q->g_z[i] = q->z[i] > 0 ? q->g_r[i] : 0;
-    q->g_b[channel_of(i)] += q->g_z[i];
+    q->g_z[i] = q->g_a[i] = q->a[i] > 0 ? q->g_r[i] : 0;
+    q->g_b[channel_of(i)] += q->g_a[i];
   }
+  if (q->has_norm) normalise_backward(q);
   sum_products(q->g_xq, q->n_x, q, add_to_x, NULL);
   sum_products(q->g_wq, q->n_w, q, add_to_w, NULL);
   stage_backward(q->g_w, &q->stages[POINT_W], q->g_wq, q->w);
@@ -296,15 +350,26 @@ static struct mq_value *fake_quantize(struct net *net, const char *name, struct 
   return y;
 }
 
-static void build(struct net *net) {
+static struct mq_value *batch_norm(struct net *net, struct mq_value *z) {
+  struct mq_value *inputs[] = {
+      z, net_vector(net, "gamma", OUT, 0.5f, 1.5f), net_vector(net, "b", OUT, -0.5f, 1),
+      net_vector(net, "running_mean", OUT, -0.1f, 0.1f), net_vector(net, "running_var", OUT, 0.8f, 1.2f)};
+  struct mq_value *y = net_op(net, MQ_OP_BatchNormalization, "bn", inputs, 5);
+  net_set_float(net, y, "epsilon", EPSILON);
+  return y;
+}
+
+static void build(struct net *net, bool has_norm) {
   net_begin(net, "quantized");
   struct mq_value *w = net_constant(net, "w", DIMS(OUT, IN, KERNEL, KERNEL), -0.6f, 0.5f);
-  struct mq_value *inputs[] = {
+  struct mq_value *inputs[3] = {
       fake_quantize(net, "fq_x", net_data(net, "x", DIMS(IN, HEIGHT, WIDTH)), POINT_X),
-      fake_quantize(net, "fq_w", w, POINT_W), net_vector(net, "b", OUT, -0.5f, 1)};
-  struct mq_value *z = net_op(net, MQ_OP_Conv, "conv", inputs, 3);
+      fake_quantize(net, "fq_w", w, POINT_W), NULL};
+  if (!has_norm) inputs[2] = net_vector(net, "b", OUT, -0.5f, 1);
+  struct mq_value *z = net_op(net, MQ_OP_Conv, "conv", inputs, has_norm ? 2 : 3);
   SET_INTS(net, z, "strides", STRIDE, STRIDE);
   SET_INTS(net, z, "pads", 1, 1, 1, 1);
+  if (has_norm) z = batch_norm(net, z);
   struct mq_value *y = fake_quantize(net, "fq_r", net_op1(net, MQ_OP_Relu, "relu", z), POINT_R);
   net_output(net, net_op1(net, MQ_OP_Flatten, "logits", y));
   net_set_int(net, mq_graph_find_value(net->graph, "x_shift_out"), "point", POINT_NONE);
@@ -314,7 +379,7 @@ static void build(struct net *net) {
 static void allocate(struct quantize_net *q) {
   float **const of_x[] = {&q->x, &q->xq, &q->g_xq, &q->g_x, &q->g_shift},
                 **const of_w[] = {&q->wq, &q->g_wq, &q->g_w},
-                **const of_y[] = {&q->z, &q->r, &q->y, &q->g_y, &q->g_r, &q->g_z};
+                **const of_y[] = {&q->z, &q->r, &q->y, &q->g_y, &q->g_r, &q->g_z, &q->a, &q->g_a};
   q->n_b = OUT;
   q->n_w = OUT * IN * KERNEL * KERNEL;
   q->n_x = GRADIENT_IMAGES * IN * HEIGHT * WIDTH;
@@ -326,12 +391,13 @@ static void allocate(struct quantize_net *q) {
   for (size_t i = 0; i < sizeof of_y / sizeof *of_y; i++)
     *of_y[i] = take(q->n_y, sizeof(float));
   q->g_b = take(q->n_b, sizeof(float));
+  q->g_gamma = take(q->n_b, sizeof(float));
 }
 
-void quantize_net_init(struct quantize_net *q, const struct quantize_case *c) {
+void quantize_net_init(struct quantize_net *q, const struct quantize_case *c, bool has_norm) {
   static const char *const names[N_GRAPH_POINTS] = {"point_x", "point_w", "point_r", "none"};
-  *q = (struct quantize_net){0};
-  build(&q->net);
+  *q = (struct quantize_net){.has_norm = has_norm};
+  build(&q->net, has_norm);
   allocate(q);
   gradient_batch_init(&q->batch, q->net.graph);
   int64_t image = q->n_x / GRADIENT_IMAGES;
@@ -340,6 +406,7 @@ void quantize_net_init(struct quantize_net *q, const struct quantize_case *c) {
     q->x[i] = ((const float *)q->batch.inputs[0].data)[i] + shift[i % image];
   q->w = mq_graph_find_value(q->net.graph, "w")->constant->data;
   q->b = mq_graph_find_value(q->net.graph, "b")->constant->data;
+  if (has_norm) q->gamma = mq_graph_find_value(q->net.graph, "gamma")->constant->data;
   stage_init(&q->stages[POINT_X], &q->points[POINT_X], c, false, q->x, GRADIENT_IMAGES, image);
   stage_init(&q->stages[POINT_W], &q->points[POINT_W], c, true, q->w, OUT, IN * KERNEL * KERNEL);
   forward_to_r(q, true);
@@ -354,8 +421,8 @@ void quantize_net_init(struct quantize_net *q, const struct quantize_case *c) {
 }
 
 void quantize_net_deinit(struct quantize_net *q) {
-  float *const all[] = {q->x, q->xq, q->g_xq, q->g_x, q->g_shift, q->wq,  q->g_wq, q->g_w,
-                        q->z, q->r,  q->y,    q->g_y, q->g_r,     q->g_z, q->g_b};
+  float *const all[] = {q->x, q->xq, q->g_xq, q->g_x, q->g_shift, q->wq,  q->g_wq, q->g_w, q->z,
+                        q->r, q->y,  q->g_y,  q->g_r, q->g_z,     q->g_b, q->a,    q->g_a, q->g_gamma};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++)
     mq_free(all[i]);
   for (int i = 0; i < N_POINTS; i++)

@@ -1,6 +1,6 @@
-/* x -> FakeQuantize -> Conv (weights fake-quantized, bias) -> Relu -> FakeQuantize -> logits, as a graph with
- * its points, and the same by hand: the public quantizer functions on plain buffers around a convolution in
- * double, the chain rule step by step. */
+/* x -> FakeQuantize -> Conv (weights fake-quantized; bias, or batch normalisation behind it) -> Relu ->
+ * FakeQuantize -> logits, as a graph with its points, and the same by hand: the public quantizer functions on
+ * plain buffers around a convolution in double, the chain rule step by step. */
 #ifndef MQ_TESTS_HELP_QUANTIZE_H
 #define MQ_TESTS_HELP_QUANTIZE_H
 
@@ -42,17 +42,19 @@ struct quantize_net {
   struct gradient_batch batch;
   struct mq_point points[N_GRAPH_POINTS];
   struct stage stages[N_POINTS];
-  float *x, *w, *b;                           /* what is quantized; bias */
-  float *xq, *wq, *z, *r, *y;                 /* forward; z: before the Relu; y: logits */
-  float *g_y, *g_r, *g_z, *g_xq, *g_wq, *g_b; /* gradients of the loss */
-  float *g_x, *g_shift, *g_w;                 /* shift: learned numbers added to every image */
+  bool has_norm;
+  float *x, *w, *b, *gamma;                                   /* what is quantized; bias or beta, and gamma */
+  float *xq, *wq, *z, *a, *r, *y;                             /* a: z, or z normalised; y: logits */
+  float *g_y, *g_r, *g_a, *g_z, *g_xq, *g_wq, *g_b, *g_gamma; /* gradients of the loss */
+  float *g_x, *g_shift, *g_w; /* shift: learned numbers added to every image */
   double loss;
   int64_t n_x, n_w, n_b, n_y; /* elements; x and y of the whole batch */
 };
 
 /* Calibrated by the method's own observers over the batch. */
-void quantize_net_init(struct quantize_net *q, const struct quantize_case *c);
+void quantize_net_init(struct quantize_net *q, const struct quantize_case *c, bool has_norm);
 void quantize_net_deinit(struct quantize_net *q);
+/* Evaluation without batch normalisation only: running statistics are not followed. */
 void quantize_net_forward(struct quantize_net *q, bool is_training);
 /* After a forward pass in training. */
 void quantize_net_backward(struct quantize_net *q);

@@ -82,11 +82,11 @@ static void freeze_activation(struct quantize_net *q, int p) {
   mq_free(form);
 }
 
-static void check_case(const struct quantize_case *c) {
+static void check_case(const struct quantize_case *c, bool has_norm) {
   struct quantize_net q;
   struct mq_err err;
   struct mq_tensor output = {0};
-  quantize_net_init(&q, c);
+  quantize_net_init(&q, c, has_norm);
   float *logits = mq_alloc((size_t)q.n_y, sizeof *logits);
   double largest = 0;
   train(logits, &q);
@@ -111,7 +111,8 @@ static void check_case(const struct quantize_case *c) {
 static void test_same_logits(void **state) {
   (void)state;
   for (size_t i = 0; i < n_quantize_cases; i++)
-    check_case(&quantize_cases[i]);
+    for (int has_norm = 0; has_norm < 2; has_norm++)
+      check_case(&quantize_cases[i], has_norm == 1);
 }
 
 int main(void) {

@@ -52,10 +52,10 @@ static void compare_parameters(const struct gradient_session *s, const struct qu
   }
 }
 
-static void check_gradients_of(const struct quantize_case *c, bool has_float_forward) {
+static void check_gradients_of(const struct quantize_case *c, bool has_float_forward, bool has_norm) {
   struct quantize_net q;
   struct gradient_session s;
-  quantize_net_init(&q, c);
+  quantize_net_init(&q, c, has_norm);
   struct mq_trainer_options options = quantize_net_options(&q);
   options.has_float_forward = has_float_forward;
   quantize_net_forward(&q, true);
@@ -65,6 +65,7 @@ static void check_gradients_of(const struct quantize_case *c, bool has_float_for
     if (!(fabs(s.result.loss - q.loss) <= 1e-6 * q.loss))
       fail_msg("%s: loss %.9g, expected %.9g", c->method, s.result.loss, q.loss);
     compare(gradient_of(&s, "b"), q.g_b, q.n_b, c->method, "bias");
+    if (has_norm) compare(gradient_of(&s, "gamma"), q.g_gamma, q.n_b, c->method, "gamma");
     compare(gradient_of(&s, "w"), q.g_w, q.n_w, c->method, "weights");
     compare(gradient_of(&s, "x_shift_weights"), q.g_shift, q.n_x / GRADIENT_IMAGES, c->method, "data");
     for (int i = 0; i < N_POINTS; i++)
@@ -77,13 +78,21 @@ static void check_gradients_of(const struct quantize_case *c, bool has_float_for
 static void test_gradients(void **state) {
   (void)state;
   for (size_t i = 0; i < n_quantize_cases; i++)
-    check_gradients_of(&quantize_cases[i], false);
+    check_gradients_of(&quantize_cases[i], false, false);
 }
 
 static void test_gradients_float_forward(void **state) {
   (void)state;
   for (size_t i = 0; i < n_quantize_cases; i++)
-    check_gradients_of(&quantize_cases[i], true);
+    check_gradients_of(&quantize_cases[i], true, false);
+}
+
+/* With batch normalisation between convolution and ReLU, on codes and on floats. */
+static void test_gradients_norm(void **state) {
+  (void)state;
+  for (size_t i = 0; i < n_quantize_cases; i++)
+    for (int is_float = 0; is_float < 2; is_float++)
+      check_gradients_of(&quantize_cases[i], is_float == 1, true);
 }
 
 /* ---- Steps ----------------------------------------------------------------------------------- */
@@ -146,7 +155,7 @@ static void check_states(const struct quantize_case *c) {
   struct gradient_session s;
   struct mq_trainer_result result;
   float *values[64];
-  quantize_net_init(&q, c);
+  quantize_net_init(&q, c, false);
   const struct mq_trainer_options options = quantize_net_options(&q);
   const struct mq_trainer_job job = gradient_batch_job(&q.batch);
   struct mq_err err;
@@ -183,7 +192,7 @@ static void check_range(const struct quantize_case *c) {
   struct gradient_session s;
   struct mq_trainer_result result;
   struct mq_err err;
-  quantize_net_init(&q, c);
+  quantize_net_init(&q, c, false);
   const struct mq_trainer_options options = quantize_net_options(&q);
   const struct mq_trainer_job job = gradient_batch_job(&q.batch);
   gradient_session_init(&s, &q.batch, &options, 2);
@@ -216,7 +225,7 @@ static void check_lost(const struct quantize_case *c, float bad, bool has_float_
   struct gradient_session s;
   struct mq_trainer_result result;
   float *values[64], *at;
-  quantize_net_init(&q, c);
+  quantize_net_init(&q, c, false);
   struct mq_trainer_options options = quantize_net_options(&q);
   options.has_float_forward = has_float_forward;
   const struct mq_trainer_job job = gradient_batch_job(&q.batch);
@@ -253,9 +262,9 @@ int main(void) {
   struct mq_err err;
   if (mq_kernel_start(MQ_ISA_NATIVE, &err) != MQ_OK) return 1;
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_gradients), cmocka_unit_test(test_gradients_float_forward),
-      cmocka_unit_test(test_states),    cmocka_unit_test(test_ranges),
-      cmocka_unit_test(test_nan),
+      cmocka_unit_test(test_gradients),      cmocka_unit_test(test_gradients_float_forward),
+      cmocka_unit_test(test_gradients_norm), cmocka_unit_test(test_states),
+      cmocka_unit_test(test_ranges),         cmocka_unit_test(test_nan),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
