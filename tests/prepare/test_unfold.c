@@ -38,16 +38,26 @@ static void check_points(const struct mq_prepared *a, const struct mq_prepared *
   assert_int_equal(a->n_islands, b->n_islands);
 }
 
-/* All float constants of the model that one operator of it reads as a parameter. */
+static const struct mq_value *float_constant(const struct mq_graph *graph, const char *name) {
+  const struct mq_value *value = mq_graph_find_value(graph, name);
+  if (!value || !value->constant || value->dtype != MQ_F32)
+    fail_msg("%s: no constant '%s'", graph->name, name);
+  return value;
+}
+
+/* The graph has the model's float constants, unchanged, and no others: what learns is named in the model. */
 static void check_constants(const struct mq_graph *graph, const struct mq_graph *model) {
   for (size_t i = 0; i < model->n_values; i++) {
     const struct mq_value *value = model->values[i];
     if (!value->constant || value->dtype != MQ_F32) continue;
-    const struct mq_value *found = mq_graph_find_value(graph, value->name);
-    if (!found || !found->constant) fail_msg("no constant '%s'", value->name);
+    const struct mq_value *found = float_constant(graph, value->name);
     int64_t n = mq_shape_count(&value->shape);
     assert_int_equal(mq_shape_count(&found->shape), n);
     assert_memory_equal(found->constant->data, value->constant->data, (size_t)n * sizeof(float));
+  }
+  for (size_t i = 0; i < graph->n_values; i++) {
+    const struct mq_value *value = graph->values[i];
+    if (value->constant && value->dtype == MQ_F32) float_constant(model, value->name);
   }
 }
 

@@ -321,6 +321,48 @@ static void gradients(void **state) {
   }
 }
 
+/* ScaleChannels where nothing behind it makes up for a wrong factor: y = (x W') / f + shift, then weights
+ * divided by another factor. */
+static void build_scaled(struct net *net) {
+  net_begin(net, "scaled");
+  struct mq_value *x = net_input(net, "input", (struct mq_shape){.rank = 2, .dim = {MQ_DIM_BATCH, N_IN}});
+  struct mq_value *factors[2], *weight;
+  static const char *const names[2] = {"first", "second"};
+  x = net_gemm(net, x, "fc1", 6);
+  for (int i = 0; i < 2; i++) {
+    char text[64];
+    snprintf(text, sizeof text, "%s.variance", names[i]);
+    struct mq_value *variance = net_vector(net, text, 6, 0.5f, 2);
+    snprintf(text, sizeof text, "%s.gamma", names[i]);
+    struct mq_value *inputs[] = {variance, net_vector(net, text, 6, 0.5f, 2)};
+    factors[i] = net_node(net, MQ_OP_FoldFactor, names[i], inputs, 2, variance->shape);
+  }
+  struct mq_value *scaled[] = {x, factors[0], net_vector(net, "shift", 6, -1, 1)};
+  x = net_node(net, MQ_OP_ScaleChannels, "scale", scaled, 3, x->shape);
+  net_check(net, mq_node_set_int(net->graph, x->producer, "divides", 1, &net->err));
+  weight = net_constant(net, "fc2.weight", (struct mq_shape){.rank = 2, .dim = {N_OUT, 6}}, -1, 1);
+  struct mq_value *divided[] = {weight, factors[1]};
+  weight = net_node(net, MQ_OP_ScaleChannels, "divide", divided, 2, weight->shape);
+  net_check(net, mq_node_set_int(net->graph, weight->producer, "divides", 1, &net->err));
+  struct mq_value *inputs[] = {net_unary(net, MQ_OP_Relu, "relu", x), weight};
+  x = net_node(net, MQ_OP_Gemm, "fc2", inputs, 2, (struct mq_shape){.rank = 2, .dim = {MQ_DIM_BATCH, N_OUT}});
+  net_check(net, mq_node_set_int(net->graph, x->producer, "transB", 1, &net->err));
+  net_output(net, x);
+}
+
+static void scales_alone(void **state) {
+  (void)state;
+  struct net net;
+  struct lesson lesson;
+  struct mq_err err = {0};
+  build_scaled(&net);
+  assert_ok(mq_graph_infer(net.graph, true, &err));
+  lesson_begin(&lesson, net.graph, NULL, 0, NULL);
+  check_directions(&lesson, 0.02);
+  lesson_end(&lesson);
+  mq_graph_destroy(net.graph);
+}
+
 /* ---- Learning, and what remains of it ------------------------------------------------------------------ */
 
 /* The deployed form gives the training form's outputs, trained on and as the inference engine's simulation.
@@ -430,13 +472,10 @@ static void other_points_are_refused(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(formulas),
-      cmocka_unit_test(float_forms_are_batch_norm),
-      cmocka_unit_test(gradients),
-      cmocka_unit_test(residual),
-      cmocka_unit_test(inverted),
-      cmocka_unit_test(norms),
-      cmocka_unit_test(other_points_are_refused),
+      cmocka_unit_test(formulas),  cmocka_unit_test(float_forms_are_batch_norm),
+      cmocka_unit_test(gradients), cmocka_unit_test(scales_alone),
+      cmocka_unit_test(residual),  cmocka_unit_test(inverted),
+      cmocka_unit_test(norms),     cmocka_unit_test(other_points_are_refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
