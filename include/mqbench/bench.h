@@ -27,6 +27,9 @@ typedef enum mq_augments {
 struct mq_cell {
   const char *plan; /* name, for people; not part of the identity */
   const char *model_path, *model_name;
+  const char *arch;  /* instead of a file: a network of the zoo, with drawn weights */
+  double arch_width; /* 0: the architecture's own */
+  bool trains_float; /* method float: trains the network before it is measured; always with arch */
   const char *calib_data, *eval_data; /* data arguments, canonical */
   const char *target;                 /* name or path */
   int target_position;                /* in the plan's list of targets; not part of the identity */
@@ -87,7 +90,9 @@ void mq_trial_cache_destroy(struct mq_trial_cache *cache);
 
 struct mq_trial_options {
   struct mq_pool *pool;
+  struct mq_collective *ranks;  /* that share the work of trainings; NULL: none */
   const char *bundle;           /* directory to write, or NULL */
+  const char *trained;          /* file for the float network as it was trained, or NULL */
   const char *checkpoints;      /* directory: trainings go on there after an interruption; NULL: none */
   const char *label;            /* of progress bars; NULL: the cell's own */
   struct mq_trial_cache *cache; /* NULL: nothing is shared */

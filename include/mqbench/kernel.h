@@ -80,7 +80,7 @@ struct mq_matmul_desc {
   const float *weights; /* row-major; packed here */
   bool is_weight_transposed;
   bool is_input_transposed; /* x holds [k x m] */
-  const float *bias; /* n, or NULL; copied */
+  const float *bias;        /* n, or NULL; copied */
   struct mq_post posts[MQ_MAX_POSTS];
   int n_posts;
 };

@@ -80,7 +80,8 @@ struct mq_train_options {
   const struct mq_augment *augment; /* NULL: none */
   uint64_t seed;
   unsigned loader_threads;
-  const char *checkpoint;    /* a file; NULL: none. Written to a temporary name and renamed. */
+  struct mq_collective *collective; /* ranks that share every batch; NULL: none */
+  const char *checkpoint;           /* a file; NULL: none. Written to a temporary name and renamed. */
   double checkpoint_seconds; /* when that much time has passed since the last one, and at the end of epochs;
                               * 0: there only */
   bool resumes;              /* takes the checkpoint up if the file is there */

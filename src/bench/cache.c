@@ -233,10 +233,12 @@ static mq_status hash_inputs(struct mq_cell_inputs *inputs, struct mq_trial_cach
   const struct mq_cache_model *model = NULL;
   struct mq_cache_data *data = NULL;
   memset(inputs, 0, sizeof *inputs);
-  mq_status status = mq_cache_get_model_hashes(&model, cache, cell->model_path, err);
-  if (status == MQ_OK) {
+  mq_status status = cell->arch ? MQ_OK : mq_cache_get_model_hashes(&model, cache, cell->model_path, err);
+  if (status == MQ_OK && model) {
     memcpy(inputs->model, model->sha256, sizeof inputs->model);
     memcpy(inputs->weights, model->weights, sizeof inputs->weights);
+  }
+  if (status == MQ_OK) {
     status = mq_cache_get_data(&data, cache, cell->eval_data, err);
   }
   if (status == MQ_OK) {

@@ -73,6 +73,10 @@ static mq_status put_data_content(FILE *out, const char *key, const char *argume
 
 static mq_status put_inputs(FILE *out, const struct mq_cell *cell, bool with_paths, struct mq_err *err) {
   put_text(out, "model_name", cell->model_name);
+  if (cell->arch) {
+    put_text(out, "arch", cell->arch);
+    put_real(out, "arch_width", cell->arch_width);
+  }
   if (with_paths) {
     put_text(out, "model", cell->model_path);
     put_text(out, "calib_data", cell->calib_data);
@@ -169,6 +173,9 @@ mq_status mq_cell_format(const char **text, const struct mq_cell *cell, struct m
 }
 
 struct mq_cell mq_cell_float(const struct mq_cell *cell) {
+  if (cell->trains_float) { /* nothing to be compared with but itself */
+    return *cell;
+  }
   return (struct mq_cell){
       .plan = cell->plan,
       .model_path = cell->model_path,
@@ -214,8 +221,8 @@ mq_status mq_cell_identity(char hex[65], const struct mq_cell *cell, const struc
   put_revision(out, "w_observer_revision", cell->w_observer);
   put_revision(out, "a_observer_revision", cell->a_observer);
   const struct mq_quantizer_ops *quantizer = mq_quantizer_find(cell->method);
-  if (quantizer) {
-    put_number(out, "method_revision", (int64_t)quantizer->revision);
+  if (mq_cell_trains(cell)) {
+    put_number(out, "method_revision", quantizer ? (int64_t)quantizer->revision : 0);
     put_number(out, "training_revision", MQ_TRAINING_REVISION);
   }
   status = keep(&text, out, &buffer, MQ_OK, arena, err);
@@ -311,6 +318,9 @@ mq_status mq_cell_options(const char **options, const struct mq_cell *cell, stru
   }
   if (!mq_cell_is_float(cell)) {
     put_quantizing_options(out, cell);
+  } else if (cell->trains_float) {
+    put_option(out, "trained");
+    put_training_options(out, cell);
   }
   if (cell->slice_images != MQ_SLICE_IMAGES) put_option(out, "slices of %" PRId64, cell->slice_images);
   if (cell->isa != MQ_ISA_NATIVE) put_option(out, "isa %s", mq_isa_name(cell->isa));

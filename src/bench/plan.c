@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "bench/training.h"
 #include "mqbench/data.h"
+#include "mqbench/zoo.h"
 #include "target/override.h"
 
 #define MQ_PLAN_MAX_BYTES (1 << 20)
@@ -98,6 +99,7 @@ static mq_status list_inputs(struct mq_plan_reading *r, struct mq_err *err) {
     return mq_fail_memory(err, "plan");
   }
   for (size_t i = 0; i < n_models; i++) {
+    if (!r->models[i].path) continue;
     plan->inputs[plan->n_inputs++] =
         (struct mq_plan_input){.key = "models", .line = r->models[i].line, .model = r->models[i].path};
   }
@@ -143,6 +145,28 @@ static const char *default_model_name(const char *path, struct mq_arena *arena) 
   return name;
 }
 
+/* {arch: resnet20_s32, width: 0.5, name: narrow} */
+static mq_status read_arch(struct mq_plan_model *model, const struct mq_yaml_node *node, struct mq_err *err) {
+  static const char *const keys[] = {"arch", "width", "name", NULL};
+  const struct mq_yaml_node *width = mq_yaml_find(node, "width"), *name = mq_yaml_find(node, "name");
+  mq_status status = mq_yaml_check_keys(node, keys, err);
+  if (status == MQ_OK) {
+    status = mq_yaml_get_text(&model->arch, mq_yaml_find(node, "arch"), err);
+  }
+  if (status == MQ_OK && !mq_zoo_find(model->arch)) {
+    status = mq_yaml_fail(err, node, "unknown architecture '%.100s' (mqbench list models)", model->arch);
+  }
+  if (status == MQ_OK && width) {
+    status = mq_yaml_get_double(&model->width, width, err);
+    if (status == MQ_OK && !(model->width > 0 && model->width <= 16)) {
+      status = mq_yaml_fail_found(err, width, "a factor above 0 and up to 16");
+    }
+  }
+  model->line = node->line;
+  model->name = model->arch;
+  return status == MQ_OK && name ? mq_yaml_get_text(&model->name, name, err) : status;
+}
+
 static mq_status read_model(struct mq_plan_model *model, const struct mq_yaml_node *node,
                             const struct mq_plan_reading *r, struct mq_err *err) {
   static const char *const keys[] = {"path", "name", NULL};
@@ -150,8 +174,7 @@ static mq_status read_model(struct mq_plan_model *model, const struct mq_yaml_no
   mq_status status = MQ_OK;
   if (node->kind == MQ_YAML_MAP) {
     if (mq_yaml_find(node, "arch")) {
-      return mq_yaml_fail(err, mq_yaml_find(node, "arch"),
-                          "models: 'arch' is not in this version, expected path");
+      return read_arch(model, node, err);
     }
     status = mq_yaml_check_keys(node, keys, err);
     if (status == MQ_OK) {

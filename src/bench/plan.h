@@ -42,7 +42,9 @@ struct mq_plan_reader {
 
 /* A plan while it is read. */
 struct mq_plan_model {
-  const char *path, *name;
+  const char *path, *name; /* path NULL: an architecture */
+  const char *arch;
+  double width;
   int line;
 };
 

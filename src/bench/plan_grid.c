@@ -10,10 +10,12 @@
  */
 static const struct mq_axis_value *value_at(const struct mq_plan_reading *r, mq_axis_id id,
                                             const size_t index[MQ_AXIS_COUNT]) {
-  const struct mq_cell method = {.method = r->axes[MQ_AXIS_METHOD].values[index[MQ_AXIS_METHOD]].text[0]};
-  bool is_of_float = id == MQ_AXIS_MODEL || id == MQ_AXIS_METHOD;
-  if (r->axes[id].n == 0 || (mq_cell_is_float(&method) && !is_of_float) ||
-      (mq_axis_is_training(id) && !mq_cell_trains(&method))) {
+  const struct mq_cell cell = {.method = r->axes[MQ_AXIS_METHOD].values[index[MQ_AXIS_METHOD]].text[0],
+                               .trains_float = r->models[index[MQ_AXIS_MODEL]].arch != NULL};
+  bool is_of_all = id == MQ_AXIS_MODEL || id == MQ_AXIS_METHOD;
+  bool is_of_training = mq_axis_is_training(id) || (id == MQ_AXIS_SEED && cell.trains_float);
+  bool touches = is_of_all || (is_of_training ? mq_cell_trains(&cell) : !mq_cell_is_float(&cell));
+  if (r->axes[id].n == 0 || !touches) {
     return NULL;
   }
   return &r->axes[id].values[index[id]];
@@ -46,12 +48,27 @@ static bool is_excluded(struct mq_plan_reading *r, const size_t index[MQ_AXIS_CO
   return is_hit;
 }
 
+static mq_status check_training(const struct mq_cell *cell, const struct mq_plan_reading *r,
+                                struct mq_err *err) {
+  struct mq_err why = {0};
+  if (cell->trains_float && !cell->calib_data) {
+    return mq_yaml_fail(err, mq_yaml_find(r->root, "data"), "key 'train' is missing: %s is trained on it",
+                        cell->model_name);
+  }
+  if (mq_training_check(cell, &why) != MQ_OK) {
+    return mq_yaml_fail(err, mq_yaml_find(r->root, "grid"), "%s", why.message);
+  }
+  return MQ_OK;
+}
+
 static mq_status fill_cell(struct mq_cell *cell, const struct mq_plan_reading *r,
                            const size_t index[MQ_AXIS_COUNT], struct mq_err *err) {
-  struct mq_err why = {0};
   *cell = r->base;
   cell->model_path = r->models[index[MQ_AXIS_MODEL]].path;
   cell->model_name = r->models[index[MQ_AXIS_MODEL]].name;
+  cell->arch = r->models[index[MQ_AXIS_MODEL]].arch;
+  cell->arch_width = r->models[index[MQ_AXIS_MODEL]].width;
+  cell->trains_float = cell->arch != NULL;
   cell->target_position = (int)index[MQ_AXIS_TARGET];
   for (mq_axis_id id = 0; id < MQ_AXIS_COUNT; id++) {
     const struct mq_axis_value *value = value_at(r, id, index);
@@ -59,15 +76,18 @@ static mq_status fill_cell(struct mq_cell *cell, const struct mq_plan_reading *r
       mq_axis_apply(cell, id, value);
     }
   }
+  if (cell->arch && !mq_cell_is_float(cell)) {
+    return mq_yaml_fail(err, mq_yaml_find(r->root, "models"),
+                        "architecture %s has no trained weights that method %s could quantize: train it with "
+                        "method float first",
+                        cell->arch, cell->method);
+  }
   if (mq_cell_is_float(cell)) {
     *cell = mq_cell_float(cell);
-    return MQ_OK;
+    return cell->trains_float ? check_training(cell, r, err) : MQ_OK;
   }
   mq_training_fill_observers(cell);
-  if (mq_training_check(cell, &why) != MQ_OK) {
-    return mq_yaml_fail(err, mq_yaml_find(r->root, "grid"), "%s", why.message);
-  }
-  return MQ_OK;
+  return check_training(cell, r, err);
 }
 
 /* The next index, the last axis fastest; axes that do not touch a cell stay at 0. False at the end. */

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "bench/cache.h"
@@ -195,8 +196,23 @@ static void count(struct grid *grid, struct item *item, const struct mq_trial_re
   grid->result->nc += trial->failure == MQ_OK && !strcmp(trial->run.status, "nc");
 }
 
+/* The run, and the network that it trained as its artefact. */
+static mq_status keep_run(struct grid *grid, struct mq_trial_result *trial, const char *trained,
+                          struct mq_err *err) {
+  mq_status status = mq_store_put(grid->store, &trial->run, trial->points, trial->n_points, err);
+  if (status == MQ_OK && trained && mq_file_exists(trained)) {
+    status = mq_store_put_artefact(grid->store, trial->run.id, "model.onnx", trained, err);
+    (void)unlink(trained);
+  }
+  if (status == MQ_OK) {
+    mq_trial_remove_checkpoint(grid->checkpoints, &trial->run);
+  }
+  return status;
+}
+
 static mq_status run_cell(struct grid *grid, struct item *item, struct mq_err *err) {
   struct mq_arena arena;
+  const char *trained = NULL;
   struct mq_trial_result trial;
   const char *label = NULL, *bar = NULL;
   char left[48];
@@ -206,15 +222,20 @@ static mq_status run_cell(struct grid *grid, struct item *item, struct mq_err *e
   if (status == MQ_OK) {
     bar = mq_arena_printf(&arena, "cell %lld/%zu%s", (long long)item->number, grid->plan->n_cells,
                           time_left(left, grid));
-    struct mq_trial_options options = {
-        .pool = grid->options->pool, .label = bar, .cache = grid->cache, .checkpoints = grid->checkpoints};
+    if (item->cell->trains_float) {
+      trained = mq_arena_printf(&arena, "%s/trained-%s.onnx", grid->options->directory, item->identity);
+    }
+    struct mq_trial_options options = {.trained = trained,
+                                       .pool = grid->options->pool,
+                                       .label = bar,
+                                       .cache = grid->cache,
+                                       .checkpoints = grid->checkpoints};
     status = mq_trial_run(&trial, item->cell, &options, &arena, err);
   }
   if (status == MQ_OK) {
-    status = mq_store_put(grid->store, &trial.run, trial.points, trial.n_points, err);
+    status = keep_run(grid, &trial, trained, err);
   }
   if (status == MQ_OK) {
-    mq_trial_remove_checkpoint(grid->checkpoints, &trial.run);
     count(grid, item, &trial, mq_now() - start);
     tell(grid, item, label, &trial);
   }

@@ -196,7 +196,7 @@ void mq_training_defaults(struct mq_cell *cell) {
 }
 
 bool mq_cell_trains(const struct mq_cell *cell) {
-  return mq_quantizer_find(cell->method) != NULL;
+  return cell->trains_float || mq_quantizer_find(cell->method) != NULL;
 }
 
 void mq_training_fill_observers(struct mq_cell *cell) {

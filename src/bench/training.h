@@ -40,7 +40,7 @@ void mq_training_format(char text[40], const struct mq_training_key *key, double
 
 /* What the pipeline does unless a plan says otherwise. */
 void mq_training_defaults(struct mq_cell *cell);
-/* Does the cell train: does its method have a quantizer? */
+/* Does the cell train: does its method have a quantizer, or is it a float training? */
 bool mq_cell_trains(const struct mq_cell *cell);
 /* The observers of the cell's method, for halves that the run left open (NULL). */
 void mq_training_fill_observers(struct mq_cell *cell);

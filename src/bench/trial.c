@@ -8,6 +8,8 @@
 #include "bench/training.h"
 #include "bench/trial.h"
 #include "mqbench/deploy.h"
+#include "mqbench/load.h"
+#include "mqbench/zoo.h"
 
 /* ---- Recording -------------------------------------------------------------------------------------- */
 
@@ -115,10 +117,29 @@ static mq_status describe(struct trial *t, struct mq_err *err) {
 
 /* ---- Measuring -------------------------------------------------------------------------------------- */
 
+/* An architecture takes its image and its classes from the data. */
+static mq_status build_model(struct trial *t, struct mq_err *err) {
+  const struct mq_dataset_info *info = mq_dataset_get_info(t->eval->dataset);
+  if (info->image.dim[1] != info->image.dim[2] || info->image.dim[0] != 3 || info->n_classes < 2) {
+    return mq_fail(err, MQ_BAD_INPUT,
+                   "architecture %s: the data have images of %lldx%lldx%lld in %lld classes, expected square "
+                   "images of 3 channels and at least 2 classes",
+                   t->cell->arch, (long long)info->image.dim[0], (long long)info->image.dim[1],
+                   (long long)info->image.dim[2], (long long)info->n_classes);
+  }
+  const struct mq_zoo_options options = {.image = info->image.dim[1],
+                                         .classes = info->n_classes,
+                                         .width = t->cell->arch_width,
+                                         .seed = t->cell->seed};
+  t->model = &t->own;
+  return mq_zoo_build(&t->own.graph, t->cell->arch, &options, err);
+}
+
 static mq_status open_inputs(struct trial *t, struct mq_err *err) {
-  mq_status status = mq_cache_get_model(&t->model, t->cache, t->cell->model_path, err);
+  mq_status status = mq_cache_get_data(&t->eval, t->cache, t->cell->eval_data, err);
   if (status == MQ_OK) {
-    status = mq_cache_get_data(&t->eval, t->cache, t->cell->eval_data, err);
+    status = t->cell->arch ? build_model(t, err)
+                           : mq_cache_get_model(&t->model, t->cache, t->cell->model_path, err);
   }
   if (status == MQ_OK) {
     status = mq_check_model_data(t->model->graph, t->eval->dataset, err);
@@ -349,6 +370,15 @@ static mq_status write_bundle(struct trial *t, struct mq_err *err) {
   return mq_bundle_write(t->options->bundle, &contents, err);
 }
 
+/* As it is, or trained first. */
+static mq_status evaluate_float(struct trial *t, struct mq_err *err) {
+  mq_status status = t->cell->trains_float ? mq_trial_train_float(t, err) : MQ_OK;
+  if (status != MQ_OK || t->is_diverged) {
+    return status;
+  }
+  return evaluate(t, t->trained ? t->trained : t->model->graph, NULL, 0, t->label, err);
+}
+
 /* `seconds` of a quantizing run leaves out the float accuracy, which other cells share. */
 static mq_status measure(struct trial *t, struct mq_err *err) {
   bool is_float = mq_cell_is_float(t->cell);
@@ -361,7 +391,7 @@ static mq_status measure(struct trial *t, struct mq_err *err) {
     start += mq_now() - float_start;
   }
   if (status == MQ_OK) {
-    status = is_float ? evaluate(t, t->model->graph, NULL, 0, t->label, err) : quantize(t, err);
+    status = is_float ? evaluate_float(t, err) : quantize(t, err);
   }
   if (status == MQ_OK && !t->is_diverged) {
     status = mq_trial_record_evaluation(t, err);
@@ -374,6 +404,9 @@ static mq_status measure(struct trial *t, struct mq_err *err) {
     run->float_top1 = run->top1;
     run->float_correct = run->correct;
   }
+  if (status == MQ_OK && t->options->trained && t->trained && !t->is_diverged) {
+    status = mq_onnx_write(t->options->trained, t->trained, err);
+  }
   return status == MQ_OK && t->options->bundle && !is_float ? write_bundle(t, err) : status;
 }
 
@@ -383,6 +416,7 @@ static void clean_up(struct trial *t) {
     mq_prepared_deinit(&t->prepared);
   }
   mq_graph_destroy(t->trained);
+  mq_graph_destroy(t->own.graph);
   mq_free(t->indices);
   mq_target_destroy(t->target);
   if (t->cache != t->options->cache) {

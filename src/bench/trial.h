@@ -20,7 +20,8 @@ struct trial {
   int64_t *indices; /* of the calibration images */
   int64_t n_indices;
   struct mq_evaluation evaluation;
-  struct mq_graph *trained; /* float weights as learned; NULL: nothing was trained */
+  struct mq_cache_model own; /* of an architecture */
+  struct mq_graph *trained;  /* float weights as learned; NULL: nothing was trained */
   bool is_diverged;
 };
 
@@ -31,6 +32,9 @@ struct mq_calibrate_options mq_trial_calibrate_options(const struct trial *t);
 
 /* Quantization-aware training: fills t->prepared and t->trained, and what the run says of its training. */
 mq_status mq_trial_train(struct trial *t, struct mq_err *err) MQ_MUST_CHECK;
+
+/* The same for a float network: fills t->trained. */
+mq_status mq_trial_train_float(struct trial *t, struct mq_err *err) MQ_MUST_CHECK;
 
 /* t->evaluation and t->prepared into the run. */
 mq_status mq_trial_record_evaluation(struct trial *t, struct mq_err *err) MQ_MUST_CHECK;

@@ -111,7 +111,8 @@ mq_status mq_trial_record_result(struct trial *t, struct mq_err *err) {
   if (status != MQ_OK) {
     return status;
   }
-  hash_graph(hash, t->is_prepared ? t->prepared.graph : t->model->graph);
+  const struct mq_graph *measured = t->trained ? t->trained : t->model->graph;
+  hash_graph(hash, t->is_prepared ? t->prepared.graph : measured);
   for (size_t i = 0; t->is_prepared && i < t->prepared.n_points; i++) {
     const struct mq_point *point = &t->prepared.points[i];
     size_t n = (size_t)point->qparams.n_channels;

@@ -65,27 +65,31 @@ void mq_trial_remove_checkpoint(const char *checkpoints, const struct mq_run *ru
   }
 }
 
-static struct mq_qat_options qat_options(const struct trial *t, const struct mq_augment *augment,
-                                         const char *checkpoint) {
+static struct mq_train_options train_options(const struct trial *t, const struct mq_augment *augment,
+                                             const char *checkpoint) {
+  struct mq_train_options options = t->cell->train;
+  options.slice_images = t->cell->slice_images;
+  options.seed = t->cell->seed;
+  options.collective = t->options->ranks;
+  options.augment = t->cell->augment == MQ_AUGMENTS_NOT ? NULL : augment;
+  options.loader_threads = mq_pool_workers(t->options->pool);
+  options.checkpoint = checkpoint;
+  options.checkpoint_seconds = 30;
+  options.resumes = true;
+  options.identity = t->result->run.identity;
+  options.label = t->label;
+  return options;
+}
+
+static struct mq_qat_options qat_options(const struct trial *t) {
   const struct mq_cell *cell = t->cell;
-  struct mq_qat_options options = {
+  return (struct mq_qat_options){
       .prepare = mq_trial_prepare_options(cell),
       .calibrate = mq_trial_calibrate_options(t),
       .method = {.quantizer = mq_quantizer_find(cell->method),
                  .option = (double)NAN,
                  .is_published = cell->variant && !strcmp(cell->variant, "published"),
-                 .is_own_observer = cell->has_own_observers},
-      .train = cell->train};
-  options.train.slice_images = cell->slice_images;
-  options.train.seed = cell->seed;
-  options.train.augment = augment;
-  options.train.loader_threads = mq_pool_workers(t->options->pool);
-  options.train.checkpoint = checkpoint;
-  options.train.checkpoint_seconds = 30;
-  options.train.resumes = true;
-  options.train.identity = t->result->run.identity;
-  options.train.label = t->label;
-  return options;
+                 .is_own_observer = cell->has_own_observers}};
 }
 
 /* ---- What it recorded ------------------------------------------------------------------------------- */
@@ -130,48 +134,95 @@ static mq_status record_ranges(struct mq_run_history *history, struct trial *t,
   return MQ_OK;
 }
 
-static mq_status record(struct trial *t, const struct mq_qat_result *result, struct mq_err *err) {
+static mq_status record_training(struct mq_run_history **history, struct trial *t,
+                                 const struct mq_train_result *result, struct mq_err *err) {
   struct mq_run *run = &t->result->run;
-  struct mq_run_history *history = mq_arena_alloc(t->arena, 1, sizeof *history);
-  mq_status status = history ? record_curve(history, t, &result->train, err) : mq_fail_memory(err, "run");
-  if (status == MQ_OK) {
-    status = record_ranges(history, t, result, err);
-  }
-  run->history = history;
-  run->calib_seconds = result->calibrate_seconds;
-  run->train_seconds = result->train.seconds;
-  run->best_top1 = result->train.best_top1;
-  if (result->train.is_diverged) {
+  *history = mq_arena_alloc(t->arena, 1, sizeof **history);
+  mq_status status = *history ? record_curve(*history, t, result, err) : mq_fail_memory(err, "run");
+  run->history = *history;
+  run->train_seconds = result->seconds;
+  run->best_top1 = result->best_top1;
+  if (result->is_diverged) {
     t->is_diverged = true;
     run->status = "nc";
     run->message =
-        mq_arena_printf(t->arena, "the loss was not finite at step %lld", (long long)result->train.steps);
+        mq_arena_printf(t->arena, "the loss was not finite at step %lld", (long long)result->steps);
   }
   return status;
 }
 
-/* ---- The whole -------------------------------------------------------------------------------------- */
+/* ---- Quantized -------------------------------------------------------------------------------------- */
 mq_status mq_trial_train(struct trial *t, struct mq_err *err) {
   const struct mq_augment augment = augment_of(t);
   const char *checkpoint = NULL;
+  struct mq_run_history *history = NULL;
   struct mq_qat_result result;
   mq_status status = checkpoint_path(&checkpoint, t, err);
   if (status != MQ_OK) {
     return status;
   }
-  const struct mq_qat_options options =
-      qat_options(t, t->cell->augment == MQ_AUGMENTS_NOT ? NULL : &augment, checkpoint);
+  struct mq_qat_options options = qat_options(t);
+  options.train = train_options(t, &augment, checkpoint);
   status = mq_qat(&result, t->model->graph, t->target, t->calib->dataset, t->eval->dataset, &options,
                   t->options->pool, err);
   if (status != MQ_OK) {
     return status;
   }
-  status = record(t, &result, err);
+  t->result->run.calib_seconds = result.calibrate_seconds;
+  status = record_training(&history, t, &result.train, err);
+  if (status == MQ_OK) {
+    status = record_ranges(history, t, &result, err);
+  }
   t->prepared = result.prepared;
   t->is_prepared = true;
   t->trained = result.trained;
   result.prepared = (struct mq_prepared){.graph = NULL};
   result.trained = NULL;
   mq_qat_result_deinit(&result);
+  return status;
+}
+
+/* ---- Float ------------------------------------------------------------------------------------------ */
+/* mq_train_options.evaluate: the network as it stands, in inference. */
+static mq_status judge_float(void *context, struct mq_trainer *trainer, double *top1, struct mq_err *err) {
+  const struct trial *t = context;
+  const struct mq_evaluate_options options = {.slice_images = t->cell->slice_images,
+                                              .loader_threads = mq_pool_workers(t->options->pool),
+                                              .label = "evaluate"};
+  struct mq_evaluation evaluation;
+  mq_status status = mq_trainer_export(trainer, t->trained, NULL, err);
+  if (status == MQ_OK) {
+    status = mq_evaluate(&evaluation, t->trained, t->eval->dataset, &options, t->options->pool, err);
+  }
+  if (status == MQ_OK) {
+    *top1 = mq_trial_share(evaluation.correct, evaluation.n_labelled);
+    mq_evaluation_deinit(&evaluation);
+  }
+  return status;
+}
+
+mq_status mq_trial_train_float(struct trial *t, struct mq_err *err) {
+  const struct mq_augment augment = augment_of(t);
+  const char *checkpoint = NULL;
+  struct mq_run_history *history = NULL;
+  struct mq_train_result result;
+  mq_status status = checkpoint_path(&checkpoint, t, err);
+  if (status == MQ_OK) {
+    status = mq_graph_clone(&t->trained, t->model->graph, err);
+  }
+  if (status == MQ_OK) {
+    status = mq_prepare_canonical(t->trained, err);
+  }
+  if (status != MQ_OK) {
+    return status;
+  }
+  struct mq_train_options options = train_options(t, &augment, checkpoint);
+  options.context = t;
+  options.evaluate = judge_float;
+  status = mq_train(&result, t->trained, NULL, 0, t->calib->dataset, &options, t->options->pool, err);
+  if (status == MQ_OK) {
+    status = record_training(&history, t, &result, err);
+    mq_train_result_deinit(&result);
+  }
   return status;
 }

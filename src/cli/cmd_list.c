@@ -10,6 +10,7 @@
 #include "cli/session.h"
 #include "mqbench/quant.h"
 #include "mqbench/target.h"
+#include "mqbench/zoo.h"
 
 #define MAX_ITEMS 1024
 
@@ -116,6 +117,9 @@ static mq_status add_files(struct list *list, const char *folder, const char *su
 }
 
 static mq_status add_models(struct list *list, struct mq_err *err) {
+  for (size_t i = 0; i < mq_zoo_count(); i++) {
+    add(list, mq_zoo_at(i)->name, mq_zoo_at(i)->describes);
+  }
   return add_files(list, "models", ".onnx", false, err);
 }
 

@@ -6,11 +6,11 @@
 #include "base/file.h"
 #include "bench/training.h"
 #include "cli/commands.h"
+#include "cli/data.h"
 #include "cli/overrides.h"
 #include "cli/session.h"
 #include "cli/training.h"
 #include "mqbench/bench.h"
-#include "mqbench/data.h"
 
 struct quantize_run {
   struct cli_common common;
@@ -18,14 +18,12 @@ struct quantize_run {
   int64_t w_bits, a_bits, calib;
   double max_drop;
   bool calibrates_bn;
-  bool measures_calibration; /* on the very data that it calibrates on */
   struct cli_training training;
   const char *variant, *plugin;
   struct cli_texts bits, keep_float;
   struct cli_overrides overrides;
   struct mq_pool *pool;
-  struct mq_data_spec calib_spec, eval_spec;
-  char *calib_text, *eval_text;
+  struct cli_data inputs;
   struct mq_arena arena;
   struct mq_trial_result result;
 };
@@ -49,55 +47,15 @@ static mq_status check_method(const struct quantize_run *run, struct mq_err *err
   return mq_fail(err, MQ_BAD_USAGE, "--method %s: unknown; see mqbench list methods", run->method);
 }
 
-/* The data set's own test split, or the calibration data itself. */
-static mq_status default_eval(struct quantize_run *run, struct mq_err *err) {
-  struct mq_dataset *dataset = NULL;
-  mq_status status = mq_data_spec_parse(&run->eval_spec, run->data, err);
-  if (status == MQ_OK) {
-    status = mq_dataset_open(&dataset, &run->eval_spec, err);
-  }
-  if (status != MQ_OK) {
-    return status;
-  }
-  bool has_test = mq_dataset_get_info(dataset)->has_test && run->eval_spec.split == MQ_SPLIT_DEFAULT;
-  mq_dataset_close(dataset);
-  if (has_test) {
-    run->calib_spec.split = MQ_SPLIT_TRAIN;
-    run->eval_spec.split = MQ_SPLIT_TEST;
-  }
-  return MQ_OK;
-}
-
-static mq_status read_data(struct quantize_run *run, struct mq_err *err) {
-  mq_status status = mq_data_spec_parse(&run->calib_spec, run->data, err);
-  if (status == MQ_OK) {
-    status =
-        run->eval_data ? mq_data_spec_parse(&run->eval_spec, run->eval_data, err) : default_eval(run, err);
-  }
-  if (status == MQ_OK && run->calib_spec.has_preprocess && !run->eval_spec.has_preprocess) {
-    run->eval_spec.preprocess = run->calib_spec.preprocess;
-    run->eval_spec.has_preprocess = true;
-  }
-  if (status == MQ_OK) {
-    status = mq_data_spec_format(&run->calib_text, &run->calib_spec, err);
-  }
-  if (status == MQ_OK) {
-    status = mq_data_spec_format(&run->eval_text, &run->eval_spec, err);
-  }
-  run->measures_calibration = status == MQ_OK && !strcmp(run->calib_text, run->eval_text);
-  return status;
-}
-
 static mq_status make_cell(struct mq_cell *cell, const struct quantize_run *run, mq_isa isa,
                            struct mq_err *err) {
   const char *model = run->common.arguments.text[0];
   *cell = (struct mq_cell){.plan = "quantize",
                            .model_path = model,
                            .model_name = mq_path_base(model),
-                           .calib_data = run->calib_text,
-                           .eval_data = run->eval_text,
+                           .calib_data = run->inputs.train_text,
+                           .eval_data = run->inputs.eval_text,
                            .target = run->target,
-
                            .method = run->method,
                            .variant = run->variant,
                            .w_observer = run->w_observer,
@@ -109,7 +67,7 @@ static mq_status make_cell(struct mq_cell *cell, const struct quantize_run *run,
                            .calibrates_bn = run->calibrates_bn,
                            .calib_images = run->calib,
                            .calib_batch = 32,
-                           .is_calib_first = run->calib_spec.is_calib_first,
+                           .is_calib_first = run->inputs.train.is_calib_first,
                            .slice_images = 8,
                            .seed = (uint64_t)run->common.seed,
                            .isa = isa,
@@ -126,9 +84,7 @@ static mq_status make_cell(struct mq_cell *cell, const struct quantize_run *run,
 
 static mq_status report(const struct quantize_run *run, struct mq_err *err) {
   const struct mq_run *r = &run->result.run;
-  if (run->measures_calibration) {
-    mq_log_warn("measured on calibration data: give --eval-data for an honest accuracy");
-  }
+  cli_data_warn(&run->inputs);
   if (run->common.is_json) {
     json_t *object = json_object();
     json_object_set_new(object, "target", json_string(r->target));
@@ -191,10 +147,10 @@ static mq_status run_quantize(struct quantize_run *run, struct mq_err *err) {
     status = cli_parse_overrides(&run->overrides, &run->bits, &run->keep_float, err);
   }
   if (status == MQ_OK) {
-    status = cli_session_start(&run->pool, &run->common, err);
+    status = cli_session_start_ranks(&run->pool, &run->common, err);
   }
   if (status == MQ_OK) {
-    status = read_data(run, err);
+    status = cli_data_open(&run->inputs, run->data, run->eval_data, err);
   }
   mq_isa isa = MQ_ISA_NATIVE;
   struct mq_cell cell;
@@ -207,16 +163,18 @@ static mq_status run_quantize(struct quantize_run *run, struct mq_err *err) {
   }
   if (status == MQ_OK) {
     checkpoints = mq_arena_printf(&run->arena, "%s.checkpoints", run->output);
-    const struct mq_trial_options options = {
-        .pool = run->pool, .bundle = run->output, .checkpoints = checkpoints};
+    const struct mq_trial_options options = {.pool = run->pool,
+                                             .ranks = cli_session_ranks(),
+                                             .bundle = cli_is_first_rank() ? run->output : NULL,
+                                             .checkpoints = checkpoints};
     status = mq_trial_run(&run->result, &cell, &options, &run->arena, err);
   }
   if (status == MQ_OK && run->result.failure != MQ_OK) {
     status = mq_fail(err, run->result.failure, "%s", run->result.run.message);
   }
   if (status == MQ_OK) {
-    mq_trial_remove_checkpoint(checkpoints, &run->result.run);
-    status = report(run, err);
+    if (cli_is_first_rank()) mq_trial_remove_checkpoint(checkpoints, &run->result.run);
+    status = cli_is_first_rank() ? report(run, err) : MQ_OK;
   }
   return status == MQ_OK ? check_drop(run, err) : status;
 }
@@ -266,10 +224,7 @@ mq_status cmd_quantize(int argc, char **argv, struct mq_err *err) {
     status = run_quantize(run, err);
   }
   mq_arena_deinit(&run->arena);
-  mq_free(run->calib_text);
-  mq_free(run->eval_text);
-  mq_data_spec_deinit(&run->calib_spec);
-  mq_data_spec_deinit(&run->eval_spec);
+  cli_data_close(&run->inputs);
   mq_pool_destroy(run->pool);
   mq_free(run);
   return status;

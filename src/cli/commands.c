@@ -14,6 +14,11 @@ const struct cli_command cli_commands[] = {
     {"quantize", "MODEL.onnx --target T --data D [options]",
      "Quantizes a model for a target and writes the bundle to hand over", cmd_quantize,
      "Calibrates on --data, measures on --eval-data (default: the test split of --data where it has one)."},
+    {"train", "--arch A|--model M.onnx --data D [--epochs E] [-o OUT.onnx] [options]",
+     "Trains a float network, from drawn weights or from a model's", cmd_train,
+     "Trains on --data, measures on --eval-data (default: the test split of --data where it has one). A run "
+     "that was\n"
+     "interrupted goes on where it was."},
     {"eval", "MODEL.onnx|QDQ.onnx|DIR --data D [--mode float|simulate]", "Accuracy of a model or a bundle",
      cmd_eval, "Default mode: float for a model, simulate for a bundle or a Q/DQ model."},
     {"show", "MODEL.onnx|DIR [--target T] [--dot]",

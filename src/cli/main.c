@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cli/options.h"
+#include "cli/session.h"
 
 /* The first Ctrl-C ends the run cleanly, a second one at once. */
 static void on_signal(int number) {
@@ -29,8 +30,8 @@ static void print_failure(const struct mq_err *err, mq_status status) {
 }
 
 static bool is_planned(const char *name) {
-  static const char *const planned[] = {"verify", "train",     "analyze", "latency",
-                                        "export", "reproduce", "target",  NULL};
+  static const char *const planned[] = {"verify",    "analyze", "latency", "export",
+                                        "reproduce", "target",  NULL};
   for (const char *const *word = planned; *word; word++) {
     if (!strcmp(*word, name)) {
       return true;
@@ -82,5 +83,6 @@ int main(int argc, char **argv) {
     fprintf(stderr, "mqbench: cannot write to standard output: %s\n", strerror(errno));
     status = MQ_FAILED;
   }
+  cli_session_end(status);
   return (int)status;
 }

@@ -79,6 +79,7 @@ static mq_status create_trainer(struct training *t, struct mq_point *points, siz
                                              .is_nesterov = o->is_nesterov,
                                              .weight_decay = o->weight_decay,
                                              .bias_decay = o->bias_decay,
+                                             .collective = o->collective,
                                              .bn_decay = o->bn_decay,
                                              .quantizer_decay = o->quantizer_decay,
                                              .scale_decay = o->scale_decay};
@@ -101,6 +102,28 @@ static mq_status allocate(struct training *t, struct mq_err *err) {
   }
   if (p->average) tune_average_begin(p->average, t->trainer);
   return MQ_OK;
+}
+
+/* Ranks that do not see the same file would go apart. */
+static mq_status agree_on_step(const struct training *t, struct mq_err *err) {
+  struct mq_collective *ranks = t->options->collective;
+  size_t n = (size_t)mq_collective_size(ranks);
+  int64_t *steps = mq_alloc(n, sizeof *steps);
+  if (!steps) {
+    return mq_fail_memory(err, "ranks");
+  }
+  mq_status status =
+      mq_collective_gather_equal(ranks, steps, &t->progress.step, sizeof t->progress.step, err);
+  for (size_t i = 1; i < n && status == MQ_OK; i++) {
+    if (steps[i] != steps[0]) {
+      status = mq_fail(err, MQ_BAD_INPUT,
+                       "%s: rank %zu is at step %lld, rank 0 at %lld: expected one file that all "
+                       "ranks see",
+                       t->options->checkpoint, i, (long long)steps[i], (long long)steps[0]);
+    }
+  }
+  mq_free(steps);
+  return status;
 }
 
 static mq_status resume(struct training *t, struct mq_err *err) {
@@ -130,10 +153,12 @@ static void close_epoch(struct training *t) {
   t->order = NULL;
 }
 
-/* The rest of the epoch that the next step belongs to, in that epoch's order. */
+/* With other ranks a part of the slices is not taken here, so they are decoded where they are.
+ * The rest of the epoch that the next step belongs to, in that epoch's order. */
 static mq_status open_epoch(struct training *t, struct mq_err *err) {
   const struct mq_train_options *o = t->options;
   int64_t epoch = t->progress.step / t->steps_per_epoch, done = t->progress.step % t->steps_per_epoch;
+  int ranks = mq_collective_size(o->collective);
   close_epoch(t);
   mq_status status = mq_dataset_shuffle(&t->order, t->data, o->seed, (uint64_t)epoch, err);
   if (status != MQ_OK) {
@@ -142,7 +167,7 @@ static mq_status open_epoch(struct training *t, struct mq_err *err) {
   const struct tune_feed_options feed = {.indices = t->order + done * o->batch,
                                          .n_images = (t->steps_per_epoch - done) * o->batch,
                                          .slice_images = t->slice_images,
-                                         .loader_threads = o->loader_threads,
+                                         .loader_threads = ranks == 1 ? o->loader_threads : 0,
                                          .augment = o->augment,
                                          .seed = o->seed,
                                          .epoch = (uint64_t)epoch};
@@ -209,7 +234,7 @@ static mq_status keep(struct training *t, struct mq_err *err) {
   const struct mq_train_options *o = t->options;
   bool is_epoch_end = t->progress.step % t->steps_per_epoch == 0 || t->progress.step == t->n_steps;
   bool is_late = o->checkpoint_seconds > 0 && mq_now() - t->checkpoint_time >= o->checkpoint_seconds;
-  if (!o->checkpoint || !(is_epoch_end || is_late)) {
+  if (!o->checkpoint || !(is_epoch_end || is_late) || mq_collective_rank(o->collective) > 0) {
     return MQ_OK;
   }
   const char *identity = o->identity ? o->identity : "";
@@ -289,6 +314,7 @@ mq_status mq_train(struct mq_train_result *result, struct mq_graph *graph, struc
   if (status == MQ_OK) status = measure_epochs(&t, err);
   if (status == MQ_OK) status = allocate(&t, err);
   if (status == MQ_OK) status = resume(&t, err);
+  if (status == MQ_OK) status = agree_on_step(&t, err);
   if (status == MQ_OK) {
     int64_t left = (t.n_steps - t.progress.step) * options->batch;
     mq_progress_init(&t.bar, options->label ? options->label : "train", (uint64_t)left);

@@ -65,7 +65,8 @@ static char *section_of(const char *kind, const char *name) {
   return strndup(start, end ? (size_t)(end - start) : strlen(start));
 }
 
-static const char *const commands[] = {"bench", "report", "quantize", "eval", "show", "diff", "list", "data"};
+static const char *const commands[] = {"bench", "report", "quantize", "train", "eval",
+                                       "show",  "diff",   "list",     "data"};
 
 /* Every option in the lines of a help text: "  -o, --output DIR   text". */
 static int check_options(const char *lines, const char *section, const char *where) {
