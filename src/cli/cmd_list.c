@@ -117,8 +117,8 @@ static mq_status add_files(struct list *list, const char *folder, const char *su
 }
 
 static mq_status add_models(struct list *list, struct mq_err *err) {
-  for (size_t i = 0; i < mq_zoo_count(); i++) {
-    add(list, mq_zoo_at(i)->name, mq_zoo_at(i)->describes);
+  for (size_t i = 0; i < mq_zoo_count(); i++) { /* to be trained */
+    add(list, mq_zoo_at(i)->name, mq_arena_printf(&list->arena, "architecture: %s", mq_zoo_at(i)->describes));
   }
   return add_files(list, "models", ".onnx", false, err);
 }

@@ -43,7 +43,7 @@ static mq_status start(struct mq_pool **pool, const struct cli_common *common, s
 
 mq_status cli_session_start(struct mq_pool **pool, const struct cli_common *common, struct mq_err *err) {
   *pool = NULL;
-  mq_log_set_level(common->is_quiet ? MQ_LOG_QUIET : MQ_LOG_INFO);
+  cli_session_set_log(common);
   mq_status status = open_ranks(err);
   if (status == MQ_OK && mq_collective_size(ranks) > 1) {
     status = mq_fail(err, MQ_BAD_USAGE,
@@ -57,7 +57,7 @@ mq_status cli_session_start(struct mq_pool **pool, const struct cli_common *comm
 mq_status cli_session_start_ranks(struct mq_pool **pool, const struct cli_common *common,
                                   struct mq_err *err) {
   *pool = NULL;
-  mq_log_set_level(common->is_quiet ? MQ_LOG_QUIET : MQ_LOG_INFO);
+  cli_session_set_log(common);
   mq_status status = open_ranks(err);
   return status == MQ_OK ? start(pool, common, err) : status;
 }
