@@ -1,5 +1,5 @@
 /* Milliseconds of a training step on random images, medians, and the memory it takes.
- * Usage: step_bench MODEL.onnx TARGET|float [METHOD [bits [batch [steps [OPTION...]]]]]
+ * Usage: step_bench MODEL.onnx|ARCHITECTURE TARGET|float [METHOD [bits [batch [steps [OPTION...]]]]]
  * Options: bf16 (products backward), floats (no products on integers), bn (BN stays behind the layers).
  * Processor time divided by the cores is the figure to compare where other programs share them. */
 #include <stdio.h>
@@ -10,6 +10,7 @@
 #include "mqbench/kernel.h"
 #include "mqbench/load.h"
 #include "mqbench/tune.h"
+#include "mqbench/zoo.h"
 
 struct work {
   struct mq_graph *graph;
@@ -109,6 +110,11 @@ static bool has_option(int argc, char **argv, const char *name) {
   return false;
 }
 
+static mq_status read_model(struct mq_graph **graph, const char *name, struct mq_err *err) {
+  bool is_arch = mq_zoo_find(name) != NULL;
+  return is_arch ? mq_zoo_build(graph, name, NULL, err) : mq_onnx_read(graph, name, NULL, err);
+}
+
 int main(int argc, char **argv) {
   struct mq_err err = {0};
   struct work work = {.slice = 8};
@@ -118,7 +124,7 @@ int main(int argc, char **argv) {
   int n_steps = argc > 6 ? atoi(argv[6]) : 5;
   bool is_bf16 = has_option(argc, argv, "bf16");
   mq_status status = mq_kernel_start(MQ_ISA_NATIVE, &err);
-  if (status == MQ_OK) status = mq_onnx_read(&work.graph, argv[1], NULL, &err);
+  if (status == MQ_OK) status = read_model(&work.graph, argv[1], &err);
   if (status == MQ_OK) status = mq_prepare_canonical(work.graph, &err);
   if (status == MQ_OK && !is_float)
     status = prepare(&work, argv[2], argc > 3 ? argv[3] : "lsq", bits, has_option(argc, argv, "bn"), &err);

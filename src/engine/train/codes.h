@@ -49,6 +49,7 @@ struct engine_quantizer {
   bool has_clip;
   float lo, hi;
   int64_t n_channels;   /* of gain and shift */
+  bool is_in_place;     /* the gradient at x lies where that at the codes does */
   int gain, normalised; /* places: gain and shift; what is not stored any more; -1: x comes as it is */
 };
 /* inputs {x, form}, outputs {codes, grid[, y]} */

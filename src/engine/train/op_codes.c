@@ -31,6 +31,28 @@ static const struct engine_function *last_function(const struct engine_compiler 
   return c->engine->steps[c->engine->n_steps - 1].function;
 }
 
+/* Does nobody else add to the gradient of what is read now? Then it may take the place of the codes'. */
+static bool is_only_reader(const struct engine_compiler *c, const struct mq_node *reader, int x) {
+  const struct mq_value *value = reader->inputs[0];
+  const struct engine_place *places = c->engine->places;
+  size_t n_sharing = 0; /* views of one value share its gradient */
+  for (size_t i = 0; i < c->engine->n_places; i++) {
+    n_sharing += places[i].gradient == places[x].gradient;
+  }
+  return value->producer && value->n_uses == 1 && !value->is_output && n_sharing == 1;
+}
+
+/* The normalisation's sums go backward over that same memory. */
+static void share_gradient_of_sums(struct engine_compiler *c, int normalised) {
+  for (size_t i = c->engine->n_steps; i-- > 0;) {
+    struct engine_step *step = &c->engine->steps[i];
+    if (step->n_outputs == 2 && step->outputs[1] == normalised && step->function == &engine_sums_function) {
+      step->function = &engine_sums_in_place_function;
+      return;
+    }
+  }
+}
+
 mq_status engine_take_over(int *x, struct engine_quantizer *s, struct engine_compiler *c,
                            const struct mq_node *node, struct mq_err *err) {
   const struct mq_node *before = last_before(c, node, *x);
@@ -40,6 +62,7 @@ mq_status engine_take_over(int *x, struct engine_quantizer *s, struct engine_com
     status = mq_node_get_clip(&s->lo, &s->hi, before, err);
     s->has_clip = true;
     *x = drop_last(c);
+    s->is_in_place = is_only_reader(c, before, *x);
     before = last_before(c, before, *x);
   }
   if (status == MQ_OK && before && last_function(c) == &engine_normalise_function) {
@@ -47,6 +70,10 @@ mq_status engine_take_over(int *x, struct engine_quantizer *s, struct engine_com
     s->gain = c->engine->steps[c->engine->n_steps - 1].inputs[1];
     s->n_channels = engine_tensor(c, *x)->shape.dim[1];
     *x = drop_last(c);
+    s->is_in_place = is_only_reader(c, before, *x);
+    if (s->is_in_place) {
+      share_gradient_of_sums(c, s->normalised);
+    }
   }
   return status;
 }
@@ -198,15 +225,15 @@ static mq_status backward_codes(const struct engine_step *step, struct engine_fr
   float *dx = engine_input_gradient(step, frame, 0)->data;
   int64_t n = s->n_rows * s->row_count, part = part_of(s);
   float *seen_part = frame->scratch, *d_part = seen_part + part;
-  bool adds = dx && step->adds[0];
+  bool adds = dx && step->adds[0] && !s->is_in_place;
   for (int64_t at = 0; at < n; at += part) {
     int64_t count = n - at < part ? n - at : part;
     const float *seen = prepare(seen_part, s, x + at, count, NULL);
-    bool is_direct = dx && !s->has_clip;
-    s->ops->backward(is_direct ? dx + at : d_part, is_direct && adds, sums, &s->config, form, g + at, seen, 1,
-                     count);
+    bool is_direct = dx && (!s->has_clip || s->is_in_place);
+    float *d = is_direct ? dx + at : d_part;
+    s->ops->backward(d, is_direct && adds, sums, &s->config, form, g + at, seen, 1, count);
     if (dx && s->has_clip) {
-      mq_loop_clip_backward(dx + at, adds, d_part, seen, count, s->lo, s->hi);
+      mq_loop_clip_backward(dx + at, adds, d, seen, count, s->lo, s->hi);
     }
   }
   return MQ_OK;

@@ -46,13 +46,16 @@ static mq_status backward_sums(const struct engine_step *step, struct engine_fra
   (void)err;
   const struct norm_state *s = step->state;
   const float *a = engine_output_gradient(step, frame, 0)->data;
-  mq_loop_normalize_backward(engine_input_gradient(step, frame, 0)->data, step->adds[0],
+  bool adds = step->adds[0] && step->function != &engine_sums_in_place_function;
+  mq_loop_normalize_backward(engine_input_gradient(step, frame, 0)->data, adds,
                              engine_output_gradient(step, frame, 1)->data, engine_input(step, frame, 0)->data,
                              s->n_rows, s->n_channels, a, a + s->n_channels, a + 2 * s->n_channels);
   return MQ_OK;
 }
 
-static const struct engine_function sums_function = {
+const struct engine_function engine_sums_function = {
+    .forward = forward_sums, .backward = backward_sums, .keeps_inputs = true};
+const struct engine_function engine_sums_in_place_function = {
     .forward = forward_sums, .backward = backward_sums, .keeps_inputs = true};
 
 /* ---- gains: inputs {sums, gamma, beta, mean, variance}, outputs {gain and shift, mean and variance} -- */
@@ -302,7 +305,7 @@ mq_status engine_train_batch_norm(struct engine_compiler *c, const struct mq_nod
     status = engine_new_output(&y, c, node, 0, like.stride, err);
   }
   if (status == MQ_OK) {
-    status = engine_emit_sums(&total, c, &sums_function, state, state->n_channels, x, y, err);
+    status = engine_emit_sums(&total, c, &engine_sums_function, state, state->n_channels, x, y, err);
   }
   if (status == MQ_OK) {
     status = emit_gains(&gains, &statistics, c, state, node, total, err);

@@ -319,6 +319,9 @@ static mq_status emit_quantize(struct engine_compiler *c, const struct mq_node *
   if (status == MQ_OK && s->normalised >= 0) { /* what its own step would have written there */
     c->engine->places[s->normalised].gradient = c->engine->places[outputs[0]].gradient;
   }
+  if (status == MQ_OK && s->is_in_place) {
+    c->engine->places[x].gradient = c->engine->places[outputs[0]].gradient;
+  }
   if (status == MQ_OK && axis > 0) {
     status = swap_dims(&y, c, y, axis, err);
   }

@@ -151,6 +151,8 @@ mq_status engine_train_matmul(struct engine_compiler *c, const struct mq_node *n
 mq_status engine_emit_sums(int *total, struct engine_compiler *c, const struct engine_function *function,
                            const void *state, int64_t n_channels, int x, int y,
                            struct mq_err *err) MQ_MUST_CHECK;
+/* inputs {x}, outputs {sums, y}; in place: the gradients of x and y are one. */
+extern const struct engine_function engine_sums_function, engine_sums_in_place_function;
 /* inputs {x, gain and shift}, outputs {y} */
 extern const struct engine_function engine_normalise_function;
 mq_status engine_train_batch_norm(struct engine_compiler *c, const struct mq_node *node,

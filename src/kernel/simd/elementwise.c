@@ -12,12 +12,29 @@ static void fake_quantize(float *y, const float *x, int64_t n, const struct mq_f
     y[i] = scale * mq_round_even(mq_clip_value(x[i] / scale, lo, hi));
 }
 
+/* Coefficients of few channels are repeated up to this length, so that the loop over them is long. */
+#define PERIOD 512
+
+static void repeat(float *to, const float *from, int64_t period, int64_t n) {
+  for (int64_t i = 0; i < period; i += n)
+    memcpy(to + i, from, (size_t)n * sizeof *to);
+}
+
 static void affine(float *y, const float *x, int64_t n_rows, int64_t n_channels, const float *gain,
                    const float *shift, float lo, float hi) {
-  for (int64_t r = 0; r < n_rows; r++, y += n_channels, x += n_channels) {
+  float own[2][PERIOD];
+  const int64_t n = n_rows * n_channels, n_repeats = n_channels > 0 ? PERIOD / n_channels : 0;
+  const int64_t period = n_channels * (n_repeats > 1 && n_rows > n_repeats ? n_repeats : 1);
+  if (period > n_channels) {
+    repeat(own[0], gain, period, n_channels);
+    repeat(own[1], shift, period, n_channels);
+    gain = own[0], shift = own[1];
+  }
+  for (int64_t i = 0; i < n; i += period) {
+    const int64_t count = n - i < period ? n - i : period;
     MQ_SIMD_INDEPENDENT
-    for (int64_t c = 0; c < n_channels; c++)
-      y[c] = mq_clip_value(x[c] * gain[c] + shift[c], lo, hi);
+    for (int64_t c = 0; c < count; c++)
+      y[i + c] = mq_clip_value(x[i + c] * gain[c] + shift[c], lo, hi);
   }
 }
 
