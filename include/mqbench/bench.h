@@ -80,6 +80,10 @@ void mq_plan_destroy(struct mq_plan *plan);
 /* key=value lines in fixed order, floats as hex: equal cells give equal text. In arena. */
 mq_status mq_cell_format(const char **text, const struct mq_cell *cell, struct mq_arena *arena,
                          struct mq_err *err) MQ_MUST_CHECK;
+/* The cell of a canonical text, with strings in the arena: mq_cell_format gives the same text again. Anything
+ * else, a name or value this version does not know among it, is MQ_BAD_INPUT. */
+mq_status mq_cell_parse(struct mq_cell *cell, const char *text, struct mq_arena *arena,
+                        struct mq_err *err) MQ_MUST_CHECK;
 
 /* Models, data sets and float accuracies that several cells share; not thread safe. */
 struct mq_trial_cache;
@@ -109,6 +113,37 @@ struct mq_trial_result {
 mq_status mq_trial_run(struct mq_trial_result *result, const struct mq_cell *cell,
                        const struct mq_trial_options *options, struct mq_arena *arena,
                        struct mq_err *err) MQ_MUST_CHECK;
+
+/* A number that a stored run and the same cell now do not share: `kind` says which members hold it. */
+typedef enum mq_difference_kind {
+  MQ_DIFFERENCE_REAL,  /* NAN: none */
+  MQ_DIFFERENCE_COUNT, /* -1: none */
+  MQ_DIFFERENCE_TEXT,  /* NULL: none */
+} mq_difference_kind;
+struct mq_difference {
+  const char *what; /* "top1", "point conv1.weight (weight): scale[3]", "curve[2].loss" */
+  mq_difference_kind kind;
+  double stored_real, now_real;
+  int64_t stored_count, now_count;
+  const char *stored_text, *now_text;
+};
+#define MQ_MAX_DIFFERENCES 1000
+struct mq_reproduction {
+  const char *why_not; /* the runs cannot be compared, one line; NULL: they can */
+  struct mq_difference *differences;
+  size_t n_differences; /* listed: the first MQ_MAX_DIFFERENCES of all that there are */
+  size_t n_all, n_compared;
+  double seconds; /* of the second run */
+};
+/* The run of a store that `name` means: its id, or the first digits of its identity if no other run shares
+ * them. MQ_BAD_INPUT without one, with several, and for a run that failed. Memory in arena. */
+mq_status mq_reproduce_find(struct mq_run *run, struct mq_store *store, const char *name,
+                            struct mq_arena *arena, struct mq_err *err) MQ_MUST_CHECK;
+/* Runs the cell of `run` again and compares every number that the store recorded of it, but times, bit by
+ * bit. The kernels run already, with the instruction set of the run where the machine has it. Where version,
+ * instruction set, inputs or revisions are others, nothing runs and `why_not` says which. Memory in arena. */
+mq_status mq_reproduce(struct mq_reproduction *result, struct mq_store *store, const struct mq_run *run,
+                       struct mq_pool *pool, struct mq_arena *arena, struct mq_err *err) MQ_MUST_CHECK;
 
 /* Once the run is kept, the checkpoint of its training is of no use any more. */
 void mq_trial_remove_checkpoint(const char *checkpoints, const struct mq_run *run);

@@ -24,6 +24,14 @@ const struct cli_command cli_commands[] = {
     {"show", "MODEL.onnx|DIR [--target T] [--dot]",
      "Operators, shapes, parameters, MACs and, with a target, every quantization point and float island",
      cmd_show, NULL},
+    {"reproduce", "DB RUN", "Runs a stored run again and compares every recorded number bit by bit",
+     cmd_reproduce,
+     "RUN is the run's id in the store, or the first digits of its identity. It runs with the instruction "
+     "set that\n"
+     "the store recorded; times are not compared. Exit status 1 if a number differs, or if the run cannot "
+     "be\n"
+     "compared because version, instruction set, oneDNN, model, data, target or the code's revisions are "
+     "others."},
     {"diff", "DIR DIR", "Compares two bundles: points, scales, the layers that differ most", cmd_diff, NULL},
     {"list", "targets|methods|observers|models|datasets|engines|formats|plans",
      "What there is, one line each", cmd_list, NULL},

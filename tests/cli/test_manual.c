@@ -65,8 +65,8 @@ static char *section_of(const char *kind, const char *name) {
   return strndup(start, end ? (size_t)(end - start) : strlen(start));
 }
 
-static const char *const commands[] = {"bench", "report", "quantize", "train", "eval",
-                                       "show",  "diff",   "list",     "data"};
+static const char *const commands[] = {"bench", "report",    "quantize", "train", "eval",
+                                       "show",  "reproduce", "diff",     "list",  "data"};
 
 /* Every option in the lines of a help text: "  -o, --output DIR   text". */
 static int check_options(const char *lines, const char *section, const char *where) {
@@ -148,6 +148,7 @@ static void every_json_field_is_in_the_man_page(void **state) {
       {"bench", "bench plan.yaml -o out -q --json"},
       {"bench", "bench --dry-run -o dry --json"},
       {"report", "report out/results.db -o rep --json"},
+      {"reproduce", "reproduce out/results.db 1 --json"},
       {"bench", "bench nowhere.yaml --json"},
   };
   char path[700];
