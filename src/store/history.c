@@ -76,14 +76,50 @@ static void read_range(void *row, sqlite3_stmt *s) {
                                                       .hi = get_real(s, 3)};
 }
 
+/* NAN says that there is none. */
+static bool is_bad_fraction(double x) {
+  return x < 0 || x > 1;
+}
+
+static mq_status check_curve(const void *row, struct mq_store *store, int64_t run_id, size_t n_points,
+                             struct mq_err *err) {
+  const struct mq_run_curve *p = row;
+  (void)n_points;
+  if (p->step < 0 || !(p->epoch >= 0 && isfinite(p->epoch)) || !isfinite(p->rate) || isinf(p->loss)) {
+    return mq_sql_bad(err, store, "run %lld: its curve has epoch %g, rate %g and loss %g at step %lld",
+                      (long long)run_id, p->epoch, p->rate, p->loss, (long long)p->step);
+  }
+  if (is_bad_fraction(p->train_top1) || is_bad_fraction(p->test_top1)) {
+    return mq_sql_bad(err, store, "run %lld: its curve has an accuracy of %g, expected 0 to 1",
+                      (long long)run_id, is_bad_fraction(p->test_top1) ? p->test_top1 : p->train_top1);
+  }
+  return MQ_OK;
+}
+
+static mq_status check_range(const void *row, struct mq_store *store, int64_t run_id, size_t n_points,
+                             struct mq_err *err) {
+  const struct mq_run_range *r = row;
+  if (r->point < 0 || (uint64_t)r->point >= n_points || r->step < 0) {
+    return mq_sql_bad(err, store,
+                      "run %lld: a range of point %lld at step %lld, expected one of its %zu points",
+                      (long long)run_id, (long long)r->point, (long long)r->step, n_points);
+  }
+  if (isinf(r->lo) || isinf(r->hi)) {
+    return mq_sql_bad(err, store, "run %lld: a range from %g to %g", (long long)run_id, r->lo, r->hi);
+  }
+  return MQ_OK;
+}
+
 struct query {
   const char *count, *rows;
   size_t bytes; /* of a row in memory */
   void (*read)(void *row, sqlite3_stmt *statement);
+  mq_status (*check)(const void *row, struct mq_store *store, int64_t run_id, size_t n_points,
+                     struct mq_err *err);
 };
 
 static mq_status read_rows(void **rows, size_t *n_rows, const struct query *query, struct mq_store *store,
-                           int64_t run_id, struct mq_arena *arena, struct mq_err *err) {
+                           int64_t run_id, size_t n_points, struct mq_arena *arena, struct mq_err *err) {
   sqlite3_stmt *statement = NULL;
   size_t n = 0;
   *n_rows = 0;
@@ -98,7 +134,9 @@ static mq_status read_rows(void **rows, size_t *n_rows, const struct query *quer
   for (bool has_row = true; status == MQ_OK && *n_rows < n;) {
     status = mq_sql_step(&has_row, store, statement, err);
     if (status != MQ_OK || !has_row) break;
-    query->read((char *)*rows + (*n_rows)++ * query->bytes, statement);
+    void *row = (char *)*rows + (*n_rows)++ * query->bytes;
+    query->read(row, statement);
+    status = query->check(row, store, run_id, n_points, err);
   }
   sqlite3_finalize(statement);
   return status;
@@ -109,20 +147,24 @@ mq_status mq_store_history(struct mq_run_history *history, struct mq_store *stor
   static const struct query curve = {
       "SELECT count(*) FROM curve WHERE run_id = ?1",
       "SELECT step, epoch, rate, loss, train_top1, test_top1 FROM curve WHERE run_id = ?1 ORDER BY step",
-      sizeof(struct mq_run_curve), read_curve};
+      sizeof(struct mq_run_curve), read_curve, check_curve};
   static const struct query ranges = {
       "SELECT count(*) FROM ranges WHERE run_id = ?1",
       "SELECT step, point, lo, hi FROM ranges WHERE run_id = ?1 ORDER BY step, point",
-      sizeof(struct mq_run_range), read_range};
+      sizeof(struct mq_run_range), read_range, check_range};
   void *curve_rows = NULL, *range_rows = NULL;
   *history = (struct mq_run_history){.curve = NULL};
   mq_status status = mq_sql_exec(store, "BEGIN", err);
   if (status != MQ_OK) {
     return status;
   }
-  status = read_rows(&curve_rows, &history->n_curve, &curve, store, run_id, arena, err);
+  size_t n_points = 0;
+  status = mq_sql_count(&n_points, store, "SELECT count(*) FROM points WHERE run_id = ?1", run_id, err);
   if (status == MQ_OK) {
-    status = read_rows(&range_rows, &history->n_ranges, &ranges, store, run_id, arena, err);
+    status = read_rows(&curve_rows, &history->n_curve, &curve, store, run_id, n_points, arena, err);
+  }
+  if (status == MQ_OK) {
+    status = read_rows(&range_rows, &history->n_ranges, &ranges, store, run_id, n_points, arena, err);
   }
   history->curve = curve_rows;
   history->ranges = range_rows;
