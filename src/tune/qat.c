@@ -196,10 +196,12 @@ mq_status mq_qat(struct mq_qat_result *result, const struct mq_graph *model, con
     status = mq_train(&result->train, q.training.graph, q.training.points, q.training.n_points, data, &train,
                       pool, err);
   }
-  if (status == MQ_OK) status = take_weights(&q, err);
-  if (status == MQ_OK) {
-    mq_prepared_deinit(&result->prepared);
-    status = deploy(&result->prepared, &q, err);
+  if (status == MQ_OK && !result->train.is_diverged) { /* what is not finite cannot be folded */
+    status = take_weights(&q, err);
+    if (status == MQ_OK) {
+      mq_prepared_deinit(&result->prepared);
+      status = deploy(&result->prepared, &q, err);
+    }
   }
   if (status == MQ_OK) {
     result->trained = q.base;
