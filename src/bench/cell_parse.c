@@ -120,9 +120,29 @@ static mq_status read_real(double *value, struct reader *reader, const char *key
 
 /* ---- The parts, in the order of cell.c -------------------------------------------------------------- */
 
+/* Lines that only some cells have are told by their key. */
+static bool is_next(const struct reader *reader, const char *key) {
+  size_t n = strlen(key);
+  return !strncmp(reader->at, key, n) && reader->at[n] == '=';
+}
+
+static mq_status read_arch(struct mq_cell *cell, struct reader *reader) {
+  mq_status status = read_name(&cell->arch, reader, "arch");
+  if (status == MQ_OK) {
+    status = read_real(&cell->arch_width, reader, "arch_width");
+  }
+  return status == MQ_OK && !(cell->arch_width >= 0) ? bad(reader, "arch_width", "", "0 or more") : status;
+}
+
 static mq_status read_inputs(struct mq_cell *cell, struct reader *reader) {
   mq_status status = read_name(&cell->model_name, reader, "model_name");
-  if (status == MQ_OK) status = read_name(&cell->model_path, reader, "model");
+  if (status == MQ_OK && is_next(reader, "arch")) {
+    status = read_arch(cell, reader);
+  }
+  if (status == MQ_OK) {
+    status = cell->arch ? read_text(&cell->model_path, reader, "model")
+                        : read_name(&cell->model_path, reader, "model");
+  }
   if (status == MQ_OK) status = read_text(&cell->calib_data, reader, "calib_data");
   if (status == MQ_OK) status = read_name(&cell->eval_data, reader, "eval_data");
   if (status == MQ_OK) status = read_text(&cell->target, reader, "target");
@@ -288,6 +308,10 @@ static mq_status check(const struct mq_cell *cell, const char *text, struct read
     return mq_fail(reader->err, MQ_BAD_INPUT,
                    "a cell of method %s lacks its calibration data, target or observers", cell->method);
   }
+  if (cell->trains_float ? !cell->calib_data : cell->arch != NULL) {
+    return mq_fail(reader->err, MQ_BAD_INPUT, "a cell of method %s: an architecture is trained, on data",
+                   cell->method);
+  }
   if (mq_training_check(cell, &why) != MQ_OK) {
     return mq_fail(reader->err, MQ_BAD_INPUT, "a cell: %s", why.message);
   }
@@ -304,6 +328,9 @@ mq_status mq_cell_parse(struct mq_cell *cell, const char *text, struct mq_arena 
   mq_status status = read_inputs(cell, &reader);
   if (status == MQ_OK) {
     status = read_settings(cell, &reader);
+  }
+  if (status == MQ_OK && mq_cell_is_float(cell)) {
+    cell->trains_float = is_next(&reader, "own_observers");
   }
   if (status == MQ_OK && mq_cell_trains(cell)) {
     status = read_training(cell, &reader);

@@ -142,6 +142,32 @@ static void test_training(void **state) {
   }
 }
 
+/* A float network that is trained: of the zoo, without a file, or a model's. */
+static void test_float_training(void **state) {
+  (void)state;
+  struct mq_cell cell = training_cell();
+  cell.method = "float";
+  cell.trains_float = true;
+  cell.target = cell.w_observer = cell.a_observer = NULL;
+  cell.a_parameter = (double)NAN;
+  cell.overrides = NULL;
+  cell.n_overrides = 0;
+  cell.calib_images = cell.calib_batch = 0;
+  cell.bn_fold = MQ_BN_FOLD_TARGET;
+  assert_same(&cell);
+  struct mq_cell again = parse(format(&cell));
+  assert_true(again.trains_float && mq_cell_is_float(&again) && !again.arch);
+  assert_int_equal(again.train.batch, 96);
+  cell.arch = "resnet20";
+  cell.arch_width = 0.25;
+  cell.model_path = NULL;
+  const char *text = format(&cell);
+  again = parse(text);
+  assert_string_equal(format(&again), text);
+  assert_string_equal(again.arch, "resnet20");
+  assert_true(again.arch_width == 0.25 && !again.model_path);
+}
+
 /* The text with one line's value replaced. */
 static const char *with(const char *text, const char *key, const char *value) {
   char *line = mq_arena_printf(&arena, "\n%s=", key);
@@ -239,8 +265,8 @@ static int end(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_float),   cmocka_unit_test(test_ptq),      cmocka_unit_test(test_training),
-      cmocka_unit_test(test_hostile), cmocka_unit_test(test_prefixes),
+      cmocka_unit_test(test_float),          cmocka_unit_test(test_ptq),     cmocka_unit_test(test_training),
+      cmocka_unit_test(test_float_training), cmocka_unit_test(test_hostile), cmocka_unit_test(test_prefixes),
   };
   return cmocka_run_group_tests(tests, start, end);
 }

@@ -121,8 +121,8 @@ static void failures_are_json_when_asked(void **state) {
 
 static void every_command_has_help(void **state) {
   (void)state;
-  const char *const commands[] = {"bench",     "report", "quantize", "eval", "show",
-                                  "reproduce", "diff",   "list",     "data"};
+  const char *const commands[] = {"bench", "report",    "quantize", "train", "eval",
+                                  "show",  "reproduce", "diff",     "list",  "data"};
   for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
     run(&o, "%s --help", commands[i]);
     assert_int_equal(o.status, 0);
