@@ -1,6 +1,7 @@
 /* Milliseconds of a training step on random images, medians, and the memory it takes.
  * Usage: step_bench MODEL.onnx|ARCHITECTURE TARGET|float [METHOD [bits [batch [steps [OPTION...]]]]]
- * Options: bf16 (products backward), floats (no products on integers), bn (BN stays behind the layers).
+ * Options: bf16 (products backward), floats (no products on integers), bn (BN stays behind the
+ * layers), fold4 (folding strategy 4).
  * Processor time divided by the cores is the figure to compare where other programs share them. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,17 +55,30 @@ static mq_status calibrate(struct mq_prepared *prepared, struct mq_err *err) {
   return status;
 }
 
-static mq_status prepare(struct work *work, const char *target, const char *method, int bits, bool has_bn,
+static mq_status assign(struct mq_prepared *prepared, const char *method, struct mq_err *err) {
+  struct mq_method m = {.quantizer = mq_quantizer_find(method), .option = 0.0 / 0.0};
+  if (!m.quantizer) return mq_fail(err, MQ_BAD_USAGE, "no method %s", method);
+  return mq_assign_quantizers(prepared, &m, err);
+}
+
+/* Quantizers begin on the form that is deployed; a folding strategy's own form takes them over. */
+static mq_status prepare(struct work *work, const char *target, const char *method, int bits, mq_bn_fold fold,
                          struct mq_err *err) {
-  const struct mq_prepare_options options = {
-      .w_bits = bits, .a_bits = bits, .bn_fold = has_bn ? MQ_BN_FOLD_NONE : MQ_BN_FOLD_TARGET};
+  const bool is_strategy = fold == MQ_BN_FOLD_4;
+  struct mq_prepare_options options = {
+      .w_bits = bits, .a_bits = bits, .bn_fold = is_strategy ? MQ_BN_FOLD_0 : fold};
+  struct mq_prepared deployed = {0};
   mq_status status = mq_target_load(&work->target, target, err);
-  if (status == MQ_OK) status = mq_prepare(&work->prepared, work->graph, work->target, &options, err);
-  if (status == MQ_OK) status = calibrate(&work->prepared, err);
-  if (status == MQ_OK) {
-    struct mq_method m = {.quantizer = mq_quantizer_find(method), .option = 0.0 / 0.0};
-    if (!m.quantizer) return mq_fail(err, MQ_BAD_USAGE, "no method %s", method);
-    status = mq_assign_quantizers(&work->prepared, &m, err);
+  if (status == MQ_OK) status = mq_prepare(&deployed, work->graph, work->target, &options, err);
+  if (status == MQ_OK) status = calibrate(&deployed, err);
+  if (status == MQ_OK) status = assign(&deployed, method, err);
+  if (status == MQ_OK && is_strategy) {
+    options.bn_fold = fold;
+    status = mq_prepare(&work->prepared, work->graph, work->target, &options, err);
+    if (status == MQ_OK) status = mq_copy_quantizers(&work->prepared, &deployed, err);
+    mq_prepared_deinit(&deployed);
+  } else {
+    work->prepared = deployed;
   }
   return status;
 }
@@ -122,12 +136,15 @@ int main(int argc, char **argv) {
   bool is_float = strcmp(argv[2], "float") == 0;
   int bits = argc > 4 ? atoi(argv[4]) : 8, batch = argc > 5 ? atoi(argv[5]) : 128;
   int n_steps = argc > 6 ? atoi(argv[6]) : 5;
+  mq_bn_fold fold = has_option(argc, argv, "fold4") ? MQ_BN_FOLD_4
+                    : has_option(argc, argv, "bn")  ? MQ_BN_FOLD_NONE
+                                                    : MQ_BN_FOLD_TARGET;
   bool is_bf16 = has_option(argc, argv, "bf16");
   mq_status status = mq_kernel_start(MQ_ISA_NATIVE, &err);
   if (status == MQ_OK) status = read_model(&work.graph, argv[1], &err);
   if (status == MQ_OK) status = mq_prepare_canonical(work.graph, &err);
   if (status == MQ_OK && !is_float)
-    status = prepare(&work, argv[2], argc > 3 ? argv[3] : "lsq", bits, has_option(argc, argv, "bn"), &err);
+    status = prepare(&work, argv[2], argc > 3 ? argv[3] : "lsq", bits, fold, &err);
   if (status == MQ_OK) status = mq_pool_create(&work.pool, 0, mq_kernel_start_worker, &err);
   if (status == MQ_OK) {
     struct mq_trainer_options options = {.batch = batch,
