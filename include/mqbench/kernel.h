@@ -201,6 +201,18 @@ mq_status mq_conv_train_backward_data(const struct mq_conv_train *conv, float *d
 mq_status mq_conv_train_backward_weights(const struct mq_conv_train *conv, float *packed_gradient,
                                          const float *x, const float *dy, void *scratch,
                                          struct mq_err *err) MQ_MUST_CHECK;
+/* The same for x = scale (q - zero_point), kept as codes q (uint8, or int8) with a whole zero point of
+ * theirs. In bfloat16 q - zero_point is the operand, which is exact, and the sums are multiplied by the
+ * scale. */
+struct mq_conv_codes {
+  const void *codes;
+  bool is_signed;
+  float scale, zero_point;
+};
+mq_status mq_conv_train_backward_weights_codes(const struct mq_conv_train *conv, float *packed_gradient,
+                                               const struct mq_conv_codes *x, const float *dy, void *scratch,
+                                               struct mq_err *err) MQ_MUST_CHECK;
+size_t mq_conv_train_codes_scratch_bytes(const struct mq_conv_train *conv);
 /* dw (row-major, as the weights) is written (adds: added to). */
 mq_status mq_conv_train_unpack_gradient(const struct mq_conv_train *conv, float *dw, bool adds,
                                         const float *packed_gradient, void *scratch,

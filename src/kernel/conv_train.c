@@ -265,6 +265,16 @@ mq_status mq_conv_train_backward_data(const struct mq_conv_train *conv, float *d
   return status;
 }
 
+/* input: of the operands' precision; dy is rounded at `rest`. */
+static mq_status run_backward_weights(const struct mq_conv_train *conv, float *packed_gradient,
+                                      const void *input, const float *dy, char *rest, struct mq_err *err) {
+  const void *output = round_operand(conv, dy, mq_shape_count(&conv->output), &rest);
+  const struct mq_onednn_operands operands = {.x = conv->is_transposed ? output : input,
+                                              .weights = packed_gradient,
+                                              .y = conv->is_transposed ? input : output};
+  return mq_onednn_pass_run(conv->weights, &operands, rest, err);
+}
+
 mq_status mq_conv_train_backward_weights(const struct mq_conv_train *conv, float *packed_gradient,
                                          const float *x, const float *dy, void *scratch, struct mq_err *err) {
   char *rest = scratch;
@@ -273,11 +283,28 @@ mq_status mq_conv_train_backward_weights(const struct mq_conv_train *conv, float
     return MQ_OK;
   }
   const void *input = round_operand(conv, x, mq_shape_count(&conv->input), &rest);
-  const void *output = round_operand(conv, dy, mq_shape_count(&conv->output), &rest);
-  const struct mq_onednn_operands operands = {.x = conv->is_transposed ? output : input,
-                                              .weights = packed_gradient,
-                                              .y = conv->is_transposed ? input : output};
-  return mq_onednn_pass_run(conv->weights, &operands, rest, err);
+  return run_backward_weights(conv, packed_gradient, input, dy, rest, err);
+}
+
+size_t mq_conv_train_codes_scratch_bytes(const struct mq_conv_train *conv) {
+  return float_bytes(mq_shape_count(&conv->input)) + mq_conv_train_get_sizes(conv).run_scratch_bytes;
+}
+
+mq_status mq_conv_train_backward_weights_codes(const struct mq_conv_train *conv, float *packed_gradient,
+                                               const struct mq_conv_codes *x, const float *dy, void *scratch,
+                                               struct mq_err *err) {
+  const int64_t n = mq_shape_count(&conv->input);
+  if (!conv->is_bf16 || conv->depthwise != NULL) {
+    char *rest = (char *)scratch + float_bytes(n);
+    mq_loop_dequantize_codes(scratch, x->codes, x->is_signed, n, x->scale, x->zero_point);
+    return mq_conv_train_backward_weights(conv, packed_gradient, scratch, dy, rest, err);
+  }
+  char *rest = (char *)scratch + rounded_bytes(conv, n);
+  mq_loop_center_codes_bf16(scratch, x->codes, x->is_signed, n, x->zero_point);
+  const mq_status status = run_backward_weights(conv, packed_gradient, scratch, dy, rest, err);
+  const int64_t count = (int64_t)mq_conv_train_get_sizes(conv).gradient_count;
+  if (status == MQ_OK) mq_loop_axpby(packed_gradient, 0.0f, packed_gradient, x->scale, count);
+  return status;
 }
 
 mq_status mq_conv_train_unpack_gradient(const struct mq_conv_train *conv, float *dw, bool adds,

@@ -10,7 +10,6 @@ struct engine_conv {
   int64_t n_rows, n_channels;  /* of the output, for the bias */
   struct mq_conv_int *integer; /* the forward product of codes; NULL: in floats */
   bool is_input_signed;        /* codes */
-  bool is_bf16;                /* products backward */
   bool has_weight_zero_point;
   size_t zero_bytes;          /* of the weights' zero points, rounded */
   int64_t n_inputs, n_scales; /* elements of the slice's input; scales of the weights */

@@ -29,7 +29,6 @@ mq_status engine_conv_add_integer(struct engine_conv *s, const struct mq_conv_tr
   const struct engine_codes *x = operands->x_codes, *w = operands->w_codes;
   s->n_inputs = mq_shape_count(&desc->input);
   s->input_bytes = rounded((size_t)s->n_inputs * sizeof(float));
-  s->is_bf16 = desc->backward == MQ_PRECISION_BF16;
   s->is_input_signed = x && x->kind.is_signed;
   if (!x || !w || desc->is_transposed || is_depthwise(desc) || !matches(w, desc)) {
     return MQ_OK;
@@ -67,19 +66,20 @@ static size_t multiplier_bytes(const struct engine_conv *s) {
 
 size_t engine_conv_codes_scratch_bytes(const struct engine_conv *s) {
   size_t floats = s->input_bytes + s->sizes.run_scratch_bytes;
+  size_t backward = mq_conv_train_codes_scratch_bytes(s->conv);
   size_t codes = s->integer ? multiplier_bytes(s) + mq_conv_int_scratch_bytes(s->integer) : 0;
-  return floats > codes ? floats : codes;
+  size_t most = floats > backward ? floats : backward;
+  return most > codes ? most : codes;
 }
 
 /* ---- Steps -------------------------------------------------------------------------------------- */
-/* The input as floats, at the beginning of the scratch memory. */
-static float *dequantize(const struct engine_step *step, struct engine_frame *frame) {
+static struct mq_conv_codes input_codes(const struct engine_step *step, struct engine_frame *frame) {
   const struct engine_conv *s = step->state;
   const double *grid = engine_input(step, frame, CODES_X_GRID)->data;
-  float *x = frame->scratch;
-  mq_loop_dequantize_codes(x, engine_input(step, frame, CODES_X)->data, s->is_input_signed, s->n_inputs,
-                           (float)grid[0], (float)grid[1]);
-  return x;
+  return (struct mq_conv_codes){.codes = engine_input(step, frame, CODES_X)->data,
+                                .is_signed = s->is_input_signed,
+                                .scale = (float)grid[0],
+                                .zero_point = (float)grid[1]};
 }
 
 static mq_status forward_integer(const struct engine_step *step, struct engine_frame *frame,
@@ -104,7 +104,9 @@ static mq_status forward_codes(const struct engine_step *step, struct engine_fra
   if (s->integer) {
     return forward_integer(step, frame, bias, err);
   }
-  const float *x = dequantize(step, frame);
+  const struct mq_conv_codes codes = input_codes(step, frame);
+  float *x = frame->scratch;
+  mq_loop_dequantize_codes(x, codes.codes, codes.is_signed, s->n_inputs, codes.scale, codes.zero_point);
   return mq_conv_train_forward(s->conv, engine_output(step, frame, 0)->data, x,
                                engine_input(step, frame, CODES_FORWARD)->data, bias,
                                (char *)frame->scratch + s->input_bytes, err);
@@ -116,18 +118,19 @@ static mq_status backward_codes(const struct engine_step *step, struct engine_fr
   const float *g = engine_output_gradient(step, frame, 0)->data;
   float *dx = engine_input_gradient(step, frame, CODES_X)->data;
   float *dw = engine_input_gradient(step, frame, CODES_FORWARD)->data;
-  char *rest = (char *)frame->scratch + s->input_bytes;
   mq_status status = MQ_OK;
   if (step->n_inputs > CODES_BIAS && engine_input_gradient(step, frame, CODES_BIAS)->data) {
     engine_conv_backward_bias(s, engine_input_gradient(step, frame, CODES_BIAS)->data, step->adds[CODES_BIAS],
                               g, frame);
   }
   if (dw) {
-    status = mq_conv_train_backward_weights(s->conv, dw, dequantize(step, frame), g, rest, err);
+    const struct mq_conv_codes x = input_codes(step, frame);
+    status = mq_conv_train_backward_weights_codes(s->conv, dw, &x, g, frame->scratch, err);
   }
   if (dx && status == MQ_OK) {
-    status = mq_conv_train_backward_data(s->conv, dx, step->adds[CODES_X], g,
-                                         engine_input(step, frame, CODES_BACKWARD)->data, rest, err);
+    status =
+        mq_conv_train_backward_data(s->conv, dx, step->adds[CODES_X], g,
+                                    engine_input(step, frame, CODES_BACKWARD)->data, frame->scratch, err);
   }
   return status;
 }
