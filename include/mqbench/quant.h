@@ -154,9 +154,10 @@ mq_status mq_observe_weights(struct mq_qparams *out, const struct mq_observer_op
  *   update  (what no gradient learns: moving averages, LQ-Net's basis)
  *
  * Rows are contiguous. A weight comes whole: n_rows output channels, row r with the scale of channel r (or of
- * channel 0 where n_channels is 1). An activation comes slice by slice, one row per image. All functions may
- * run in several workers at once. `form`, `statistics` and `sums` are flat arrays of doubles that the caller
- * owns, zeroed before their first use; parameters are flat too, one parameter's values after the other's.
+ * channel 0 where n_channels is 1). An activation comes slice by slice, one row per image; forward and
+ * backward also get it in parts of rows, every value being for itself. All functions may run in several
+ * workers at once. `form`, `statistics` and `sums` are flat arrays of doubles that the caller owns, zeroed
+ * before their first use; parameters are flat too, one parameter's values after the other's.
  *
  * A weight's statistics are gathered before every derive, in evaluation too (they are a function of the
  * weight as it stands: DoReFa, minmax) unless the method `freezes_weights`; an activation's in training only.
