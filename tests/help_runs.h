@@ -41,6 +41,8 @@ static inline struct mq_run made_up_run(const char *identity) {
       .seconds = 1.5,
       .calib_seconds = 0.5,
       .eval_seconds = 1,
+      .best_top1 = (double)NAN,
+      .train_seconds = (double)NAN,
       .version = "0.1.0",
       .cpu = "some CPU",
       .isa = "avx2",

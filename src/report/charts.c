@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "report/scale.h"
 #include "report/text.h"
 
 /* ---- Marks and names -------------------------------------------------------------------------------- */
@@ -11,18 +12,18 @@
 #define N_COLOURS 8 /* c0 to c7 of page.css */
 #define N_SHAPES 4
 
-static size_t colour_of(size_t algorithm) {
+size_t mq_chart_colour(size_t algorithm) {
   return algorithm % N_COLOURS;
 }
 
-static size_t shape_of(size_t algorithm) {
+size_t mq_chart_shape(size_t algorithm) {
   return algorithm / N_COLOURS % N_SHAPES;
 }
 
 /* Circle, square, diamond, triangle, of about the same area. */
 static void put_dot(FILE *out, size_t algorithm, double x, double y, double r) {
-  size_t colour = colour_of(algorithm);
-  switch (shape_of(algorithm)) {
+  size_t colour = mq_chart_colour(algorithm);
+  switch (mq_chart_shape(algorithm)) {
     case 0:
       fprintf(out, "<circle class=\"c%zu\" cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\"/>", colour, x, y, r);
       break;
@@ -48,8 +49,8 @@ void mq_chart_dot_key(FILE *out, size_t algorithm) {
 
 /* Bars of further shapes are outlines of three kinds. */
 static void put_bar_class(FILE *out, size_t algorithm, bool is_low) {
-  fprintf(out, "class=\"c%zu", colour_of(algorithm));
-  if (shape_of(algorithm)) fprintf(out, " outline%zu", shape_of(algorithm));
+  fprintf(out, "class=\"c%zu", mq_chart_colour(algorithm));
+  if (mq_chart_shape(algorithm)) fprintf(out, " outline%zu", mq_chart_shape(algorithm));
   fputs(is_low ? " low\"" : "\"", out);
 }
 
@@ -70,35 +71,6 @@ void mq_chart_algorithm(FILE *out, const struct mq_run *run, const char *options
   }
 }
 
-/* ---- Axes ------------------------------------------------------------------------------------------- */
-
-struct scale {
-  double lo, hi;   /* of the data */
-  double from, to; /* of the drawing */
-  double step;     /* of the ticks */
-};
-
-static double place(const struct scale *scale, double x) {
-  return scale->from + (x - scale->lo) / (scale->hi - scale->lo) * (scale->to - scale->from);
-}
-
-/* 1, 2 or 5 times a power of ten, for about n ticks. */
-static double nice_step(double span, double n) {
-  double raw = span / n, power = pow(10, floor(log10(raw))), digit = raw / power;
-  return power * (digit < 1.5 ? 1 : digit < 3.5 ? 2 : digit < 7.5 ? 5 : 10);
-}
-
-/* Widens lo..hi to whole ticks. */
-static void round_out(struct scale *scale, double n_ticks) {
-  scale->step = nice_step(scale->hi - scale->lo, n_ticks);
-  scale->lo = floor(scale->lo / scale->step) * scale->step;
-  scale->hi = ceil(scale->hi / scale->step) * scale->step;
-}
-
-static int decimals(double step) {
-  return step >= 1 ? 0 : step >= 0.1 ? 1 : step >= 0.01 ? 2 : 3;
-}
-
 /* ---- Accuracy --------------------------------------------------------------------------------------- */
 
 struct accuracy_chart {
@@ -106,29 +78,22 @@ struct accuracy_chart {
   const struct mq_table_row *rows;
   size_t n_rows;
   double width, height, left, right, top, bottom; /* margins inside width x height */
-  struct scale y;                                 /* percent */
+  struct mq_scale y;                              /* percent */
   double band, offset;                            /* of one setting; between dots within it */
   bool is_slanted;
 };
 
-static void take_into(struct scale *scale, double x) {
-  if (!isnan(x)) {
-    scale->lo = fmin(scale->lo, x);
-    scale->hi = fmax(scale->hi, x);
-  }
-}
-
 static void fit_accuracy(struct accuracy_chart *chart) {
-  struct scale *y = &chart->y;
-  *y = (struct scale){.lo = 100, .hi = 0, .from = chart->height - chart->bottom, .to = chart->top};
+  struct mq_scale *y = &chart->y;
+  *y = (struct mq_scale){.lo = 100, .hi = 0, .from = chart->height - chart->bottom, .to = chart->top};
   bool has_value = false;
   for (size_t i = 0; i < chart->n_rows; i++) {
-    take_into(y, 100 * chart->rows[i].float_top1);
+    mq_scale_take(y, 100 * chart->rows[i].float_top1);
     for (size_t t = 0; t < chart->table->n_targets; t++) {
       const struct mq_table_cell *cell = &chart->rows[i].cells[t];
       double std = isnan(cell->std) ? 0 : cell->std;
-      take_into(y, 100 * (cell->mean - std));
-      take_into(y, 100 * (cell->mean + std));
+      mq_scale_take(y, 100 * (cell->mean - std));
+      mq_scale_take(y, 100 * (cell->mean + std));
       has_value |= !isnan(cell->mean);
     }
   }
@@ -139,11 +104,11 @@ static void fit_accuracy(struct accuracy_chart *chart) {
   double pad = fmax((y->hi - y->lo) * 0.06, 0.15);
   y->lo = fmax(y->lo - pad, 0);
   y->hi = fmin(y->hi + pad, 100);
-  round_out(y, 5);
+  mq_scale_round_out(y, 5);
 }
 
 static void draw_accuracy_axes(FILE *out, const struct accuracy_chart *chart) {
-  const struct scale *y = &chart->y;
+  const struct mq_scale *y = &chart->y;
   double right = chart->width - chart->right;
   for (size_t t = 1; t < chart->table->n_targets; t += 2) {
     fprintf(out, "<rect class=\"band\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/>\n",
@@ -151,11 +116,11 @@ static void draw_accuracy_axes(FILE *out, const struct accuracy_chart *chart) {
   }
   int n_ticks = (int)lround((y->hi - y->lo) / y->step);
   for (int i = 0; i <= n_ticks; i++) {
-    double value = y->lo + i * y->step, at = place(y, value);
+    double value = y->lo + i * y->step, at = mq_scale_place(y, value);
     fprintf(out, "<line class=\"%s\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>", i ? "grid" : "axis",
             chart->left, right, at, at);
     fprintf(out, "<text class=\"end\" x=\"%.1f\" y=\"%.1f\">%.*f</text>\n", chart->left - 8, at + 4,
-            decimals(y->step), value);
+            mq_scale_decimals(y->step), value);
   }
   for (size_t t = 0; t < chart->table->n_targets; t++) {
     double x = chart->left + ((double)t + 0.5) * chart->band, at = y->from + 20;
@@ -174,7 +139,7 @@ static void draw_float(FILE *out, const struct accuracy_chart *chart) {
   if (isnan(top1)) {
     return;
   }
-  double at = place(&chart->y, top1), right = chart->width - chart->right;
+  double at = mq_scale_place(&chart->y, top1), right = chart->width - chart->right;
   fprintf(out, "<line class=\"float\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>", chart->left, right,
           at, at);
   fprintf(out, "<text x=\"%.1f\" y=\"%.1f\">float</text><text x=\"%.1f\" y=\"%.1f\">%.2f</text>\n", right + 7,
@@ -194,8 +159,8 @@ static void put_tip(FILE *out, const struct accuracy_chart *chart, const struct 
 
 static void draw_dot(FILE *out, const struct accuracy_chart *chart, size_t row, size_t target) {
   const struct mq_table_cell *cell = &chart->rows[row].cells[target];
-  const struct scale *y = &chart->y;
-  size_t algorithm = chart->rows[row].algorithm, colour = colour_of(algorithm);
+  const struct mq_scale *y = &chart->y;
+  size_t algorithm = chart->rows[row].algorithm, colour = mq_chart_colour(algorithm);
   double x = chart->left + ((double)target + 0.5) * chart->band +
              ((double)row - ((double)chart->n_rows - 1) / 2) * chart->offset;
   if (cell->n_runs == 0) {
@@ -204,12 +169,13 @@ static void draw_dot(FILE *out, const struct accuracy_chart *chart, size_t row, 
   fputs("<g>", out);
   put_tip(out, chart, &chart->rows[row], target);
   if (!isnan(cell->mean)) {
-    double at = place(y, 100 * cell->mean);
+    double at = mq_scale_place(y, 100 * cell->mean);
     fprintf(out, "<line class=\"stem c%zu\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>", colour, x, x,
             at, y->from);
     if (!isnan(cell->std)) {
       fprintf(out, "<line class=\"whisker c%zu\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>", colour,
-              x, x, place(y, 100 * (cell->mean - cell->std)), place(y, 100 * (cell->mean + cell->std)));
+              x, x, mq_scale_place(y, 100 * (cell->mean - cell->std)),
+              mq_scale_place(y, 100 * (cell->mean + cell->std)));
     }
     put_dot(out, algorithm, x, at, chart->offset < 9 ? 3.5 : 5);
   } else { /* not converged or failed: a cross on the axis */
@@ -264,32 +230,8 @@ void mq_chart_accuracy(FILE *out, const struct mq_table *table, size_t first, si
 #define RANGE_LEFT 290.0
 #define RANGE_RIGHT 24.0
 #define RANGE_TOP 24.0
-#define LABEL_CHARACTERS 42
-
-/* Long names lose their middle, at whole UTF-8 characters. */
-static void put_short_name(FILE *out, const char *name) {
-  char text[4 * LABEL_CHARACTERS + 8];
-  size_t n = 0, used = 0, i = 0;
-  for (const char *c = name; *c; c++) {
-    n += ((unsigned char)*c & 0xc0) != 0x80;
-  }
-  for (const char *c = name; *c && used + 8 < sizeof text; c++) {
-    bool is_start = ((unsigned char)*c & 0xc0) != 0x80;
-    i += is_start;
-    bool is_cut = n > LABEL_CHARACTERS && i > LABEL_CHARACTERS / 2 && i <= n - LABEL_CHARACTERS / 2;
-    if (is_cut && is_start && i == LABEL_CHARACTERS / 2 + 1) {
-      used += (size_t)snprintf(text + used, 8, "…");
-    }
-    if (!is_cut) {
-      text[used++] = *c;
-    }
-  }
-  text[used] = '\0';
-  mq_put_html(out, text);
-}
-
-static const struct mq_run_point *find_point(const struct mq_report_run *run, const char *tensor,
-                                             const char *kind) {
+const struct mq_run_point *mq_chart_find_point(const struct mq_report_run *run, const char *tensor,
+                                               const char *kind) {
   for (size_t i = 0; i < run->n_points; i++) {
     if (!strcmp(run->points[i].tensor, tensor) && !strcmp(run->points[i].kind, kind)) {
       return &run->points[i];
@@ -304,7 +246,7 @@ struct range_chart {
   const char *kind;
   const struct mq_run_point *points[MQ_CHART_MAX_TENSORS]; /* one for each tensor, of the run that has most */
   size_t n_points, n_left_out;
-  struct scale x;
+  struct mq_scale x;
   double row, height;
 };
 
@@ -328,14 +270,14 @@ static bool is_drawable(const struct mq_run_point *point) {
 }
 
 static void fit_ranges(struct range_chart *chart) {
-  chart->x = (struct scale){.from = RANGE_LEFT, .to = RANGE_WIDTH - RANGE_RIGHT};
+  chart->x = (struct mq_scale){.from = RANGE_LEFT, .to = RANGE_WIDTH - RANGE_RIGHT};
   for (size_t i = 0; i < chart->n_points; i++) {
     for (size_t r = 0; r < chart->n_runs; r++) {
       const struct mq_run_point *point =
-          find_point(chart->runs[r].run, chart->points[i]->tensor, chart->kind);
+          mq_chart_find_point(chart->runs[r].run, chart->points[i]->tensor, chart->kind);
       if (is_drawable(point)) {
-        take_into(&chart->x, point->lo);
-        take_into(&chart->x, point->hi);
+        mq_scale_take(&chart->x, point->lo);
+        mq_scale_take(&chart->x, point->hi);
       }
     }
   }
@@ -343,11 +285,11 @@ static void fit_ranges(struct range_chart *chart) {
     chart->x.lo = -1;
     chart->x.hi = 1;
   }
-  round_out(&chart->x, 8);
+  mq_scale_round_out(&chart->x, 8);
 }
 
 static void draw_range_axes(FILE *out, const struct range_chart *chart) {
-  const struct scale *x = &chart->x;
+  const struct mq_scale *x = &chart->x;
   int n_ticks = (int)lround((x->hi - x->lo) / x->step);
   double bottom = chart->height - 6;
   for (size_t i = 1; i < chart->n_points; i += 2) {
@@ -355,7 +297,7 @@ static void draw_range_axes(FILE *out, const struct range_chart *chart) {
             RANGE_TOP + (double)i * chart->row, RANGE_WIDTH, chart->row);
   }
   for (int i = 0; i <= n_ticks; i++) {
-    double value = x->lo + i * x->step, at = place(x, value);
+    double value = x->lo + i * x->step, at = mq_scale_place(x, value);
     bool is_zero = fabs(value) < x->step / 2;
     fprintf(out, "<line class=\"%s\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>",
             is_zero ? "zero" : "grid", at, at, RANGE_TOP - 4, bottom);
@@ -373,12 +315,12 @@ static void draw_bars(FILE *out, const struct range_chart *chart, size_t i) {
           top + chart->row / 2 + 4);
   mq_put_html(out, tensor);
   fputs("</title>", out);
-  put_short_name(out, tensor);
+  mq_put_short_name(out, tensor);
   fputs("</text>\n", out);
   for (size_t r = 0; r < chart->n_runs; r++) {
-    const struct mq_run_point *point = find_point(chart->runs[r].run, tensor, chart->kind);
+    const struct mq_run_point *point = mq_chart_find_point(chart->runs[r].run, tensor, chart->kind);
     if (!is_drawable(point)) continue;
-    double lo = place(&chart->x, point->lo), hi = place(&chart->x, point->hi);
+    double lo = mq_scale_place(&chart->x, point->lo), hi = mq_scale_place(&chart->x, point->hi);
     fputs("<rect ", out);
     put_bar_class(out, chart->runs[r].algorithm, chart->runs[r].is_low);
     fprintf(out, " x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" rx=\"1.5\"><title>", lo,

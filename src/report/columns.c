@@ -72,8 +72,9 @@ mq_status mq_columns_collect(struct mq_table *table, size_t **column_of, struct 
   size_t *column = mq_alloc(most, sizeof *column); /* of a group */
   table->targets = mq_arena_alloc(&rows->arena, most, sizeof *table->targets);
   table->is_hardware = mq_arena_alloc(&rows->arena, most, sizeof *table->is_hardware);
+  table->has_best = mq_arena_alloc(&rows->arena, most, sizeof *table->has_best);
   *column_of = mq_arena_alloc(&rows->arena, rows->n_runs + 1, sizeof **column_of);
-  if (!settings || !column || !table->targets || !table->is_hardware || !*column_of) {
+  if (!settings || !column || !table->targets || !table->is_hardware || !table->has_best || !*column_of) {
     status = mq_fail_memory(err, "table");
     goto done;
   }

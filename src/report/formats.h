@@ -4,12 +4,13 @@
 
 #include <stdio.h>
 
-#include "report/table.h"
+#include "report/trainings.h"
 
 /* What a report is made of. */
 struct mq_report {
   struct mq_report_rows rows;
   struct mq_table table;
+  struct mq_trainings trainings; /* of a report with charts */
 };
 
 typedef mq_status (*mq_report_write_fn)(FILE *out, const struct mq_report *report, struct mq_err *err);

@@ -248,9 +248,18 @@ static bool has_floats(const struct mq_table *table) {
   return false;
 }
 
+/* Columns of accuracies: one for each setting, and a second where methods train. */
+static size_t count_scores(const struct mq_table *table) {
+  size_t n = table->n_targets;
+  for (size_t t = 0; t < table->n_targets; t++) {
+    n += table->has_best[t];
+  }
+  return n;
+}
+
 static size_t count_columns(const struct mq_table *table) {
   size_t n_keys = 1 + (size_t)table->has_methods + (size_t)table->has_observers + (size_t)table->has_options;
-  return n_keys + (size_t)has_floats(table) + table->n_targets +
+  return n_keys + (size_t)has_floats(table) + count_scores(table) +
          (table->n_hardware ? 2 + (size_t)table->has_gap : 0);
 }
 
@@ -275,6 +284,11 @@ static void put_table_row(FILE *out, const struct mq_table *table, size_t i, boo
   }
   for (size_t t = 0; t < table->n_targets; t++) {
     put_score(out, row, t, &best[t]);
+    if (table->has_best[t]) {
+      fputs("<td class=\"ever\">", out);
+      mq_put_percent(out, row->cells[t].best);
+      fputs("</td>", out);
+    }
   }
   if (table->n_hardware) {
     put_measure(out, row->hw_mean, true, is_partial);
@@ -307,6 +321,11 @@ static void put_table_head(FILE *out, const struct mq_table *table, bool is_mean
     fprintf(out, "<th%s>", t ? "" : " class=\"edge\"");
     mq_put_html(out, table->targets[t]);
     fputs("</th>", out);
+    if (table->has_best[t] && !is_mean) {
+      fputs(
+          "<th class=\"ever\" title=\"the best accuracy while training: a look at the test data\">best</th>",
+          out);
+    }
   }
   if (table->n_hardware && !is_mean) {
     fputs(
@@ -362,6 +381,12 @@ static mq_status put_table(FILE *out, const struct mq_table *table, struct mq_er
     fputs(" <b>gap</b>: ", out);
     put_gap(out, table);
     fputc('.', out);
+  }
+  if (count_scores(table) > table->n_targets) {
+    fputs(
+        " Methods that train: at the end of training; <b>best</b> is the best while training, a look at the "
+        "test data.",
+        out);
   }
   fputs(" Several seeds: mean ± standard deviation.</p>\n", out);
   put_table_head(out, table, false);
@@ -421,7 +446,9 @@ mq_status mq_report_write_html(FILE *out, const struct mq_report *report, struct
     status = put_table(out, &report->table, err);
     put_means(out, &report->table);
     mq_page_put_accuracy_charts(out, &report->table);
+    mq_page_put_curves(out, &report->trainings);
     mq_page_put_range_charts(out, &report->table);
+    mq_page_put_range_curves(out, &report->trainings);
     mq_page_put_runs(out, report);
     if (status == MQ_OK) {
       status = mq_page_put_environment(out, report, err);

@@ -39,10 +39,10 @@ static void set_key(json_t *object, const struct mq_run *run) {
 
 static json_t *cell_object(const struct mq_table_cell *cell) {
   const char *status = !isnan(cell->mean) || cell->n_done ? "done" : cell->n_nc ? "nc" : "failed";
-  return json_pack("{s:s, s:o, s:o, s:o, s:I, s:I, s:I}", "status", status, "mean", real_or_null(cell->mean),
-                   "std", real_or_null(cell->std), "value", real_or_null(cell->value), "done",
-                   (json_int_t)cell->n_done, "nc", (json_int_t)cell->n_nc, "failed",
-                   (json_int_t)cell->n_failed);
+  return json_pack("{s:s, s:o, s:o, s:o, s:I, s:I, s:I, s:o}", "status", status, "mean",
+                   real_or_null(cell->mean), "std", real_or_null(cell->std), "value",
+                   real_or_null(cell->value), "done", (json_int_t)cell->n_done, "nc", (json_int_t)cell->n_nc,
+                   "failed", (json_int_t)cell->n_failed, "best", real_or_null(cell->best));
 }
 
 static json_t *row_object(const struct mq_table *table, const struct mq_table_row *row) {
@@ -90,6 +90,7 @@ static json_t *run_object(const struct mq_run *run) {
       {"eval_sha256", run->eval_sha256},
       {"target_sha256", run->target_sha256},
       {"identity", run->identity},
+      {"result_sha256", run->result_sha256},
       {"cell", run->cell},
   };
   json_t *object = json_object();
@@ -106,6 +107,8 @@ static json_t *run_object(const struct mq_run *run) {
   json_object_set_new(object, "seconds", real_or_null(run->seconds));
   json_object_set_new(object, "calib_seconds", real_or_null(run->calib_seconds));
   json_object_set_new(object, "eval_seconds", real_or_null(run->eval_seconds));
+  json_object_set_new(object, "best_top1", real_or_null(run->best_top1));
+  json_object_set_new(object, "train_seconds", real_or_null(run->train_seconds));
   return object;
 }
 

@@ -158,6 +158,9 @@ static mq_status add_heads(struct grid *grid, const struct mq_table *table, bool
   }
   for (size_t t = 0; t < table->n_targets && status == MQ_OK; t++) {
     status = grid_text(grid, table->targets[t], err);
+    if (status == MQ_OK && table->has_best[t] && !is_mean) {
+      status = grid_text(grid, "best", err);
+    }
   }
   for (size_t i = 0; i < n_measures(table) && status == MQ_OK && !is_mean; i++) {
     status = grid_text(grid, after[i], err);
@@ -183,6 +186,9 @@ static mq_status add_row(struct grid *grid, const struct mq_table *table, const 
   }
   for (size_t t = 0; t < table->n_targets && status == MQ_OK; t++) {
     status = grid_cell(grid, &row->cells[t], err);
+    if (status == MQ_OK && table->has_best[t]) {
+      status = grid_percent(grid, row->cells[t].best, "", err);
+    }
   }
   const double measures[] = {row->hw_mean, row->hw_std, row->gap};
   bool is_partial = row->n_hardware > 0 && row->n_hardware < table->n_hardware;
@@ -194,7 +200,7 @@ static mq_status add_row(struct grid *grid, const struct mq_table *table, const 
 
 static mq_status write_main(FILE *out, const struct mq_table *table, struct mq_err *err) {
   struct grid grid = {.cells = NULL};
-  bool has_partial = false, has_nc = false;
+  bool has_partial = false, has_nc = false, has_best = false;
   mq_status status = add_heads(&grid, table, false, err);
   for (size_t i = 0; i < table->n_rows && status == MQ_OK; i++) {
     const struct mq_table_row *row = &table->rows[i];
@@ -202,6 +208,7 @@ static mq_status write_main(FILE *out, const struct mq_table *table, struct mq_e
     has_partial |= row->n_hardware > 0 && row->n_hardware < table->n_hardware;
     for (size_t t = 0; t < table->n_targets; t++) {
       has_nc |= row->cells[t].n_nc > 0;
+      has_best |= table->has_best[t];
     }
   }
   if (status == MQ_OK && table->shared) {
@@ -225,6 +232,9 @@ static mq_status write_main(FILE *out, const struct mq_table *table, struct mq_e
     fputs(".\n", out);
     if (has_nc) fputs("NC: not converged, counts as 0 in hw_mean and hw_std.\n", out);
     if (has_partial) fputs("*: not all hardware settings are in.\n", out);
+  }
+  if (status == MQ_OK && has_best) {
+    fputs("best: the best accuracy while training, a look at the test data; all else is of its end.\n", out);
   }
   grid_deinit(&grid);
   return status;

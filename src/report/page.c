@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "report/charts.h"
+#include "report/curves.h"
 #include "report/group.h"
 #include "report/text.h"
 
@@ -150,6 +151,64 @@ void mq_page_put_range_charts(FILE *out, const struct mq_table *table) {
   fputs(n_charts ? "</section>\n" : "", out);
 }
 
+/* ---- Trainings -------------------------------------------------------------------------------------- */
+
+static void put_group_summary(FILE *out, const struct mq_training_group *group, bool is_open) {
+  const struct mq_run *run = &group->lines[0].run->run;
+  char bits[32];
+  fprintf(out, "<details%s><summary><span class=\"what\"><b>", is_open ? " open=\"open\"" : "");
+  mq_put_html(out, group->target ? group->target : "float");
+  fputs("</b> <span>", out);
+  mq_put_html(out, group->model);
+  if (group->target) fprintf(out, " %s", mq_table_bits(bits, run));
+  fputs("</span></span></summary><div class=\"chart-inside\">", out);
+}
+
+void mq_page_put_curves(FILE *out, const struct mq_trainings *trainings) {
+  if (trainings->n == 0) {
+    return;
+  }
+  fputs(
+      "<section><h2>Training</h2>\n<p class=\"note\">Loss and accuracy of training images are means since "
+      "the "
+      "point before; test accuracy is of the network as it would be deployed then. A curve that ends with a "
+      "cross did not converge.</p>\n<div class=\"card\">\n",
+      out);
+  for (size_t i = 0; i < trainings->n; i++) {
+    put_group_summary(out, &trainings->groups[i], i == 0);
+    mq_curve_charts(out, &trainings->groups[i]);
+    fputs("</div></details>\n", out);
+  }
+  fputs("</div>\n", out);
+  if (trainings->n_left_out) {
+    fprintf(out, "<p class=\"below\">%zu more groups of trainings are left out.</p>\n",
+            trainings->n_left_out);
+  }
+  fputs("</section>\n", out);
+}
+
+void mq_page_put_range_curves(FILE *out, const struct mq_trainings *trainings) {
+  size_t n = 0;
+  for (size_t i = 0; i < trainings->n; i++) {
+    const struct mq_training_group *group = &trainings->groups[i];
+    if (!mq_curve_has_ranges(group)) continue;
+    if (n == 0) {
+      fputs(
+          "<section><h2>Clipping ranges over training</h2>\n<p class=\"note\">Both ends of what each "
+          "quantization point can represent, from the first to the last time the network was judged; per "
+          "channel: the widest ends over the channels. Scales differ between the tensors.</p>\n"
+          "<div class=\"card\">\n",
+          out);
+    }
+    put_group_summary(out, group, n++ == 0);
+    mq_curve_legend(out, group);
+    mq_curve_ranges(out, group, "weight");
+    mq_curve_ranges(out, group, "activation");
+    fputs("</div></details>\n", out);
+  }
+  fputs(n ? "</div></section>\n" : "", out);
+}
+
 /* ---- Runs and environment --------------------------------------------------------------------------- */
 
 static void put_fact(FILE *out, const char *name, const char *value) {
@@ -182,7 +241,12 @@ static void put_run_facts(FILE *out, const struct mq_report_run *report_run) {
   }
   put_number(out, "top-5", run->top5, "");
   put_number(out, "loss", run->loss, "");
+  if (!isnan(run->best_top1)) {
+    snprintf(text, sizeof text, "%.2f %%", 100 * run->best_top1);
+    put_fact(out, "best while training", text);
+  }
   put_number(out, "calibration", run->calib_seconds, "s");
+  put_number(out, "training", run->train_seconds, "s");
   put_number(out, "evaluation", run->eval_seconds, "s");
   if (report_run->n_points) {
     snprintf(text, sizeof text, "%zu", report_run->n_points);
@@ -194,6 +258,7 @@ static void put_run_facts(FILE *out, const struct mq_report_run *report_run) {
   put_fact(out, "model", run->model_sha256);
   put_fact(out, "evaluated on", run->eval_sha256);
   put_fact(out, "identity", run->identity);
+  put_fact(out, "result", run->result_sha256);
   fputs("</dl>", out);
 }
 

@@ -10,15 +10,18 @@
 #include "report/text.h"
 
 static mq_status report_read(struct mq_report *report, const char *const *db_paths, size_t n_dbs,
-                             bool with_points, struct mq_err *err) {
+                             bool with_charts, struct mq_err *err) {
   memset(report, 0, sizeof *report);
-  mq_status status = mq_report_rows_read(&report->rows, db_paths, n_dbs, with_points, err);
+  mq_status status = mq_report_rows_read(&report->rows, db_paths, n_dbs, with_charts, err);
   if (status != MQ_OK) {
     return status;
   }
   status = mq_report_label(&report->rows, err);
   if (status == MQ_OK) {
     status = mq_table_build(&report->table, &report->rows, err);
+  }
+  if (status == MQ_OK && with_charts) {
+    status = mq_trainings_read(&report->trainings, &report->table, &report->rows, db_paths, n_dbs, err);
   }
   if (status != MQ_OK) {
     mq_report_rows_deinit(&report->rows);

@@ -31,7 +31,7 @@ static mq_status append(struct reading *reading, const struct mq_report_run *run
   return MQ_OK;
 }
 
-static mq_status read_store(struct reading *reading, struct mq_report_rows *rows, const char *path,
+static mq_status read_store(struct reading *reading, struct mq_report_rows *rows, const char *path, size_t db,
                             bool with_points, struct mq_err *err) {
   struct mq_store *store = NULL;
   struct mq_run *runs = NULL;
@@ -41,7 +41,7 @@ static mq_status read_store(struct reading *reading, struct mq_report_rows *rows
     status = mq_store_runs(&runs, &n_runs, store, &rows->arena, err);
   }
   for (size_t i = 0; i < n_runs && status == MQ_OK; i++) {
-    struct mq_report_run run = {.run = runs[i]};
+    struct mq_report_run run = {.run = runs[i], .db = db};
     if (!strcmp(runs[i].status, "stale")) {
       rows->n_stale++;
       continue;
@@ -112,7 +112,7 @@ mq_status mq_report_rows_read(struct mq_report_rows *rows, const char *const *db
   memset(rows, 0, sizeof *rows);
   mq_arena_init(&rows->arena, 0);
   for (size_t i = 0; i < n_dbs && status == MQ_OK; i++) {
-    status = read_store(&reading, rows, db_paths[i], with_points, err);
+    status = read_store(&reading, rows, db_paths[i], i, with_points, err);
   }
   if (status == MQ_OK) {
     status = keep_unique(rows, &reading, err);

@@ -8,6 +8,7 @@ struct mq_report_run {
   struct mq_run run;
   const struct mq_run_point *points; /* NULL unless asked for */
   size_t n_points;
+  size_t db; /* the store it is in */
 };
 
 struct mq_report_rows {

@@ -236,12 +236,12 @@ static int compare_seeds(const void *a, const void *b) {
 }
 
 static mq_status finish_cell(struct mq_table_cell *cell, struct mq_err *err) {
-  double *x = mq_alloc(cell->n_runs ? cell->n_runs : 1, sizeof *x);
+  double *x = mq_alloc(2 * cell->n_runs + 1, sizeof *x), *best = x ? x + cell->n_runs : NULL;
   if (!x) {
     return mq_fail_memory(err, "table");
   }
   qsort(cell->runs, cell->n_runs, sizeof *cell->runs, compare_seeds);
-  size_t n = 0;
+  size_t n = 0, n_best = 0;
   for (size_t i = 0; i < cell->n_runs; i++) {
     const struct mq_run *run = &cell->runs[i]->run;
     bool is_done = !strcmp(run->status, "done");
@@ -251,7 +251,11 @@ static mq_status finish_cell(struct mq_table_cell *cell, struct mq_err *err) {
     if (is_done && !isnan(run->top1)) {
       x[n++] = run->top1;
     }
+    if (is_done && !isnan(run->best_top1)) {
+      best[n_best++] = run->best_top1;
+    }
   }
+  cell->best = mq_stats_mean(best, n_best);
   cell->mean = mq_stats_mean(x, n);
   cell->std = mq_stats_std_sample(x, n);
   size_t n_finished = n + cell->n_nc;
@@ -292,6 +296,7 @@ static mq_status fill_cells(struct building *b, struct mq_err *err) {
   mq_status status = MQ_OK;
   for (size_t c = 0; c < n_cells && status == MQ_OK; c++) {
     status = finish_cell(&cells[c], err);
+    table->has_best[c % table->n_targets] |= !isnan(cells[c].best);
   }
   return status;
 }

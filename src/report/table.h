@@ -11,6 +11,7 @@ struct mq_table_cell {
   size_t n_runs, n_done, n_nc, n_failed;
   double mean;  /* over converged seeds; NAN if there is none */
   double std;   /* over converged seeds, n - 1; NAN below two */
+  double best;  /* mean of the best of the judgements while training; NAN: nothing was trained */
   double value; /* what measures over settings take: not converged counts 0; NAN where nothing finished */
 };
 
@@ -36,8 +37,8 @@ struct mq_table_mean {
 
 struct mq_table {
   const char **targets; /* those without hardware, then hardware, both as in the plan, others by name */
-  bool *is_hardware;
-  bool has_gap; /* between targets[0], which is no hardware, and the hardware settings */
+  bool *is_hardware, *has_best; /* has_best: methods that train are in the column */
+  bool has_gap;                 /* between targets[0], which is no hardware, and the hardware settings */
   size_t n_targets, n_hardware;
   struct mq_table_row *rows; /* by model, bits, method and calibration; groups to compare stand together */
   size_t n_rows, n_algorithms;

@@ -76,6 +76,29 @@ void mq_put_cell(FILE *out, const struct mq_table_cell *cell) {
   }
 }
 
+#define LABEL_CHARACTERS 42
+
+void mq_put_short_name(FILE *out, const char *name) {
+  char text[4 * LABEL_CHARACTERS + 8];
+  size_t n = 0, used = 0, i = 0;
+  for (const char *c = name; *c; c++) {
+    n += ((unsigned char)*c & 0xc0) != 0x80;
+  }
+  for (const char *c = name; *c && used + 8 < sizeof text; c++) {
+    bool is_start = ((unsigned char)*c & 0xc0) != 0x80;
+    i += is_start;
+    bool is_cut = n > LABEL_CHARACTERS && i > LABEL_CHARACTERS / 2 && i <= n - LABEL_CHARACTERS / 2;
+    if (is_cut && is_start && i == LABEL_CHARACTERS / 2 + 1) {
+      used += (size_t)snprintf(text + used, 8, "…");
+    }
+    if (!is_cut) {
+      text[used++] = *c;
+    }
+  }
+  text[used] = '\0';
+  mq_put_html(out, text);
+}
+
 mq_status mq_text_open(struct mq_text *text, struct mq_err *err) {
   *text = (struct mq_text){.bytes = NULL};
   text->stream = open_memstream(&text->bytes, &text->n);

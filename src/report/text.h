@@ -10,6 +10,9 @@ void mq_put_html(FILE *out, const char *text);     /* also inside quoted attribu
 void mq_put_csv(FILE *out, const char *text);      /* one RFC 4180 field */
 void mq_put_markdown(FILE *out, const char *text); /* inside a table cell */
 
+/* As HTML; long names lose their middle, at whole UTF-8 characters. */
+void mq_put_short_name(FILE *out, const char *name);
+
 /* "87.12", "87.12 ± 0.10", "NC", "failed", "87.12 (1/3 NC)", "–": a cell of the main table. */
 void mq_put_cell(FILE *out, const struct mq_table_cell *cell);
 /* A fraction as percent with two decimals, "–" for NAN. */

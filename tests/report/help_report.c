@@ -117,3 +117,58 @@ char *help_report_read(struct help_report *help, const char *name) {
   assert_int_equal(strlen(text), n);
   return text;
 }
+
+/* Names of open tags on a stack. */
+void help_report_check_page(const char *text) {
+  char stack[64][16];
+  size_t depth = 0, n_tags = 0;
+  const char *c = strstr(text, "<html");
+  assert_non_null(c);
+  while (*c) {
+    if (*c == '&') {
+      size_t n = 1 + strcspn(c + 1, ";<& ");
+      assert_true(c[n] == ';' && n <= 6);
+    }
+    if (*c != '<') {
+      c++;
+      continue;
+    }
+    bool is_close = c[1] == '/';
+    const char *name = c + 1 + is_close;
+    size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789");
+    assert_true(n > 0 && n < 16);
+    for (c = name + n; *c != '>';) { /* attributes */
+      assert_true(*c != '\0' && *c != '<');
+      if (*c == '"') {
+        c++;
+        c += strcspn(c, "\"<");
+        assert_int_equal(*c, '"');
+      }
+      c++;
+    }
+    bool is_empty = c[-1] == '/';
+    if (is_close) {
+      assert_true(depth > 0);
+      depth--;
+      if (strlen(stack[depth]) != n || strncmp(stack[depth], name, n) != 0) {
+        fail_msg("</%.*s> closes <%s>", (int)n, name, stack[depth]);
+      }
+    } else if (!is_empty) {
+      assert_true(depth < 64);
+      snprintf(stack[depth++], 16, "%.*s", (int)n, name);
+    }
+    n_tags++;
+    c++;
+    if (depth == 0) break;
+  }
+  assert_int_equal(depth, 0);
+  assert_true(n_tags > 20);
+}
+
+size_t help_report_count(const char *text, const char *what) {
+  size_t n = 0;
+  for (const char *c = text; (c = strstr(c, what)); c++) {
+    n++;
+  }
+  return n;
+}

@@ -29,5 +29,9 @@ const char *help_report_put(struct help_report *help, const char *name, const st
                             size_t n);
 /* A whole file of DIR/out. */
 char *help_report_read(struct help_report *help, const char *name);
+/* A small XML checker: tags nest, attributes are quoted, no bare < or &. */
+void help_report_check_page(const char *text);
+/* How often `what` occurs. */
+size_t help_report_count(const char *text, const char *what);
 
 #endif

@@ -125,69 +125,14 @@ static void test_json(void **state) {
   mq_report_result_deinit(&result);
 }
 
-/* A small XML checker: tags nest, attributes are quoted, no bare < or &. Names of open tags on a stack. */
-static void assert_well_formed(const char *text) {
-  char stack[64][16];
-  size_t depth = 0, n_tags = 0;
-  const char *c = strstr(text, "<html");
-  assert_non_null(c);
-  while (*c) {
-    if (*c == '&') {
-      size_t n = 1 + strcspn(c + 1, ";<& ");
-      assert_true(c[n] == ';' && n <= 6);
-    }
-    if (*c != '<') {
-      c++;
-      continue;
-    }
-    bool is_close = c[1] == '/';
-    const char *name = c + 1 + is_close;
-    size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789");
-    assert_true(n > 0 && n < 16);
-    for (c = name + n; *c != '>';) { /* attributes */
-      assert_true(*c != '\0' && *c != '<');
-      if (*c == '"') {
-        c++;
-        c += strcspn(c, "\"<");
-        assert_int_equal(*c, '"');
-      }
-      c++;
-    }
-    bool is_empty = c[-1] == '/';
-    if (is_close) {
-      assert_true(depth > 0);
-      depth--;
-      if (strlen(stack[depth]) != n || strncmp(stack[depth], name, n) != 0) {
-        fail_msg("</%.*s> closes <%s>", (int)n, name, stack[depth]);
-      }
-    } else if (!is_empty) {
-      assert_true(depth < 64);
-      snprintf(stack[depth++], 16, "%.*s", (int)n, name);
-    }
-    n_tags++;
-    c++;
-    if (depth == 0) break;
-  }
-  assert_int_equal(depth, 0);
-  assert_true(n_tags > 20);
-}
-
-static size_t count_of(const char *text, const char *what) {
-  size_t n = 0;
-  for (const char *c = text; (c = strstr(c, what)); c++) {
-    n++;
-  }
-  return n;
-}
-
 static void test_page(void **state) {
   struct help_report *help = *state;
   struct mq_report_result result;
   write_all(help, help_report_put(help, "a.db", cells, 4), &result);
   assert_int_equal(result.n_files, 4);
   char *text = help_report_read(help, "report.html");
-  assert_well_formed(text);
-  assert_int_equal(count_of(text, "<script"), 1); /* our own */
+  help_report_check_page(text);
+  assert_int_equal(help_report_count(text, "<script"), 1); /* our own */
   assert_null(strstr(text, "alert(1)</script>"));
   assert_null(strstr(text, "src="));
   assert_null(strstr(text, "http"));
@@ -221,7 +166,7 @@ static void test_page_has_no_needless_columns(void **state) {
   struct help_cell rows[] = {base, base, base, base};
   rows[1].bits = 4;
   char *text = write_page(help, "two.db", rows, 2);
-  assert_well_formed(text);
+  help_report_check_page(text);
   assert_non_null(strstr(text, ">All rows: ptq, calibration w / a minmax / mse, 32 images<"));
   assert_non_null(strstr(text, "net <span class=\"float\">float 90.00</span>"));
   assert_null(strstr(text, ">method</th>"));
@@ -234,7 +179,7 @@ static void test_page_has_no_needless_columns(void **state) {
   rows[2].w_observer = "kld";
   rows[3].options = "32 images, graph 2";
   text = write_page(help, "four.db", rows, 4);
-  assert_well_formed(text);
+  help_report_check_page(text);
   assert_non_null(strstr(text, ">All rows: 32 images<"));
   assert_non_null(strstr(text, ">method</th>"));
   assert_non_null(strstr(text, ">calibration w / a</th>"));
@@ -265,7 +210,7 @@ static void test_empty_page(void **state) {
   write_all(help, help_report_put(help, "a.db", NULL, 0), &result);
   assert_int_equal(result.rows, 0);
   char *text = help_report_read(help, "report.html");
-  assert_well_formed(text);
+  help_report_check_page(text);
   assert_non_null(strstr(text, "No results yet"));
   mq_free(text);
   mq_report_result_deinit(&result);
@@ -289,7 +234,7 @@ static void test_odd_shapes(void **state) {
   }
   write_all(help, help_report_put(help, "a.db", odd, 40), &result);
   char *text = help_report_read(help, "report.html");
-  assert_well_formed(text);
+  help_report_check_page(text);
   assert_null(strstr(text, "\"nan"));
   assert_null(strstr(text, "\"-nan"));
   assert_null(strstr(text, "\"inf"));
@@ -315,7 +260,7 @@ static void test_many_algorithms(void **state) {
   }
   write_all(help, help_report_put(help, "nine.db", many, 9), &result);
   char *text = help_report_read(help, "report.html");
-  assert_well_formed(text);
+  help_report_check_page(text);
   snprintf(key, sizeof key,
            "<circle class=\"c0\" cx=\"0.0\" cy=\"0.0\" r=\"5.0\"/></svg>ptq · observer0 / mse");
   assert_non_null(strstr(text, key));
@@ -327,7 +272,7 @@ static void test_many_algorithms(void **state) {
   mq_report_result_deinit(&result);
   write_all(help, help_report_put(help, "forty.db", many, 40), &result);
   text = help_report_read(help, "report.html");
-  assert_well_formed(text);
+  help_report_check_page(text);
   assert_non_null(strstr(text, "marks come again"));
   mq_free(text);
   mq_report_result_deinit(&result);
