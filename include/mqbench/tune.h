@@ -92,6 +92,10 @@ struct mq_train_options {
   /* Judges the network as it stands: the trainer's variables hold what is judged (the moving average where
    * there is one). Answers the test accuracy. NULL: none. */
   mq_status (*evaluate)(void *context, struct mq_trainer *trainer, double *top1, struct mq_err *err);
+  /* What `evaluate` noted on its way, for checkpoints: bytes that are the context's, and back from them, so
+   * that a resumed run has them too. Both NULL: nothing. */
+  mq_status (*note)(void **bytes, size_t *n, void *context, struct mq_err *err);
+  mq_status (*recall)(void *context, const void *bytes, size_t n, struct mq_err *err);
 };
 /* The state of a run after some step: about a hundred of them, and wherever it was judged. */
 struct mq_curve_point {

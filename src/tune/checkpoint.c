@@ -6,10 +6,10 @@
 
 #include "base/file.h"
 
-static const char magic[8] = "MQCKPT01";
+static const char magic[8] = "MQCKPT02";
 enum {
   HASH_BYTES = 64, /* hexadecimal */
-  N_HEADER = 8,    /* numbers */
+  N_HEADER = 9,    /* numbers */
   MAX_NAME = 1 << 16
 };
 
@@ -63,6 +63,7 @@ static void put_all(struct writer *w, const char *identity, const struct mq_trai
                                          n,
                                          progress->n_average,
                                          progress->n_curve,
+                                         progress->n_notes,
                                          (uint64_t)progress->interval.correct,
                                          (uint64_t)progress->interval.images};
   for (int i = 0; i < N_HEADER - 1; i++)
@@ -77,6 +78,7 @@ static void put_all(struct writer *w, const char *identity, const struct mq_trai
   }
   put(w, progress->average, progress->n_average * sizeof(float));
   put_curve(w, progress);
+  put(w, progress->notes, progress->n_notes);
 }
 
 mq_status tune_checkpoint_write(const char *path, const char *identity, const struct mq_trainer *trainer,
@@ -205,16 +207,23 @@ static mq_status read_all(struct reader *r, const char *identity, struct mq_trai
   }
   uint64_t left = (uint64_t)(first.end - first.at);
   if (header[0] > INT64_MAX || header[1] > INT64_MAX || header[3] != progress->n_average ||
-      header[4] > progress->capacity || left != header[3] * sizeof(float) + header[4] * point_bytes) {
+      header[4] > progress->capacity || header[5] > left ||
+      left - header[5] != header[3] * sizeof(float) + header[4] * point_bytes) {
     return fail(r, "a checkpoint of another run (its length is wrong)", err);
+  }
+  progress->n_notes = (size_t)header[5];
+  progress->notes = mq_alloc(progress->n_notes + 1, 1);
+  if (!progress->notes) {
+    return mq_fail_memory(err, r->path);
   }
   status = read_entries(r, trainer, true, err);
   if (status == MQ_OK && progress->n_average > 0) {
     memcpy(progress->average, get(r, header[3] * sizeof(float)), header[3] * sizeof(float));
   }
   read_curve(r, progress, (size_t)header[4]);
+  memcpy(progress->notes, get(r, progress->n_notes), progress->n_notes);
   progress->step = (int64_t)header[0];
-  progress->interval = (struct tune_interval){loss, (int64_t)header[5], (int64_t)header[6]};
+  progress->interval = (struct tune_interval){loss, (int64_t)header[6], (int64_t)header[7]};
   mq_trainer_set_steps(trainer, (int64_t)header[1]);
   return status;
 }

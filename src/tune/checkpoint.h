@@ -1,8 +1,9 @@
 /* A training run's state on disk, so that it can go on where it stopped.
  *
- * The file: "MQCKPT01", a header of little-endian 64-bit numbers (step, entries, entries of the average,
- * curve points, and the sums of the curve point under way), the identity, every entry with its name, the
- * moving average, the curve, and the SHA-256 of everything before. */
+ * The file: "MQCKPT02", a header of little-endian 64-bit numbers (step, the trainer's step, entries, entries
+ * of the average, curve points, bytes of notes, and the sums of the curve point under way), the identity,
+ * every entry with its name, the moving average, the curve, the notes, and the SHA-256 of everything before.
+ */
 #ifndef MQ_TUNE_CHECKPOINT_H
 #define MQ_TUNE_CHECKPOINT_H
 
@@ -22,6 +23,9 @@ struct tune_progress {
   size_t n_curve, capacity;
   float *average; /* of all variables, one after the other; NULL: none is kept */
   size_t n_average;
+  void *notes; /* of whoever judges (mq_train_options.note): borrowed for writing, from mq_alloc after reading
+                */
+  size_t n_notes;
 };
 
 mq_status tune_checkpoint_write(const char *path, const char *identity, const struct mq_trainer *trainer,

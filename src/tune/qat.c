@@ -15,6 +15,7 @@ struct qat {
   struct mq_prepared training;       /* the form that is trained */
   struct mq_qat_result *result;
   size_t record_capacity;
+  uint8_t *notes; /* the records as bytes */
 };
 
 /* ---- Forms -------------------------------------------------------------------------------------- */
@@ -98,8 +99,9 @@ static struct mq_range range_of(const struct mq_qparams *qparams) {
   return range;
 }
 
-static mq_status record_ranges(struct qat *q, const struct mq_prepared *deployed, int64_t step,
-                               struct mq_err *err) {
+/* One more record, of n_points ranges; *ranges is to be filled. */
+static mq_status add_record(struct mq_range **ranges, struct qat *q, size_t n_points, int64_t step,
+                            struct mq_err *err) {
   struct mq_qat_result *r = q->result;
   if (r->n_records == q->record_capacity) {
     size_t capacity = q->record_capacity ? 2 * q->record_capacity : 16;
@@ -110,15 +112,63 @@ static mq_status record_ranges(struct qat *q, const struct mq_prepared *deployed
     r->records = records;
     q->record_capacity = capacity;
   }
-  struct mq_range *ranges = mq_alloc(deployed->n_points + 1, sizeof *ranges);
-  if (!ranges) {
+  *ranges = mq_alloc(n_points + 1, sizeof **ranges);
+  if (!*ranges) {
     return mq_fail_memory(err, "clipping ranges");
   }
-  for (size_t i = 0; i < deployed->n_points; i++) {
+  r->records[r->n_records++] = (struct mq_range_record){.step = step, .ranges = *ranges};
+  return MQ_OK;
+}
+
+static mq_status record_ranges(struct qat *q, const struct mq_prepared *deployed, int64_t step,
+                               struct mq_err *err) {
+  struct mq_range *ranges = NULL;
+  mq_status status = add_record(&ranges, q, deployed->n_points, step, err);
+  for (size_t i = 0; i < deployed->n_points && status == MQ_OK; i++) {
     ranges[i] = range_of(&deployed->points[i].qparams);
   }
-  r->records[r->n_records++] = (struct mq_range_record){.step = step, .ranges = ranges};
+  return status;
+}
+
+/* mq_train_options.note and .recall: of each record its step, then its ranges; as many as there are points.
+ */
+static mq_status note_records(void **bytes, size_t *n, void *context, struct mq_err *err) {
+  struct qat *q = context;
+  const struct mq_qat_result *r = q->result;
+  size_t range_bytes = r->prepared.n_points * sizeof(struct mq_range);
+  uint8_t *to = mq_realloc(q->notes, r->n_records * (sizeof(int64_t) + range_bytes) + 1, 1);
+  if (!to) {
+    return mq_fail_memory(err, "clipping ranges");
+  }
+  *bytes = q->notes = to;
+  for (size_t i = 0; i < r->n_records; i++) {
+    memcpy(to, &r->records[i].step, sizeof(int64_t));
+    memcpy(to + sizeof(int64_t), r->records[i].ranges, range_bytes);
+    to += sizeof(int64_t) + range_bytes;
+  }
+  *n = (size_t)(to - q->notes);
   return MQ_OK;
+}
+
+static mq_status recall_records(void *context, const void *bytes, size_t n, struct mq_err *err) {
+  struct qat *q = context;
+  size_t n_points = q->result->prepared.n_points, range_bytes = n_points * sizeof(struct mq_range);
+  const uint8_t *from = bytes, *end = from + n;
+  mq_status status = MQ_OK;
+  if (n % (sizeof(int64_t) + range_bytes) != 0) {
+    return mq_fail(err, MQ_BAD_INPUT, "%s: clipping ranges of another number of points than %zu",
+                   q->options->train.checkpoint, n_points);
+  }
+  for (; from < end && status == MQ_OK; from += sizeof(int64_t) + range_bytes) {
+    struct mq_range *ranges = NULL;
+    int64_t step;
+    memcpy(&step, from, sizeof step);
+    status = add_record(&ranges, q, n_points, step, err);
+    if (status == MQ_OK) {
+      memcpy(ranges, from + sizeof step, range_bytes);
+    }
+  }
+  return status;
 }
 
 static mq_status evaluate(double *top1, const struct qat *q, const struct mq_prepared *deployed,
@@ -189,6 +239,8 @@ mq_status mq_qat(struct mq_qat_result *result, const struct mq_graph *model, con
   struct mq_train_options train = options->train;
   train.context = &q;
   train.evaluate = eval_data ? judge : NULL;
+  train.note = note_records;
+  train.recall = recall_records;
   *result = (struct mq_qat_result){0};
   mq_status status = make_base(&q, model, err);
   if (status == MQ_OK) status = make_forms(&q, err);
@@ -209,6 +261,7 @@ mq_status mq_qat(struct mq_qat_result *result, const struct mq_graph *model, con
   }
   mq_prepared_deinit(&q.training);
   mq_graph_destroy(q.base);
+  mq_free(q.notes);
   if (status != MQ_OK) mq_qat_result_deinit(result);
   return status;
 }

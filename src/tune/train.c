@@ -133,6 +133,12 @@ static mq_status resume(struct training *t, struct mq_err *err) {
   }
   const char *identity = o->identity ? o->identity : "";
   mq_status status = tune_checkpoint_read(o->checkpoint, identity, t->trainer, &t->progress, err);
+  if (status == MQ_OK && o->recall) {
+    status = o->recall(o->context, t->progress.notes, t->progress.n_notes, err);
+  }
+  mq_free(t->progress.notes);
+  t->progress.notes = NULL;
+  t->progress.n_notes = 0;
   if (status == MQ_OK && t->progress.step > t->n_steps) {
     status = mq_fail(err, MQ_BAD_INPUT, "%s: a checkpoint after %lld steps of a run of %lld", o->checkpoint,
                      (long long)t->progress.step, (long long)t->n_steps);
@@ -238,7 +244,11 @@ static mq_status keep(struct training *t, struct mq_err *err) {
     return MQ_OK;
   }
   const char *identity = o->identity ? o->identity : "";
-  mq_status status = tune_checkpoint_write(o->checkpoint, identity, t->trainer, &t->progress, err);
+  struct tune_progress progress = t->progress;
+  mq_status status = o->note ? o->note(&progress.notes, &progress.n_notes, o->context, err) : MQ_OK;
+  if (status == MQ_OK) {
+    status = tune_checkpoint_write(o->checkpoint, identity, t->trainer, &progress, err);
+  }
   t->checkpoint_time = mq_now();
   return status;
 }

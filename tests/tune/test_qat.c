@@ -162,6 +162,42 @@ static void test_workers(void **state) {
   assert_true(trained[0] == trained[1] && trained[1] == trained[2]);
 }
 
+/* What was recorded before an interruption is there after it: here it came right after the last step. */
+static void test_resumed_records(void **state) {
+  (void)state;
+  struct mq_err err = {0};
+  struct fixture f;
+  struct mq_qat_result whole, resumed;
+  struct net net;
+  char path[700];
+  const struct qat_case c = {"snpe", "lsq", 4, MQ_BN_FOLD_TARGET, 3, 0};
+  fixture_init_classes(&f, 1);
+  struct mq_target *target = load(c.target);
+  net_residual(&net, true);
+  net_check(&net, mq_graph_infer(net.graph, true, &net.err));
+  struct mq_qat_options options = usual_options(&c);
+  snprintf(path, sizeof path, "%s/qat.checkpoint", f.directory);
+  options.train.checkpoint = path;
+  options.train.resumes = true;
+  assert_ok(mq_qat(&whole, net.graph, target, f.data, f.data, &options, f.pool, &err));
+  assert_ok(mq_qat(&resumed, net.graph, target, f.data, f.data, &options, f.pool, &err));
+  assert_true(resumed.train.is_resumed && !whole.train.is_resumed);
+  assert_int_equal(whole.n_records, 3);
+  assert_int_equal(resumed.n_records, 3);
+  assert_true(whole.prepared.n_points > 5);
+  for (size_t i = 0; i < 3; i++) {
+    assert_int_equal(resumed.records[i].step, whole.records[i].step);
+    assert_memory_equal(resumed.records[i].ranges, whole.records[i].ranges,
+                        whole.prepared.n_points * sizeof(struct mq_range));
+  }
+  assert_true(bits_of(resumed.prepared.graph) == bits_of(whole.prepared.graph));
+  mq_qat_result_deinit(&whole);
+  mq_qat_result_deinit(&resumed);
+  mq_graph_destroy(net.graph);
+  mq_target_destroy(target);
+  fixture_deinit(&f);
+}
+
 /* A scheme that the method is not defined for is an error that names the tensor. */
 static void test_refusal(void **state) {
   (void)state;
@@ -187,6 +223,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_methods),
       cmocka_unit_test(test_workers),
+      cmocka_unit_test(test_resumed_records),
       cmocka_unit_test(test_refusal),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
