@@ -12,6 +12,7 @@
 #define MAX_RUN_DETAILS 1000
 #define MAX_RANGE_CHARTS 60
 #define MAX_RANGE_RUNS 8
+#define MAX_RANGE_CURVES 12
 
 /* ---- Charts ----------------------------------------------------------------------------------------- */
 
@@ -188,10 +189,14 @@ void mq_page_put_curves(FILE *out, const struct mq_trainings *trainings) {
 }
 
 void mq_page_put_range_curves(FILE *out, const struct mq_trainings *trainings) {
-  size_t n = 0;
+  size_t n = 0, n_left_out = trainings->n_left_out;
   for (size_t i = 0; i < trainings->n; i++) {
     const struct mq_training_group *group = &trainings->groups[i];
     if (!mq_curve_has_ranges(group)) continue;
+    if (n == MAX_RANGE_CURVES) {
+      n_left_out++;
+      continue;
+    }
     if (n == 0) {
       fputs(
           "<section><h2>Clipping ranges over training</h2>\n<p class=\"note\">Both ends of what each "
@@ -206,7 +211,11 @@ void mq_page_put_range_curves(FILE *out, const struct mq_trainings *trainings) {
     mq_curve_ranges(out, group, "activation");
     fputs("</div></details>\n", out);
   }
-  fputs(n ? "</div></section>\n" : "", out);
+  fputs(n ? "</div>\n" : "", out);
+  if (n && n_left_out) {
+    fprintf(out, "<p class=\"below\">%zu more groups of trainings are left out.</p>\n", n_left_out);
+  }
+  fputs(n ? "</section>\n" : "", out);
 }
 
 /* ---- Runs and environment --------------------------------------------------------------------------- */

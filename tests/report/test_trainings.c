@@ -278,6 +278,9 @@ static void test_bounds(void **state) {
   assert_non_null(strstr(section, ">2 more trainings are not drawn."));
   assert_non_null(strstr(section, ">7 more groups of trainings are left out."));
   assert_true(strlen(section) < 300000);
+  section = between(help, page, "over training</h2>", "</section>");
+  assert_int_equal(help_report_count(section, "<details"), 12);
+  assert_non_null(strstr(section, ">19 more groups of trainings are left out."));
   mq_free(page);
 }
 
