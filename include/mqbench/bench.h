@@ -33,7 +33,9 @@ struct mq_cell {
   const char *calib_data, *eval_data; /* data arguments, canonical */
   const char *target;                 /* name or path */
   int target_position;                /* in the plan's list of targets; not part of the identity */
-  const char *method, *variant;       /* "float", "ptq", ...; variant NULL or "published" */
+  const char *method;                 /* "float", "ptq", or a quantizer's own name */
+  const char *variant;                /* NULL, "published", "published:observer+bn_variance" */
+  double method_option;               /* the method's own number; NAN: its default */
   const char *w_observer, *a_observer;
   double w_parameter, a_parameter; /* NAN: default */
   bool has_own_observers;          /* methods that train: the run left the observers to the method */

@@ -119,6 +119,9 @@ struct mq_trainer_options {
   double label_smoothing;
   mq_precision backward;  /* of convolutions and linear layers */
   bool has_float_forward; /* never products on integers: the cross-check */
+  /* Running variances move by the batch's variance times C/(C - 1), C channels (1: unchanged), as in the
+   * paper's released code, instead of N/(N - 1), N values a channel. */
+  bool has_published_variance;
   mq_optimiser optimiser;
   double momentum; /* SGD; Adam's first beta */
   double beta2;    /* Adam; 0: 0.999 */

@@ -93,13 +93,17 @@ struct mq_observer_config {
   double parameter2;  /* second one where there is (quantile's EMA keep); NAN: default */
 };
 
-/* What an observer's parameter may be. */
+/* What an observer's parameter, or a quantizer's option, may be. */
 struct mq_observer_limits {
   bool exists;
   bool excludes_min, excludes_max; /* the ends themselves */
   bool is_whole;
   double min, max;
 };
+bool mq_limits_take(const struct mq_observer_limits *limits, double value); /* false where it is NAN */
+/* "a number above 0 and below 1" */
+#define MQ_LIMITS_TEXT 96
+void mq_limits_format(char text[MQ_LIMITS_TEXT], const struct mq_observer_limits *limits);
 
 /* How much one state may take, by whichever worker and in whichever order, without a change of bits: sums of
  * doubles need the tree of slices; counts and extrema do not. */
@@ -195,6 +199,7 @@ struct mq_quantizer_ops {
   const char *w_observer, *a_observer; /* calibrate its initial values unless the run says otherwise */
   bool is_academic;                    /* only per-tensor symmetric float scales: no hardware */
   bool is_uniform_at_ends_w, is_uniform_at_ends_a; /* academic: 8-bit first and last layer by `minmax` */
+  bool has_published;                              /* config.is_published changes what it does */
   bool freezes_weights; /* statistics NULL in evaluation for weights too: the last step's ranges stay */
   struct mq_observer_limits option; /* of config.option */
   int n_parameters;
@@ -251,11 +256,16 @@ struct mq_quantizer_ops {
 
 size_t mq_quantizer_count(void);
 const struct mq_quantizer_ops *mq_quantizer_at(size_t i);
-const struct mq_quantizer_ops *mq_quantizer_find(const char *name); /* NULL if there is none of that name */
+/* NULL if there is none of that name. `lsqplus` is lsq_plus too: names that are kept are the tables' own. */
+const struct mq_quantizer_ops *mq_quantizer_find(const char *name);
+/* Whether config.option may be this: NAN (the default) always. */
+bool mq_quantizer_takes(const struct mq_quantizer_ops *quantizer, double option);
 /* Loads a plug-in: a shared object with `const struct mq_quantizer_ops mq_plugin_quantizer`. It stays loaded
- * and is found by its name. MQ_BAD_INPUT: no such symbol, another version, an incomplete table, a name that
- * is taken. Call before other threads start. */
+ * and is found by its name; the same object once more changes nothing. MQ_BAD_INPUT: no such symbol, another
+ * version, an incomplete table, a name that is taken. Call before other threads start. */
 mq_status mq_quantizer_load(const char *path, struct mq_err *err) MQ_MUST_CHECK;
+/* SHA-256 in hex of the file that a plug-in came from; NULL for what is built in. */
+const char *mq_quantizer_plugin_sha256(const struct mq_quantizer_ops *quantizer);
 /* Floats of all parameters together, and where parameter i begins. */
 size_t mq_quantizer_parameter_total(const struct mq_quantizer_ops *quantizer,
                                     const struct mq_quantizer_config *config);

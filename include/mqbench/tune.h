@@ -10,8 +10,8 @@
 struct mq_calibrate_options {
   const char *w_observer, *a_observer; /* names; NULL: minmax, minmax */
   double w_parameter, a_parameter;     /* NAN: the observer's default */
-  bool is_published;
-  const int64_t *indices; /* images of the data set, in order */
+  bool is_published;                   /* observers as in the paper's released code */
+  const int64_t *indices;              /* images of the data set, in order */
   int64_t n_indices;
   int64_t batch;        /* images per observer batch; 0: 32 */
   int64_t slice_images; /* 0: 8 */
@@ -77,6 +77,7 @@ struct mq_train_options {
   double ema; /* decay of a moving average of all variables, which is judged and kept instead; 0: none */
   mq_precision precision;
   bool has_float_forward;
+  bool has_published_variance;      /* see mq_trainer_options */
   const struct mq_augment *augment; /* NULL: none */
   uint64_t seed;
   unsigned loader_threads;
@@ -137,6 +138,8 @@ struct mq_qat_options {
                                       * target folds */
   struct mq_calibrate_options calibrate;
   struct mq_method method;
+  bool is_published_fold; /* folding 2 and 3 are trained as 1: so does the paper's released code, where they
+                           * inherit a flag that freezes the statistics */
   struct mq_train_options train; /* evaluate and context are set here */
 };
 /* The clipping ranges of all points when the run was judged. */

@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "bench/plan.h"
+#include "bench/variant.h"
 #include "mqbench/target.h"
 
 #define MQ_AXIS_MAX_VALUES 1000
@@ -18,46 +19,70 @@ static mq_status read_name(struct mq_axis_value *value, const struct mq_yaml_nod
   return mq_yaml_get_text(&value->text[0], node, err);
 }
 
-static mq_status check_method(const char *name, const struct mq_yaml_node *node, struct mq_err *err) {
+/* The method by its own name: a quantizer may have several spellings. */
+static mq_status check_method(const char **name, const struct mq_yaml_node *node, struct mq_err *err) {
   static const char *const later[] = {"adaround", "brecq", "qdrop", NULL};
-  if (!strcmp(name, "float") || !strcmp(name, "ptq") || mq_quantizer_find(name)) {
+  const struct mq_quantizer_ops *quantizer = mq_quantizer_find(*name);
+  if (quantizer) {
+    *name = quantizer->name;
+  }
+  if (quantizer || !strcmp(*name, "float") || !strcmp(*name, "ptq")) {
     return MQ_OK;
   }
   for (const char *const *word = later; *word; word++) {
-    if (!strcmp(*word, name)) {
-      return mq_yaml_fail(err, node, "method '%s' is not in this version (mqbench list methods)", name);
+    if (!strcmp(*word, *name)) {
+      return mq_yaml_fail(err, node, "method '%s' is not in this version (mqbench list methods)", *name);
     }
   }
-  return mq_yaml_fail(err, node, "unknown method '%.100s' (mqbench list methods)", name);
+  return mq_yaml_fail(err, node, "unknown method '%.100s' (mqbench list methods)", *name);
 }
 
-/* "ptq" or {name: ptq, variant: published}. */
+static mq_status read_variant(struct mq_axis_value *value, const struct mq_yaml_node *node,
+                              const struct mq_plan_reader *reader, struct mq_err *err) {
+  struct mq_err why = {0};
+  mq_status status = mq_variant_read(&value->text[1], node, reader->arena, err);
+  if (status == MQ_OK && mq_variant_check(value->text[1], value->text[0], &why) != MQ_OK) {
+    status = mq_yaml_fail(err, node, "%s", why.message);
+  }
+  value->is_given[1] = true;
+  return status;
+}
+
+static mq_status read_option(struct mq_axis_value *value, const struct mq_yaml_node *node,
+                             struct mq_err *err) {
+  struct mq_err why = {0};
+  mq_status status = mq_yaml_get_double(&value->parameter[1], node, err);
+  if (status == MQ_OK && mq_training_check_option(value->text[0], value->parameter[1], &why) != MQ_OK) {
+    status = mq_yaml_fail(err, node, "%s", why.message);
+  }
+  value->is_given[1] = true;
+  return status;
+}
+
+/* "ptq" or {name: lsq, variant: published, option: 1}. */
 static mq_status read_method(struct mq_axis_value *value, const struct mq_yaml_node *node,
                              const struct mq_plan_reader *reader, struct mq_err *err) {
-  static const char *const keys[] = {"name", "variant", NULL}, *const variants[] = {"published", NULL};
-  if (node->kind == MQ_YAML_SCALAR) {
-    mq_status status = read_name(value, node, reader, err);
-    return status == MQ_OK ? check_method(value->text[0], node, err) : status;
-  }
-  const struct mq_yaml_node *name = NULL, *variant = NULL;
-  mq_status status = mq_yaml_check_keys(node, keys, err);
-  if (status == MQ_OK) {
-    status = mq_yaml_require(&name, node, "name", err);
+  static const char *const keys[] = {"name", "variant", "option", NULL};
+  const struct mq_yaml_node *name = node, *variant = NULL, *option = NULL;
+  mq_status status = MQ_OK;
+  if (node->kind != MQ_YAML_SCALAR) {
+    status = mq_yaml_check_keys(node, keys, err);
+    if (status == MQ_OK) {
+      status = mq_yaml_require(&name, node, "name", err);
+    }
+    variant = mq_yaml_find(node, "variant");
+    option = mq_yaml_find(node, "option");
   }
   if (status == MQ_OK) {
     status = read_name(value, name, reader, err);
   }
   if (status == MQ_OK) {
-    status = check_method(value->text[0], name, err);
+    status = check_method(&value->text[0], name, err);
   }
-  variant = mq_yaml_find(node, "variant");
   if (status == MQ_OK && variant) {
-    int index;
-    status = mq_yaml_get_choice(&index, variant, variants, err);
-    value->text[1] = variants[0];
-    value->is_given[1] = true;
+    status = read_variant(value, variant, reader, err);
   }
-  return status;
+  return status == MQ_OK && option ? read_option(value, option, err) : status;
 }
 
 /* A name from the target folders, or a file. */
@@ -134,10 +159,10 @@ static mq_status check_parameter(const struct mq_observer_ops *observer, double 
     return mq_yaml_fail(err, node, "found parameter %g, expected none: observer '%s' has no parameter",
                         parameter, observer->name);
   }
-  return mq_yaml_fail(err, node, "found parameter %g of observer '%s', expected a %s %s %g and %s %g",
-                      parameter, observer->name, limits->is_whole ? "whole number" : "number",
-                      limits->excludes_min ? "above" : "from", limits->min,
-                      limits->excludes_max ? "below" : "up to", limits->max);
+  char expected[MQ_LIMITS_TEXT];
+  mq_limits_format(expected, limits);
+  return mq_yaml_fail(err, node, "found parameter %g of observer '%s', expected %s", parameter,
+                      observer->name, expected);
 }
 
 /* "mse" or {name: quantile, parameter: 0.999}. */
@@ -320,6 +345,7 @@ void mq_axis_apply(struct mq_cell *cell, mq_axis_id id, const struct mq_axis_val
     case MQ_AXIS_METHOD:
       cell->method = value->text[0];
       cell->variant = value->text[1];
+      cell->method_option = value->parameter[1];
       break;
     case MQ_AXIS_BITS: /* 0: the target's */
       cell->w_bits = (int)value->number[0];

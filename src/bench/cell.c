@@ -114,6 +114,7 @@ static void put_settings(FILE *out, const struct mq_cell *cell) {
   char fold[40];
   put_text(out, "method", cell->method);
   put_text(out, "variant", cell->variant);
+  if (!isnan(cell->method_option)) put_real(out, "method_option", cell->method_option);
   put_text(out, "w_observer", cell->w_observer);
   put_real(out, "w_parameter", cell->w_parameter);
   put_text(out, "a_observer", cell->a_observer);
@@ -184,6 +185,7 @@ struct mq_cell mq_cell_float(const struct mq_cell *cell) {
       .method = "float",
       .w_parameter = (double)NAN,
       .a_parameter = (double)NAN,
+      .method_option = (double)NAN,
       .slice_images = cell->slice_images,
       .isa = cell->isa,
   };
@@ -196,6 +198,16 @@ bool mq_cell_is_float(const struct mq_cell *cell) {
 static void put_revision(FILE *out, const char *key, const char *observer) {
   const struct mq_observer_ops *ops = observer ? mq_observer_find(observer) : NULL;
   put_number(out, key, ops ? (int64_t)ops->revision : 0);
+}
+
+/* A method from outside has no revision to be trusted: what its file holds counts. */
+static void put_plugin(FILE *out, const struct mq_quantizer_ops *quantizer) {
+  const char *sha256 = quantizer ? mq_quantizer_plugin_sha256(quantizer) : NULL;
+  const struct mq_quantizer_ops *of_weights =
+      quantizer && quantizer->w_quantizer ? mq_quantizer_find(quantizer->w_quantizer) : NULL;
+  if (sha256) put_text(out, "plugin_sha256", sha256);
+  sha256 = of_weights ? mq_quantizer_plugin_sha256(of_weights) : NULL;
+  if (sha256) put_text(out, "w_plugin_sha256", sha256);
 }
 
 mq_status mq_cell_identity(char hex[65], const struct mq_cell *cell, const struct mq_cell_inputs *inputs,
@@ -224,6 +236,7 @@ mq_status mq_cell_identity(char hex[65], const struct mq_cell *cell, const struc
   if (mq_cell_trains(cell)) {
     put_number(out, "method_revision", quantizer ? (int64_t)quantizer->revision : 0);
     put_number(out, "training_revision", MQ_TRAINING_REVISION);
+    put_plugin(out, quantizer);
   }
   status = keep(&text, out, &buffer, MQ_OK, arena, err);
   if (status == MQ_OK) {
@@ -249,10 +262,13 @@ static void put_option(FILE *out, const char *format_text, ...) {
 static void put_parameter(FILE *out, const char *of, double value) {
   char text[40];
   int digits = 6;
+  if (isnan(value)) {
+    return;
+  }
   do {
     snprintf(text, sizeof text, "%.*g", digits, value);
   } while (strtod(text, NULL) != value && digits++ < 17);
-  put_option(out, "%s parameter %s", of, text);
+  put_option(out, "%s %s", of, text);
 }
 
 /* "c3=w8a8", "c1 float" */
@@ -298,8 +314,9 @@ static void put_quantizing_options(FILE *out, const struct mq_cell *cell) {
   if (cell->graph) put_option(out, "graph %d", cell->graph);
   if (cell->bn_fold != MQ_BN_FOLD_TARGET) put_option(out, "bn fold %s", fold_name(cell, fold));
   if (cell->calibrates_bn) put_option(out, "bn calibrated");
-  if (!isnan(cell->w_parameter)) put_parameter(out, "weights'", cell->w_parameter);
-  if (!isnan(cell->a_parameter)) put_parameter(out, "activations'", cell->a_parameter);
+  put_parameter(out, "option", cell->method_option);
+  put_parameter(out, "weights' parameter", cell->w_parameter);
+  put_parameter(out, "activations' parameter", cell->a_parameter);
   if (cell->calib_images != MQ_CALIB_IMAGES) put_option(out, "%" PRId64 " images", cell->calib_images);
   if (cell->calib_batch != MQ_CALIB_BATCH) put_option(out, "batch %" PRId64, cell->calib_batch);
   if (cell->is_calib_first) put_option(out, "first images");

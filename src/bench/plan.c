@@ -112,6 +112,27 @@ static mq_status list_inputs(struct mq_plan_reading *r, struct mq_err *err) {
   return MQ_OK;
 }
 
+/* Objects whose methods the grid may name, each beside the plan. */
+static mq_status read_plugins(struct mq_plan_reading *r, struct mq_err *err) {
+  const struct mq_yaml_node *node = mq_yaml_find(r->root, "plugins");
+  bool is_list = node && node->kind == MQ_YAML_LIST;
+  size_t n = !node || mq_yaml_is_null(node) ? 0 : is_list ? node->n : 1;
+  mq_status status = MQ_OK;
+  for (size_t i = 0; i < n && status == MQ_OK; i++) {
+    const struct mq_yaml_node *item = is_list ? node->items[i] : node;
+    const char *path = NULL;
+    struct mq_err why = {0};
+    status = mq_yaml_get_text(&path, item, err);
+    if (status == MQ_OK) {
+      status = mq_plan_path(&path, path, &r->reader, err);
+    }
+    if (status == MQ_OK && mq_quantizer_load(path, &why) != MQ_OK) {
+      status = mq_yaml_fail(err, item, "plugins: %.800s", why.message);
+    }
+  }
+  return status;
+}
+
 /* ---- Sections --------------------------------------------------------------------------------------- */
 
 static mq_status read_data(struct mq_plan_reading *r, struct mq_err *err) {
@@ -434,8 +455,9 @@ static mq_status read_scalars(struct mq_plan_reading *r, struct mq_err *err) {
 }
 
 static mq_status check_top_keys(const struct mq_plan_reading *r, struct mq_err *err) {
-  static const char *const keys[] = {"name",     "description", "models",    "data", "grid",   "exclude",
-                                     "training", "calibration", "overrides", "isa",  "strict", NULL};
+  static const char *const keys[] = {"name",    "description", "models",      "data",      "grid",
+                                     "exclude", "training",    "calibration", "overrides", "isa",
+                                     "strict",  "plugins",     NULL};
   return mq_yaml_check_keys(r->root, keys, err);
 }
 
@@ -443,9 +465,9 @@ static mq_status check_top_keys(const struct mq_plan_reading *r, struct mq_err *
 
 static mq_status read_all(struct mq_plan_reading *r, struct mq_err *err) {
   typedef mq_status (*section_fn)(struct mq_plan_reading *, struct mq_err *);
-  static const section_fn sections[] = {read_scalars,   read_data,       read_models,   list_inputs,
-                                        read_grid,      read_exclusions, read_training, read_calibration,
-                                        read_overrides, mq_plan_expand};
+  static const section_fn sections[] = {read_scalars,     read_plugins,   read_data,       read_models,
+                                        list_inputs,      read_grid,      read_exclusions, read_training,
+                                        read_calibration, read_overrides, mq_plan_expand};
   mq_status status = check_top_keys(r, err);
   for (size_t i = 0; i < sizeof sections / sizeof sections[0] && status == MQ_OK; i++) {
     status = sections[i](r, err);
@@ -458,6 +480,7 @@ mq_status mq_plan_parse(struct mq_plan **out, const char *text, size_t n, const 
   *out = NULL;
   struct mq_plan_reading r = {.base = {.w_parameter = (double)NAN,
                                        .a_parameter = (double)NAN,
+                                       .method_option = (double)NAN,
                                        .calib_images = MQ_CALIB_IMAGES,
                                        .calib_batch = MQ_CALIB_BATCH,
                                        .slice_images = MQ_SLICE_IMAGES,

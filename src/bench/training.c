@@ -213,6 +213,19 @@ void mq_training_fill_observers(struct mq_cell *cell) {
   }
 }
 
+mq_status mq_training_check_option(const char *method, double option, struct mq_err *err) {
+  const struct mq_quantizer_ops *quantizer = mq_quantizer_find(method);
+  char expected[MQ_LIMITS_TEXT];
+  if (isnan(option) || (quantizer && mq_quantizer_takes(quantizer, option))) {
+    return MQ_OK;
+  }
+  if (!quantizer || !quantizer->option.exists) {
+    return mq_fail(err, MQ_BAD_USAGE, "option %g: method %s has no option", option, method);
+  }
+  mq_limits_format(expected, &quantizer->option);
+  return mq_fail(err, MQ_BAD_USAGE, "option %g of method %s, expected %s", option, method, expected);
+}
+
 mq_status mq_training_check(const struct mq_cell *cell, struct mq_err *err) {
   if (!mq_cell_trains(cell)) {
     return cell->bn_fold > MQ_BN_FOLD_0

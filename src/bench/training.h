@@ -44,6 +44,8 @@ void mq_training_defaults(struct mq_cell *cell);
 bool mq_cell_trains(const struct mq_cell *cell);
 /* The observers of the cell's method, for halves that the run left open (NULL). */
 void mq_training_fill_observers(struct mq_cell *cell);
+/* Whether the method takes this number as its own (NAN: its default); MQ_BAD_USAGE. */
+mq_status mq_training_check_option(const char *method, double option, struct mq_err *err) MQ_MUST_CHECK;
 /* Settings that do not fit together: "batch 100, expected a multiple of 8 (slice_images x bn_groups)". */
 mq_status mq_training_check(const struct mq_cell *cell, struct mq_err *err) MQ_MUST_CHECK;
 

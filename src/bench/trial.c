@@ -7,6 +7,7 @@
 
 #include "bench/training.h"
 #include "bench/trial.h"
+#include "bench/variant.h"
 #include "mqbench/deploy.h"
 #include "mqbench/load.h"
 #include "mqbench/zoo.h"
@@ -273,7 +274,7 @@ struct mq_calibrate_options mq_trial_calibrate_options(const struct trial *t) {
       .a_observer = cell->a_observer,
       .w_parameter = cell->w_parameter,
       .a_parameter = cell->a_parameter,
-      .is_published = cell->variant && !strcmp(cell->variant, "published"),
+      .is_published = mq_variant_has(cell->variant, MQ_VARIANT_OBSERVER),
       .indices = t->indices,
       .n_indices = t->n_indices,
       .batch = cell->calib_batch,

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "bench/training.h"
 #include "bench/trial.h"
+#include "bench/variant.h"
 
 /* ---- Options ---------------------------------------------------------------------------------------- */
 static struct mq_augment augment_of(const struct trial *t) {
@@ -70,6 +71,7 @@ static struct mq_train_options train_options(const struct trial *t, const struct
   struct mq_train_options options = t->cell->train;
   options.slice_images = t->cell->slice_images;
   options.seed = t->cell->seed;
+  options.has_published_variance = mq_variant_has(t->cell->variant, MQ_VARIANT_BN_VARIANCE);
   options.collective = t->options->ranks;
   options.augment = t->cell->augment == MQ_AUGMENTS_NOT ? NULL : augment;
   options.loader_threads = mq_pool_workers(t->options->pool);
@@ -87,9 +89,10 @@ static struct mq_qat_options qat_options(const struct trial *t) {
       .prepare = mq_trial_prepare_options(cell),
       .calibrate = mq_trial_calibrate_options(t),
       .method = {.quantizer = mq_quantizer_find(cell->method),
-                 .option = (double)NAN,
-                 .is_published = cell->variant && !strcmp(cell->variant, "published"),
-                 .is_own_observer = cell->has_own_observers}};
+                 .option = cell->method_option,
+                 .is_published = mq_variant_has(cell->variant, MQ_VARIANT_QUANTIZER),
+                 .is_own_observer = cell->has_own_observers},
+      .is_published_fold = mq_variant_has(cell->variant, MQ_VARIANT_BN_FOLD)};
 }
 
 /* ---- What it recorded ------------------------------------------------------------------------------- */

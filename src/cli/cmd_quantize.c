@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "bench/training.h"
+#include "bench/variant.h"
 #include "cli/commands.h"
 #include "cli/data.h"
 #include "cli/overrides.h"
@@ -16,7 +17,7 @@ struct quantize_run {
   struct cli_common common;
   const char *target, *data, *eval_data, *output, *method, *w_observer, *a_observer;
   int64_t w_bits, a_bits, calib;
-  double max_drop;
+  double max_drop, method_option;
   bool calibrates_bn;
   struct cli_training training;
   const char *variant, *plugin;
@@ -28,10 +29,12 @@ struct quantize_run {
   struct mq_trial_result result;
 };
 
-static mq_status check_method(const struct quantize_run *run, struct mq_err *err) {
+static mq_status check_method(struct quantize_run *run, struct mq_err *err) {
   static const char *const later[] = {"adaround", "brecq", "qdrop", NULL};
   const char *given = cli_training_given(&run->training);
-  if (mq_quantizer_find(run->method)) {
+  const struct mq_quantizer_ops *quantizer = mq_quantizer_find(run->method);
+  if (quantizer) {
+    run->method = quantizer->name;
     return run->calibrates_bn
                ? mq_fail(err, MQ_BAD_USAGE, "--bn-calibration: training learns what it estimates")
                : MQ_OK;
@@ -45,6 +48,18 @@ static mq_status check_method(const struct quantize_run *run, struct mq_err *err
     }
   }
   return mq_fail(err, MQ_BAD_USAGE, "--method %s: unknown; see mqbench list methods", run->method);
+}
+
+static mq_status check_variant(struct quantize_run *run, struct mq_err *err) {
+  struct mq_err why = {0};
+  mq_status status = mq_training_check_option(run->method, run->method_option, &why);
+  if (status == MQ_OK && run->variant) {
+    status = mq_variant_parse(&run->variant, run->variant, &run->arena, &why);
+  }
+  if (status == MQ_OK) {
+    status = mq_variant_check(run->variant, run->method, &why);
+  }
+  return status == MQ_OK ? MQ_OK : mq_fail(err, status, "--%s", why.message);
 }
 
 static mq_status make_cell(struct mq_cell *cell, const struct quantize_run *run, mq_isa isa,
@@ -62,6 +77,7 @@ static mq_status make_cell(struct mq_cell *cell, const struct quantize_run *run,
                            .a_observer = run->a_observer,
                            .w_parameter = NAN,
                            .a_parameter = NAN,
+                           .method_option = run->method_option,
                            .w_bits = (int)run->w_bits,
                            .a_bits = (int)run->a_bits,
                            .calibrates_bn = run->calibrates_bn,
@@ -134,11 +150,11 @@ static mq_status run_quantize(struct quantize_run *run, struct mq_err *err) {
                    run->target ? "--data" : "--target");
   }
   mq_status status = run->plugin ? mq_quantizer_load(run->plugin, err) : MQ_OK;
-  if (status == MQ_OK && run->variant && strcmp(run->variant, "published") != 0) {
-    status = mq_fail(err, MQ_BAD_USAGE, "--variant %s: expected published", run->variant);
-  }
   if (status == MQ_OK) {
     status = check_method(run, err);
+  }
+  if (status == MQ_OK) {
+    status = check_variant(run, err);
   }
   if (status == MQ_OK) {
     status = cli_check_a_bits(run->a_bits, err);
@@ -187,7 +203,7 @@ mq_status cmd_quantize(int argc, char **argv, struct mq_err *err) {
   run->output = "mqbench-bundle";
   run->method = "ptq";
   run->calib = 256;
-  run->max_drop = NAN;
+  run->max_drop = run->method_option = NAN;
   struct cli_option options[32] = {
       {"--target", 0, CLI_TEXT, &run->target, "T", "hardware to quantize for: a name or a YAML file", 0, 0},
       {"--data", 0, CLI_TEXT, &run->data, "D", "images to calibrate on: KIND:PATH[,key=value...]", 0, 0},
@@ -209,7 +225,12 @@ mq_status cmd_quantize(int argc, char **argv, struct mq_err *err) {
        "bits of one layer or tensor: weights 2 to 8, activations also 16", 0, 0},
       {"--keep-float", 0, CLI_TEXTS, &run->keep_float, "NAME", "a layer that stays float", 0, 0},
       {"--max-drop", 0, CLI_REAL, &run->max_drop, "POINTS", "exit with 1 when accuracy falls by more", 0, 0},
-      {"--variant", 0, CLI_TEXT, &run->variant, "V", "published: as the paper's released code does it", 0, 0},
+      {"--option", 0, CLI_REAL, &run->method_option, "X", "the method's own number (mqbench list methods)", 0,
+       0},
+      {"--variant", 0, CLI_TEXT, &run->variant, "V",
+       "published: as the paper's released code does it; or parts of it: quantizer, observer, bn_fold, "
+       "bn_variance",
+       0, 0},
       {"--plugin", 0, CLI_TEXT, &run->plugin, "FILE", "a shared object with a method of your own", 0, 0},
   };
   size_t n_options = 0;

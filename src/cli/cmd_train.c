@@ -52,6 +52,7 @@ static mq_status make_cell(struct mq_cell *cell, const struct train_run *run, st
                            .method = "float",
                            .w_parameter = NAN,
                            .a_parameter = NAN,
+                           .method_option = NAN,
                            .slice_images = MQ_SLICE_IMAGES,
                            .seed = (uint64_t)run->common.seed};
   mq_status status = mq_isa_parse(&cell->isa, run->common.isa, err);

@@ -1,5 +1,6 @@
 #include <assert.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "quant/observers/observers.h"
@@ -26,11 +27,20 @@ const struct mq_observer_ops *mq_observer_find(const char *name) {
   return NULL;
 }
 
+bool mq_limits_take(const struct mq_observer_limits *limits, double value) {
+  bool is_above = limits->excludes_min ? value > limits->min : value >= limits->min;
+  bool is_below = limits->excludes_max ? value < limits->max : value <= limits->max;
+  return limits->exists && is_above && is_below && (!limits->is_whole || value == floor(value));
+}
+
+void mq_limits_format(char text[MQ_LIMITS_TEXT], const struct mq_observer_limits *limits) {
+  snprintf(text, MQ_LIMITS_TEXT, "a %s %s %g and %s %g", limits->is_whole ? "whole number" : "number",
+           limits->excludes_min ? "above" : "from", limits->min, limits->excludes_max ? "below" : "up to",
+           limits->max);
+}
+
 bool mq_observer_takes(const struct mq_observer_ops *observer, double parameter) {
-  const struct mq_observer_limits *limits = &observer->parameter;
-  bool is_above = limits->excludes_min ? parameter > limits->min : parameter >= limits->min;
-  bool is_below = limits->excludes_max ? parameter < limits->max : parameter <= limits->max;
-  return limits->exists && is_above && is_below && (!limits->is_whole || parameter == floor(parameter));
+  return mq_limits_take(&observer->parameter, parameter);
 }
 
 mq_status mq_observe_weights(struct mq_qparams *out, const struct mq_observer_ops *observer,

@@ -1,5 +1,6 @@
 #include <assert.h>
 #include <dlfcn.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,8 +17,14 @@ static const struct mq_quantizer_ops *const quantizers[] = {
 #define MAX_NAME_BYTES 48
 
 /* Filled before other threads start, then only read. */
-static const struct mq_quantizer_ops *plugins[MAX_PLUGINS];
+static struct {
+  const struct mq_quantizer_ops *quantizer;
+  char sha256[65]; /* of its file */
+} plugins[MAX_PLUGINS];
 static size_t n_plugins;
+
+/* Other spellings of a name. */
+static const struct { const char *spelling, *name; } spellings[] = {{"lsqplus", "lsq_plus"}};
 
 static size_t count_builtin(void) {
   return sizeof quantizers / sizeof *quantizers - 1;
@@ -30,12 +37,24 @@ size_t mq_quantizer_count(void) {
 const struct mq_quantizer_ops *mq_quantizer_at(size_t i) {
   assert(i < mq_quantizer_count());
   size_t n = count_builtin();
-  return i < n ? quantizers[i] : plugins[i - n];
+  return i < n ? quantizers[i] : plugins[i - n].quantizer;
 }
 
 const struct mq_quantizer_ops *mq_quantizer_find(const char *name) {
+  for (size_t i = 0; i < sizeof spellings / sizeof *spellings; i++)
+    if (strcmp(spellings[i].spelling, name) == 0) name = spellings[i].name;
   for (size_t i = 0; i < mq_quantizer_count(); i++)
     if (strcmp(mq_quantizer_at(i)->name, name) == 0) return mq_quantizer_at(i);
+  return NULL;
+}
+
+bool mq_quantizer_takes(const struct mq_quantizer_ops *quantizer, double option) {
+  return isnan(option) || mq_limits_take(&quantizer->option, option);
+}
+
+const char *mq_quantizer_plugin_sha256(const struct mq_quantizer_ops *quantizer) {
+  for (size_t i = 0; i < n_plugins; i++)
+    if (plugins[i].quantizer == quantizer) return plugins[i].sha256;
   return NULL;
 }
 
@@ -136,6 +155,16 @@ static void *open_file(const char *path) {
   return handle;
 }
 
+static mq_status keep_plugin(const struct mq_quantizer_ops *quantizer, const char *path, struct mq_err *err) {
+  char sha256[65];
+  mq_status status = mq_sha256_file(sha256, path, err);
+  if (status == MQ_OK) {
+    memcpy(plugins[n_plugins].sha256, sha256, sizeof sha256);
+    plugins[n_plugins++].quantizer = quantizer;
+  }
+  return status;
+}
+
 mq_status mq_quantizer_load(const char *path, struct mq_err *err) {
   if (!mq_file_exists(path)) return mq_fail(err, MQ_BAD_INPUT, "%s: no such file", path);
   void *handle = open_file(path);
@@ -143,16 +172,17 @@ mq_status mq_quantizer_load(const char *path, struct mq_err *err) {
     const char *reason = dlerror();
     return mq_fail(err, MQ_BAD_INPUT, "%s: not loadable as a plug-in: %s", path, reason ? reason : "unknown");
   }
-  mq_status status;
+  mq_status status = MQ_OK;
+  bool is_kept = false;
   const struct mq_quantizer_ops *quantizer = dlsym(handle, "mq_plugin_quantizer");
-  if (quantizer)
-    status = check_plugin(quantizer, path, err);
-  else
+  if (!quantizer)
     status =
         mq_fail(err, MQ_BAD_INPUT, "%s: no symbol mq_plugin_quantizer; expected a quantizer's table", path);
-  if (status == MQ_OK)
-    plugins[n_plugins++] = quantizer;
-  else
-    dlclose(handle);
+  else if (!mq_quantizer_plugin_sha256(quantizer)) {
+    status = check_plugin(quantizer, path, err);
+    if (status == MQ_OK) status = keep_plugin(quantizer, path, err);
+    is_kept = status == MQ_OK;
+  }
+  if (!is_kept) dlclose(handle);
   return status;
 }

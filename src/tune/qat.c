@@ -20,11 +20,16 @@ struct qat {
 
 /* ---- Forms -------------------------------------------------------------------------------------- */
 /* Where the target folds and the run leaves the strategy open: 4, the paper's choice. */
-static struct mq_prepare_options training_options(const struct mq_prepare_options *asked,
+static struct mq_prepare_options training_options(const struct mq_qat_options *asked,
                                                   const struct mq_target *target) {
-  struct mq_prepare_options options = *asked;
+  struct mq_prepare_options options = asked->prepare;
   if (options.bn_fold == MQ_BN_FOLD_TARGET) {
     options.bn_fold = target->folds_bn ? MQ_BN_FOLD_4 : MQ_BN_FOLD_NONE;
+  }
+  bool is_frozen =
+      asked->is_published_fold && (options.bn_fold == MQ_BN_FOLD_2 || options.bn_fold == MQ_BN_FOLD_3);
+  if (is_frozen) {
+    options.bn_fold = MQ_BN_FOLD_1;
   }
   return options;
 }
@@ -231,7 +236,7 @@ mq_status mq_qat(struct mq_qat_result *result, const struct mq_graph *model, con
                  struct mq_pool *pool, struct mq_err *err) {
   struct qat q = {.options = options,
                   .target = target,
-                  .prepare = training_options(&options->prepare, target),
+                  .prepare = training_options(options, target),
                   .data = data,
                   .eval_data = eval_data,
                   .pool = pool,

@@ -74,6 +74,7 @@ static mq_status create_trainer(struct training *t, struct mq_point *points, siz
                                              .label_smoothing = o->label_smoothing,
                                              .backward = o->precision,
                                              .has_float_forward = o->has_float_forward,
+                                             .has_published_variance = o->has_published_variance,
                                              .optimiser = o->optimiser,
                                              .momentum = o->momentum,
                                              .is_nesterov = o->is_nesterov,

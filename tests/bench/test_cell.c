@@ -15,6 +15,7 @@ static struct mq_cell make_cell(void) {
                           .a_observer = "mse",
                           .w_parameter = NAN,
                           .a_parameter = NAN,
+                          .method_option = NAN,
                           .w_bits = 8,
                           .a_bits = 8,
                           .calib_images = 256,

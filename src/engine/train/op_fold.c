@@ -19,7 +19,7 @@ static void store(float *into, bool adds, double value) {
 /* ---- BatchStatistics ------------------------------------------------------------------------------ */
 struct statistics_state {
   int64_t n_channels, n_rows, count;
-  double momentum;
+  double momentum, unbiased; /* unbiased: factor of the variance that goes into the running one */
 };
 
 static mq_status forward_sums(const struct engine_step *step, struct engine_frame *frame,
@@ -97,12 +97,11 @@ static mq_status forward_running(const struct engine_step *step, struct engine_f
                                  struct mq_err *err) {
   (void)err;
   const struct statistics_state *s = step->state;
-  double unbiased = s->count > 1 ? (double)s->count / (double)(s->count - 1) : 1;
   for (int i = 0; i < 2; i++) {
     const float *batch = engine_input(step, frame, i)->data;
     float *running = engine_input(step, frame, 2 + i)->data, *seen = engine_output(step, frame, i)->data;
     for (int64_t c = 0; c < s->n_channels; c++) {
-      double value = (double)batch[c] * (i == 1 ? unbiased : 1);
+      double value = (double)batch[c] * (i == 1 ? s->unbiased : 1);
       if (frame->is_training) {
         running[c] = (float)(s->momentum * (double)running[c] + (1 - s->momentum) * value);
       }
@@ -186,10 +185,12 @@ static mq_status train_batch_statistics(struct engine_compiler *c, const struct 
   struct statistics_state *state = block;
   const struct mq_shape shape = engine_tensor(c, x)->shape;
   int64_t rows = mq_shape_count(&shape) / shape.dim[1];
+  int64_t count = rows / c->images * (c->training->batch / c->training->n_groups);
   *state = (struct statistics_state){.n_channels = shape.dim[1],
                                      .n_rows = rows,
-                                     .count = rows / c->images * (c->training->batch / c->training->n_groups),
-                                     .momentum = (double)momentum};
+                                     .count = count,
+                                     .momentum = (double)momentum,
+                                     .unbiased = engine_unbiased(c->training, count, shape.dim[1])};
   status = engine_emit_sums(&total, c, &sums_function, state, state->n_channels, x, -1, err);
   if (status == MQ_OK) {
     status = emit_statistics(places, c, node, state, total, err);

@@ -15,6 +15,7 @@
 struct norm_state {
   int64_t n_channels, n_rows;
   int64_t count;            /* values per channel of a whole group */
+  double unbiased;          /* factor of the variance that goes into the running one */
   double epsilon, momentum; /* running = momentum running + (1 - momentum) batch */
 };
 
@@ -142,11 +143,10 @@ static mq_status forward_running(const struct engine_step *step, struct engine_f
   const double *mean = engine_input(step, frame, 0)->data, *variance = mean + s->n_channels;
   float *running_mean = engine_input(step, frame, 1)->data;
   float *running_variance = engine_input(step, frame, 2)->data;
-  double unbiased = s->count > 1 ? (double)s->count / (double)(s->count - 1) : 1;
   for (int64_t c = 0; c < s->n_channels && frame->is_training; c++) {
     running_mean[c] = (float)(s->momentum * (double)running_mean[c] + (1 - s->momentum) * mean[c]);
     running_variance[c] =
-        (float)(s->momentum * (double)running_variance[c] + (1 - s->momentum) * variance[c] * unbiased);
+        (float)(s->momentum * (double)running_variance[c] + (1 - s->momentum) * variance[c] * s->unbiased);
   }
   return MQ_OK;
 }
@@ -184,6 +184,11 @@ static mq_status new_row(int *place, struct engine_compiler *c, mq_dtype dtype, 
   return engine_new_place(place, c, dtype, &shape, NULL, err);
 }
 
+double engine_unbiased(const struct engine_training *training, int64_t count, int64_t n_channels) {
+  int64_t n = training->has_published_variance ? n_channels : count;
+  return n > 1 ? (double)n / (double)(n - 1) : 1;
+}
+
 static mq_status create_state(struct norm_state **state, struct engine_compiler *c,
                               const struct mq_node *node, const struct mq_tensor *x, struct mq_err *err) {
   float epsilon, momentum;
@@ -200,9 +205,11 @@ static mq_status create_state(struct norm_state **state, struct engine_compiler 
   }
   *state = block;
   int64_t channels = x->shape.dim[1], rows = mq_shape_count(&x->shape) / channels;
+  int64_t count = rows / c->images * (c->training->batch / c->training->n_groups);
   **state = (struct norm_state){.n_channels = channels,
                                 .n_rows = rows,
-                                .count = rows / c->images * (c->training->batch / c->training->n_groups),
+                                .count = count,
+                                .unbiased = engine_unbiased(c->training, count, channels),
                                 .epsilon = (double)epsilon,
                                 .momentum = (double)momentum};
   return MQ_OK;

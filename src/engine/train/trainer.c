@@ -61,6 +61,7 @@ mq_status mq_trainer_create(struct mq_trainer **trainer_out, const struct mq_gra
       .batch_per_gpu = options->batch_per_gpu > 0 ? options->batch_per_gpu : options->batch,
       .smoothing = options->label_smoothing,
       .has_float_forward = options->has_float_forward,
+      .has_published_variance = options->has_published_variance,
       .backward = options->backward};
   status = create_engine(trainer, graph, slice, pool, err);
   if (status == MQ_OK) {

@@ -101,7 +101,7 @@ struct engine_training {
       capacity_learners;
   int64_t batch, n_groups, batch_per_gpu;
   double smoothing;
-  bool has_float_forward;
+  bool has_float_forward, has_published_variance;
   mq_precision backward;
   int loss; /* place of the batch's sums: loss, correct, images */
 };
@@ -155,6 +155,8 @@ mq_status engine_emit_sums(int *total, struct engine_compiler *c, const struct e
 extern const struct engine_function engine_sums_function, engine_sums_in_place_function;
 /* inputs {x, gain and shift}, outputs {y} */
 extern const struct engine_function engine_normalise_function;
+/* What a batch's biased variance of `count` values a channel is multiplied by in running ones. */
+double engine_unbiased(const struct engine_training *training, int64_t count, int64_t n_channels);
 mq_status engine_train_batch_norm(struct engine_compiler *c, const struct mq_node *node,
                                   struct mq_err *err) MQ_MUST_CHECK;
 /* ---- op_product.c: products of two computed operands, Gemm in general --------------------------- */

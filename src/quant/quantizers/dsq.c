@@ -192,6 +192,7 @@ const struct mq_quantizer_ops mq_quantizer_dsq = {
     .is_for_activations = true,
     .w_observer = "meanstd",
     .a_observer = "batch_mean_minmax",
+    .has_published = true,
     .freezes_weights = true,
     .option = {.exists = true, .excludes_min = true, .excludes_max = true, .min = 0, .max = 1},
     .n_parameters = N_PARAMETERS,

@@ -87,6 +87,7 @@ const struct mq_quantizer_ops mq_quantizer_lsq = {
     .is_for_activations = true,
     .w_observer = "norm",
     .a_observer = "norm",
+    .has_published = true,
     .n_parameters = N_PARAMETERS,
     .parameters = parameters,
     .check = check,

@@ -79,6 +79,7 @@ const struct mq_quantizer_ops mq_quantizer_pact = {
     .w_quantizer = "dorefa",
     .w_observer = "minmax",
     .a_observer = "minmax",
+    .has_published = true,
     .is_uniform_at_ends_a = true,
     .option = {.exists = true, .is_whole = true, .min = 0, .max = 1},
     .n_parameters = N_PARAMETERS,

@@ -181,6 +181,7 @@ const struct mq_quantizer_ops mq_quantizer_qil = {
     .is_for_activations = true,
     .w_observer = "minmax",
     .a_observer = "minmax",
+    .has_published = true,
     .is_academic = true,
     .is_uniform_at_ends_w = true,
     .is_uniform_at_ends_a = true,
