@@ -8,6 +8,7 @@
 
 #include "bench/cell.h"
 #include "bench/training.h"
+#include "bench/variant.h"
 
 struct reader {
   const char *at;
@@ -158,16 +159,36 @@ static mq_status read_observer(const char **observer, double *parameter, struct 
   return status == MQ_OK ? read_real(parameter, reader, parameter_key) : status;
 }
 
+/* The variant as it is written, and the method's own number where it is not the default. */
+static mq_status read_variant(struct mq_cell *cell, struct reader *reader) {
+  const char *variant = NULL;
+  mq_status status = read_text(&cell->variant, reader, "variant");
+  if (status == MQ_OK && cell->variant &&
+      (mq_variant_parse(&variant, cell->variant, reader->arena, NULL) != MQ_OK ||
+       strcmp(variant, cell->variant) != 0 || mq_variant_check(variant, cell->method, NULL) != MQ_OK)) {
+    status = bad(reader, "variant", cell->variant, "published, or published: and parts that the method has");
+  }
+  if (status == MQ_OK && is_next(reader, "method_option")) {
+    status = read_real(&cell->method_option, reader, "method_option");
+  }
+  if (status == MQ_OK && mq_training_check_option(cell->method, cell->method_option, NULL) != MQ_OK) {
+    status = mq_fail(reader->err, MQ_BAD_INPUT, "line %d of a cell: method_option=%g is none of method %s",
+                     reader->line, cell->method_option, cell->method);
+  }
+  return status;
+}
+
 static mq_status read_method(struct mq_cell *cell, struct reader *reader) {
   mq_status status = read_name(&cell->method, reader, "method");
   if (status == MQ_OK && strcmp(cell->method, "float") != 0 && strcmp(cell->method, "ptq") != 0 &&
       !mq_cell_trains(cell)) {
     status = bad(reader, "method", cell->method, "a method of this version; see mqbench list methods");
   }
-  if (status == MQ_OK) status = read_text(&cell->variant, reader, "variant");
-  if (status == MQ_OK && cell->variant && strcmp(cell->variant, "published") != 0) {
-    status = bad(reader, "variant", cell->variant, "published");
+  const struct mq_quantizer_ops *quantizer = status == MQ_OK ? mq_quantizer_find(cell->method) : NULL;
+  if (quantizer && strcmp(quantizer->name, cell->method) != 0) {
+    status = bad(reader, "method", cell->method, quantizer->name);
   }
+  if (status == MQ_OK) status = read_variant(cell, reader);
   if (status == MQ_OK) {
     status = read_observer(&cell->w_observer, &cell->w_parameter, reader, "w_observer", "w_parameter");
   }
@@ -324,7 +345,8 @@ static mq_status check(const struct mq_cell *cell, const char *text, struct read
 
 mq_status mq_cell_parse(struct mq_cell *cell, const char *text, struct mq_arena *arena, struct mq_err *err) {
   struct reader reader = {.at = text, .arena = arena, .err = err};
-  *cell = (struct mq_cell){.w_parameter = (double)NAN, .a_parameter = (double)NAN};
+  *cell =
+      (struct mq_cell){.w_parameter = (double)NAN, .a_parameter = (double)NAN, .method_option = (double)NAN};
   mq_status status = read_inputs(cell, &reader);
   if (status == MQ_OK) {
     status = read_settings(cell, &reader);

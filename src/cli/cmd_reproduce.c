@@ -15,6 +15,7 @@ struct reproduce_run {
   struct mq_pool *pool;
   struct mq_run run;
   struct mq_reproduction result;
+  const char *plugin;
 };
 
 /* The run's own instruction set, unless the command line asks for less. */
@@ -117,7 +118,10 @@ static mq_status answer(const struct reproduce_run *r, struct mq_err *err) {
 static mq_status run_reproduce(struct reproduce_run *r, struct mq_err *err) {
   const char *db = r->common.arguments.text[0], *name = r->common.arguments.text[1];
   struct mq_err why = {.status = MQ_OK};
-  mq_status status = mq_store_open(&r->store, db, true, err);
+  mq_status status = r->plugin ? mq_quantizer_load(r->plugin, err) : MQ_OK;
+  if (status == MQ_OK) {
+    status = mq_store_open(&r->store, db, true, err);
+  }
   if (status == MQ_OK) {
     status = mq_reproduce_find(&r->run, r->store, name, &r->arena, &why);
     if (status != MQ_OK) {
@@ -138,9 +142,11 @@ static mq_status run_reproduce(struct reproduce_run *r, struct mq_err *err) {
 mq_status cmd_reproduce(int argc, char **argv, struct mq_err *err) {
   struct reproduce_run r = {.store = NULL};
   bool is_help;
+  const struct cli_option options[] = {{"--plugin", 0, CLI_TEXT, &r.plugin, "FILE",
+                                        "the shared object that the run's method came from", 0, 0}};
   mq_arena_init(&r.arena, 0);
   mq_status status =
-      cli_parse(&r.common, &is_help, cli_find_command("reproduce"), NULL, 0, 2, 2, argc, argv, err);
+      cli_parse(&r.common, &is_help, cli_find_command("reproduce"), options, 1, 2, 2, argc, argv, err);
   if (status == MQ_OK && !is_help) {
     status = run_reproduce(&r, err);
   }

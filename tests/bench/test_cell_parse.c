@@ -29,6 +29,7 @@ static struct mq_cell ptq_cell(void) {
                           .a_observer = "quantile",
                           .w_parameter = NAN,
                           .a_parameter = 0.1,
+                          .method_option = NAN,
                           .w_bits = 3,
                           .a_bits = 16,
                           .graph = 2,

@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <math.h>
 
+#include "base/file.h"
 #include "common.h"
 #include "help_quant.h"
 #include "help_quantizer.h"
@@ -81,8 +82,36 @@ static void the_example_loads_and_runs(void **state) {
   struct mq_scheme scheme = {.bits = 4};
   const struct mq_quantizer_config config = quantizer_config(&scheme, false, 1, 1);
   assert_fails(MQ_BAD_INPUT, "relu: lsq_plain has no zero point", ops->check(&config, "relu", &err));
-  assert_fails(MQ_BAD_INPUT, "there is a quantizer 'lsq_plain' already",
-               mq_quantizer_load(MQ_PLUGINS "/lsq_plain.so", &err));
+  assert_ok(mq_quantizer_load(MQ_PLUGINS "/lsq_plain.so", &err)); /* it is there already */
+  assert_int_equal(mq_quantizer_count(), n + 1);
+  char sha256[65];
+  assert_ok(mq_sha256_file(sha256, MQ_PLUGINS "/lsq_plain.so", &err));
+  assert_string_equal(mq_quantizer_plugin_sha256(ops), sha256);
+  assert_null(mq_quantizer_plugin_sha256(mq_quantizer_find("lsq")));
+}
+
+static void names_have_other_spellings(void **state) {
+  (void)state;
+  const struct mq_quantizer_ops *ops = mq_quantizer_find("lsqplus");
+  assert_non_null(ops);
+  assert_ptr_equal(ops, mq_quantizer_find("lsq_plus"));
+  assert_string_equal(ops->name, "lsq_plus");
+}
+
+static void options_lie_within_their_limits(void **state) {
+  (void)state;
+  char text[MQ_LIMITS_TEXT];
+  const struct mq_quantizer_ops *dsq = mq_quantizer_find("dsq"), *pact = mq_quantizer_find("pact"),
+                                *lsq = mq_quantizer_find("lsq");
+  assert_true(mq_quantizer_takes(dsq, NAN) && mq_quantizer_takes(dsq, 0.3));
+  assert_false(mq_quantizer_takes(dsq, 0) || mq_quantizer_takes(dsq, 1) ||
+               mq_quantizer_takes(dsq, -INFINITY));
+  assert_true(mq_quantizer_takes(pact, 0) && mq_quantizer_takes(pact, 1));
+  assert_false(mq_quantizer_takes(pact, 0.5) || mq_quantizer_takes(pact, 2));
+  assert_true(mq_quantizer_takes(lsq, NAN));
+  assert_false(mq_quantizer_takes(lsq, 0));
+  mq_limits_format(text, &dsq->option);
+  assert_string_equal(text, "a number above 0 and below 1");
 }
 
 static void the_example_builds_by_itself(void **state) {
@@ -137,6 +166,8 @@ int main(void) {
       cmocka_unit_test(parameters_lie_one_after_the_other),
       cmocka_unit_test(the_example_loads_and_runs),
       cmocka_unit_test(the_example_builds_by_itself),
+      cmocka_unit_test(names_have_other_spellings),
+      cmocka_unit_test(options_lie_within_their_limits),
       cmocka_unit_test(defective_tables_are_refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
