@@ -54,6 +54,9 @@ mq_status mq_qparams_init(struct mq_qparams *qparams, int64_t n_channels, int ch
 mq_status mq_qparams_copy(struct mq_qparams *to, const struct mq_qparams *from,
                           struct mq_err *err) MQ_MUST_CHECK;
 void mq_qparams_deinit(struct mq_qparams *qparams);
+/* The clipping range (n - z) s .. (p - z) s, over channels the least and the largest; NAN without channels.
+ */
+void mq_qparams_clip_range(double *lo, double *hi, const struct mq_qparams *qparams);
 
 /* The only place that turns ranges into scales and zero points. For each channel c:
  *   asymmetric: lo = min(lo, 0), hi = max(hi, 0), s = (hi - lo)/(p - n), z = clip(n - rne(lo/s), n, p)

@@ -41,20 +41,6 @@ mq_status mq_trial_record_evaluation(struct trial *t, struct mq_err *err) {
   return MQ_OK;
 }
 
-/* The clipping range (n - z) s .. (p - z) s: over channels the least and the largest. */
-static void measure_range(struct mq_run_point *point, const struct mq_qparams *qparams) {
-  point->lo = INFINITY;
-  point->hi = -INFINITY;
-  for (int64_t c = 0; c < qparams->n_channels; c++) {
-    double scale = (double)qparams->scale[c], zero_point = qparams->zero_point[c];
-    point->lo = fmin(point->lo, (qparams->quant_min - zero_point) * scale);
-    point->hi = fmax(point->hi, (qparams->quant_max - zero_point) * scale);
-  }
-  if (qparams->n_channels == 0) {
-    point->lo = point->hi = (double)NAN;
-  }
-}
-
 mq_status mq_trial_record_points(struct trial *t, struct mq_err *err) {
   static const char *const kinds[] = {
       [MQ_POINT_WEIGHT] = "weight", [MQ_POINT_ACTIVATION] = "activation", [MQ_POINT_BIAS] = "bias"};
@@ -81,7 +67,7 @@ mq_status mq_trial_record_points(struct trial *t, struct mq_err *err) {
       memcpy(scale, from->qparams.scale, n_channels * sizeof *scale);
       memcpy(zero_point, from->qparams.zero_point, n_channels * sizeof *zero_point);
     }
-    measure_range(&points[i], &from->qparams);
+    mq_qparams_clip_range(&points[i].lo, &points[i].hi, &from->qparams);
   }
   t->result->points = points;
   t->result->n_points = n;

@@ -20,6 +20,15 @@ mq_status mq_qparams_init(struct mq_qparams *qparams, int64_t n_channels, int ch
   return MQ_OK;
 }
 
+void mq_qparams_clip_range(double *lo, double *hi, const struct mq_qparams *qparams) {
+  *lo = *hi = (double)NAN;
+  for (int64_t c = 0; c < qparams->n_channels; c++) {
+    double scale = (double)qparams->scale[c], zero_point = qparams->zero_point[c];
+    *lo = fmin(*lo, (qparams->quant_min - zero_point) * scale); /* of NAN and a number: the number */
+    *hi = fmax(*hi, (qparams->quant_max - zero_point) * scale);
+  }
+}
+
 mq_status mq_qparams_copy(struct mq_qparams *to, const struct mq_qparams *from, struct mq_err *err) {
   mq_status status = mq_qparams_init(to, from->n_channels, from->channel_axis, err);
   if (status != MQ_OK) return status;

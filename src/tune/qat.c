@@ -91,46 +91,14 @@ static mq_status deploy(struct mq_prepared *deployed, const struct qat *q, struc
 }
 
 /* ---- Judging ------------------------------------------------------------------------------------ */
-static struct mq_range range_of(const struct mq_qparams *qparams) {
-  struct mq_range range = {.lo = INFINITY, .hi = -INFINITY};
-  for (int64_t c = 0; c < qparams->n_channels; c++) {
-    const float scale = qparams->scale[c];
-    range.lo = fminf(range.lo, (float)(qparams->quant_min - qparams->zero_point[c]) * scale);
-    range.hi = fmaxf(range.hi, (float)(qparams->quant_max - qparams->zero_point[c]) * scale);
-  }
-  if (qparams->n_channels == 0) {
-    range.lo = range.hi = NAN;
-  }
-  return range;
-}
-
-/* One more record, of n_points ranges; *ranges is to be filled. */
-static mq_status add_record(struct mq_range **ranges, struct qat *q, size_t n_points, int64_t step,
-                            struct mq_err *err) {
-  struct mq_qat_result *r = q->result;
-  if (r->n_records == q->record_capacity) {
-    size_t capacity = q->record_capacity ? 2 * q->record_capacity : 16;
-    struct mq_range_record *records = mq_realloc(r->records, capacity, sizeof *records);
-    if (!records) {
-      return mq_fail_memory(err, "clipping ranges");
-    }
-    r->records = records;
-    q->record_capacity = capacity;
-  }
-  *ranges = mq_alloc(n_points + 1, sizeof **ranges);
-  if (!*ranges) {
-    return mq_fail_memory(err, "clipping ranges");
-  }
-  r->records[r->n_records++] = (struct mq_range_record){.step = step, .ranges = *ranges};
-  return MQ_OK;
-}
-
 static mq_status record_ranges(struct qat *q, const struct mq_prepared *deployed, int64_t step,
                                struct mq_err *err) {
   struct mq_range *ranges = NULL;
   mq_status status = add_record(&ranges, q, deployed->n_points, step, err);
   for (size_t i = 0; i < deployed->n_points && status == MQ_OK; i++) {
-    ranges[i] = range_of(&deployed->points[i].qparams);
+    double lo, hi;
+    mq_qparams_clip_range(&lo, &hi, &deployed->points[i].qparams);
+    ranges[i] = (struct mq_range){.lo = (float)lo, .hi = (float)hi};
   }
   return status;
 }
