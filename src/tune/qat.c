@@ -91,6 +91,27 @@ static mq_status deploy(struct mq_prepared *deployed, const struct qat *q, struc
 }
 
 /* ---- Judging ------------------------------------------------------------------------------------ */
+/* One more record, of n_points ranges; *ranges is to be filled. */
+static mq_status add_record(struct mq_range **ranges, struct qat *q, size_t n_points, int64_t step,
+                            struct mq_err *err) {
+  struct mq_qat_result *r = q->result;
+  if (r->n_records == q->record_capacity) {
+    size_t capacity = q->record_capacity ? 2 * q->record_capacity : 16;
+    struct mq_range_record *records = mq_realloc(r->records, capacity, sizeof *records);
+    if (!records) {
+      return mq_fail_memory(err, "clipping ranges");
+    }
+    r->records = records;
+    q->record_capacity = capacity;
+  }
+  *ranges = mq_alloc(n_points + 1, sizeof **ranges);
+  if (!*ranges) {
+    return mq_fail_memory(err, "clipping ranges");
+  }
+  r->records[r->n_records++] = (struct mq_range_record){.step = step, .ranges = *ranges};
+  return MQ_OK;
+}
+
 static mq_status record_ranges(struct qat *q, const struct mq_prepared *deployed, int64_t step,
                                struct mq_err *err) {
   struct mq_range *ranges = NULL;
