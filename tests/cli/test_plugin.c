@@ -67,6 +67,39 @@ static void options_and_variants_reach_the_method(void **state) {
   }
 }
 
+/* But for the line that names the variant. */
+static bool same_points(const char *a, const char *b) {
+  char command[1600];
+  snprintf(command, sizeof command,
+           "cd '%s' && sed /observer_variant/d %s/quant.json > a.json && sed /observer_variant/d "
+           "%s/quant.json > b.json && grep -q '\"scale\"' a.json && cmp -s a.json b.json",
+           scratch, a, b);
+  return system(command) == 0;
+}
+
+/* Alone, and of a method that trains nothing. */
+static void parts_of_a_variant_act_alone(void **state) {
+  (void)state;
+  static const char *const settings[] = {"--a-observer mean_minmax",
+                                         "--a-observer mean_minmax --variant observer",
+                                         "--a-observer mean_minmax --variant published", "--a-observer kld",
+                                         "--a-observer kld --variant observer"};
+  for (int i = 0; i < 5; i++) {
+    run(&o, "quantize net.onnx " DATA " %s -o ptq%d -q", settings[i], i);
+    if (o.status != 0) fail_msg("%s: %s", settings[i], o.err);
+  }
+  assert_false(same_points("ptq0", "ptq1"));
+  assert_true(same_points("ptq1", "ptq2"));
+  assert_false(same_points("ptq3", "ptq4"));
+  static const char *const folds[] = {"1", "2 --variant bn_fold", "2"};
+  for (int i = 0; i < 3; i++) {
+    run(&o, "quantize net.onnx " DATA BRIEF " --method lsq --bn-fold %s -o fold%d -q", folds[i], i);
+    if (o.status != 0) fail_msg("%s: %s", folds[i], o.err);
+  }
+  assert_true(same_files("fold0/float.onnx", "fold1/float.onnx"));
+  assert_false(same_files("fold0/float.onnx", "fold2/float.onnx"));
+}
+
 static void refusals_are_one_line(void **state) {
   (void)state;
   static const char *const cases[][3] = {
@@ -159,6 +192,7 @@ int main(void) {
       cmocka_unit_test(quantizes_by_a_plugin),
       cmocka_unit_test(other_spellings_are_kept_as_the_name),
       cmocka_unit_test(options_and_variants_reach_the_method),
+      cmocka_unit_test(parts_of_a_variant_act_alone),
       cmocka_unit_test(refusals_are_one_line),
       cmocka_unit_test(plans_load_plugins),
   };
