@@ -105,10 +105,12 @@ void mq_training_format(char text[40], const struct mq_training_key *key, double
   } else if (key->kind == MQ_TRAINING_FLAG) {
     snprintf(text, 40, "%s", value != 0 ? "true" : "false");
   } else {
+    char number[40] = "";
     int digits = 6; /* as many as it takes */
     do {
-      snprintf(text, 40, "%.*g", digits, value);
-    } while (strtod(text, NULL) != value && !isnan(value) && digits++ < 17);
+      snprintf(number, sizeof number, "%.*g", digits, value);
+    } while (strtod(number, NULL) != value && !isnan(value) && digits++ < 17);
+    memcpy(text, number, sizeof number);
   }
 }
 
