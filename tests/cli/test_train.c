@@ -12,9 +12,10 @@
 #define EVAL "fractal:,images=100,size=16,classes=3,split=test"
 #define ARCH \
   "--arch resnet14_s32 --width 0.5 --data " TRAIN " --eval-data " EVAL " --batch 32 --lr 0.1 --augment none"
-#define LSQ                                                                                               \
-  "--target tensorrt --data " TRAIN " --eval-data " EVAL " --method lsq --batch 32 --lr 0.005 --augment " \
-                                                         "none"
+#define LSQ                                              \
+  "--target tensorrt --data " TRAIN " --eval-data " EVAL \
+  " --method lsq --batch 32 --lr 0.005 --augment "       \
+  "none"
 
 static struct outcome o;
 
