@@ -473,7 +473,8 @@ static const struct engine_function scale_weights_function = {
 /* In scratch: products and sums (doubles), then gains and zeros (floats). */
 static float *gains_of(const struct engine_step *step, struct engine_frame *frame) {
   const struct scale_state *s = step->state;
-  float *gain = (float *)((double *)frame->scratch + 2 * s->n_channels);
+  void *after_sums = (double *)frame->scratch + 2 * s->n_channels;
+  float *gain = after_sums;
   for (int64_t c = 0; c < s->n_channels; c++) {
     double f = factor_at(step, frame, s->unrounded, c);
     gain[c] = (float)(s->divides ? 1 / f : f);
@@ -530,7 +531,7 @@ static void measure(struct scale_state *s, const struct mq_shape *x, int axis, b
 
 static mq_status read_scale(struct scale_state *s, int *axis, const struct mq_node *node,
                             struct mq_err *err) {
-  int64_t divides;
+  int64_t divides = 0;
   mq_status status = mq_node_get_axis(axis, node, 1, node->inputs[0]->shape.rank, err);
   if (status == MQ_OK) {
     status = mq_node_get_int(&divides, node, "divides", 0, err);
@@ -538,7 +539,7 @@ static mq_status read_scale(struct scale_state *s, int *axis, const struct mq_no
   if (status == MQ_OK) {
     status = mq_node_get_int(&s->n_groups, node, "groups", 1, err);
   }
-  s->divides = status == MQ_OK && divides != 0;
+  s->divides = divides != 0;
   return status;
 }
 

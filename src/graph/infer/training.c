@@ -56,7 +56,7 @@ static mq_status require_groups(const struct mq_node *node, int64_t groups, int 
 mq_status graph_infer_ScaleChannels(struct mq_node *node, struct mq_err *err) {
   const struct mq_shape *x = graph_shape(node, 0);
   int64_t groups = 1;
-  int axis;
+  int axis = 0;
   mq_status status = graph_require_float(node, 0, err);
   if (status == MQ_OK) {
     status = mq_node_get_axis(&axis, node, 1, x->rank, err);
