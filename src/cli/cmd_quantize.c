@@ -115,6 +115,7 @@ static mq_status report(const struct quantize_run *run, struct mq_err *err) {
     json_object_set_new(object, "w_bits", json_integer(r->w_bits));
     json_object_set_new(object, "a_bits", json_integer(r->a_bits));
     json_object_set_new(object, "points", json_integer((json_int_t)run->result.n_points));
+    json_object_set_new(object, "result_sha256", json_string(r->result_sha256));
     if (r->history) {
       json_object_set_new(object, "train_seconds", cli_json_real(r->train_seconds));
       json_object_set_new(object, "best_top1", cli_json_real(r->best_top1));
