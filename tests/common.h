@@ -4,6 +4,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -35,6 +36,25 @@
       fail_msg("message '%s' does not contain '%s'", err.message, (const char *)(part)); \
     }                                                                                    \
   } while (0)
+
+/* MQ_TEST_EFFORT=light: under valgrind and sanitizers, where all takes 5 to 50 times as long, every test
+ * runs, but takes only some of its many alike cases. */
+static inline bool test_is_light(void) {
+  const char *effort = getenv("MQ_TEST_EFFORT");
+  return effort && strcmp(effort, "light") == 0;
+}
+
+/* How many of n random cases, repetitions or steps to take: n or, light, a tenth; at least 1. */
+static inline int64_t test_effort(int64_t n) {
+  int64_t taken = test_is_light() ? n / 10 : n;
+  return taken > 1 ? taken : 1;
+}
+
+/* Whether the i-th of many cases is not taken: light takes every 11th, a number that shares no factor with
+ * the usual counts of variants, so that each of them comes up. */
+static inline bool test_leaves_out(int64_t i) {
+  return test_is_light() && i % 11 != 0;
+}
 
 /* A fresh directory under TMPDIR or /tmp, removed by the caller with rm -rf semantics below. */
 static inline char *make_test_directory(void) {

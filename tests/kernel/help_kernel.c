@@ -9,6 +9,7 @@
 #include "kernel/isa.h"
 
 int help_run_capped(mq_isa cap, int (*run_group)(void)) {
+  if (cap != MQ_ISA_NATIVE && cap > mq_isa_detect()) return 0;
   const pid_t child = fork();
   int how = 0;
   if (child == 0) {

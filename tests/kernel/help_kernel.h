@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "common.h"
 #include "mqbench/kernel.h"
 
 /* Runs a test group once for each of base, avx2 and native, in a process of its own since the instruction set

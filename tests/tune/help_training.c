@@ -192,7 +192,7 @@ void check_directions(struct lesson *lesson, double tolerance) {
     lesson_differentiate(lesson);
     struct mq_trainer_state state = mq_trainer_state_at(lesson->trainer, i);
     const float *gradient = state.is_variable ? mq_trainer_gradient(lesson->trainer, i) : NULL;
-    if (!gradient) continue;
+    if (!gradient || test_leaves_out((int64_t)i)) continue;
     float *direction = mq_alloc(state.count, sizeof *direction);
     struct mq_rng rng;
     double slope = 0;
