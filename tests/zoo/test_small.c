@@ -153,8 +153,8 @@ static void layers_are_those_of_the_large_form(void **state) {
   }
 }
 
-/* models/resnet14_fractal.onnx came from PyTorch: with its numbers in their places, in order of the nodes,
- * the answers are the same bits. */
+/* models/resnet14_fractal.onnx (plans/train_fractal.yaml): with its numbers in their places, in order of the
+ * nodes, the answers are the same bits. */
 static void resnet14_is_the_committed_network(void **state) {
   (void)state;
   enum {
