@@ -56,7 +56,7 @@ static void lies_are_refused_by_every_command(void **state) {
        "scale[0]: found 1e-45, expected a number from 1.17549435e-38 to 3.40282347e+38\n"},
       {"quant_max", "127", "quant_max: found 127, expected 255, the bound of uint8"},
   };
-  static const char *const commands[] = {"eval hurt --data " DATA, "diff whole hurt", "show hurt"};
+  static const char *const commands[] = {("eval hurt --data " DATA), "diff whole hurt", "show hurt"};
   char command[2200];
   snprintf(command, sizeof command, "cp -r '%s/whole' '%s/hurt'", scratch, scratch);
   assert_int_equal(system(command), 0);
