@@ -22,6 +22,9 @@ struct writer {
 };
 
 static void put(struct writer *w, const void *bytes, size_t n) {
+  if (n == 0) { /* an average that is not kept has no address */
+    return;
+  }
   w->failed = w->failed || fwrite(bytes, 1, n, w->out) != n;
   mq_sha256_update(w->hash, bytes, n);
 }
@@ -221,7 +224,7 @@ static mq_status read_all(struct reader *r, const char *identity, struct mq_trai
     memcpy(progress->average, get(r, header[3] * sizeof(float)), header[3] * sizeof(float));
   }
   read_curve(r, progress, (size_t)header[4]);
-  memcpy(progress->notes, get(r, progress->n_notes), progress->n_notes);
+  if (progress->n_notes > 0) memcpy(progress->notes, get(r, progress->n_notes), progress->n_notes);
   progress->step = (int64_t)header[0];
   progress->interval = (struct tune_interval){loss, (int64_t)header[6], (int64_t)header[7]};
   mq_trainer_set_steps(trainer, (int64_t)header[1]);
