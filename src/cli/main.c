@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <jansson.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -9,9 +10,10 @@
 #include "cli/options.h"
 #include "cli/session.h"
 
-/* The first Ctrl-C ends the run cleanly, a second one at once. */
+/* The first Ctrl-C ends the run cleanly, a second one at once; they may come in two threads at a time. */
 static void on_signal(int number) {
-  if (mq_cancelled()) {
+  static atomic_flag is_second = ATOMIC_FLAG_INIT;
+  if (atomic_flag_test_and_set(&is_second)) {
     _exit(128 + number);
   }
   mq_cancel();
