@@ -113,7 +113,7 @@ static void test_methods(void **state) {
   fixture_init_classes(&f, 2);
   struct mq_graph *model = learned_net(&f);
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-    check_case(&cases[i], &f, model);
+    if (!test_leaves_out((int64_t)i)) check_case(&cases[i], &f, model);
   mq_graph_destroy(model);
   fixture_deinit(&f);
 }
