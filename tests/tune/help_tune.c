@@ -93,3 +93,17 @@ struct mq_calibrate_options fixture_calibration(const int64_t *indices, int64_t 
   return (struct mq_calibrate_options){
       .w_parameter = NAN, .a_parameter = NAN, .indices = indices, .n_indices = n};
 }
+
+uint64_t constants_bits(const struct mq_graph *graph) {
+  uint64_t sum = 17;
+  for (size_t i = 0; i < graph->n_values; i++) {
+    const struct mq_tensor *constant = graph->values[i]->constant;
+    if (!constant || constant->dtype != MQ_F32) continue;
+    for (int64_t k = 0; k < mq_shape_count(&constant->shape); k++) {
+      uint32_t bits;
+      memcpy(&bits, (const float *)constant->data + k, sizeof bits);
+      sum = sum * 6364136223846793005u + bits;
+    }
+  }
+  return sum;
+}

@@ -27,5 +27,7 @@ void fixture_prepare(struct mq_prepared *prepared, const struct net *net, const 
 /* Options that calibrate with minmax over the first n images. */
 struct mq_calibrate_options fixture_calibration(const int64_t *indices, int64_t n);
 extern const int64_t fixture_indices[64]; /* 0, 1, 2, ... */
+/* A number that tells whether two graphs' float constants are the same bits. */
+uint64_t constants_bits(const struct mq_graph *graph);
 
 #endif

@@ -118,22 +118,6 @@ static void test_methods(void **state) {
   fixture_deinit(&f);
 }
 
-/* The float weights that go with the bundle are the learned ones: prepared and frozen they give its scales.
- */
-static uint64_t bits_of(const struct mq_graph *graph) {
-  uint64_t sum = 17;
-  for (size_t i = 0; i < graph->n_values; i++) {
-    const struct mq_tensor *constant = graph->values[i]->constant;
-    if (!constant || constant->dtype != MQ_F32) continue;
-    for (int64_t k = 0; k < mq_shape_count(&constant->shape); k++) {
-      uint32_t bits;
-      memcpy(&bits, (const float *)constant->data + k, sizeof bits);
-      sum = sum * 6364136223846793005u + bits;
-    }
-  }
-  return sum;
-}
-
 static void test_workers(void **state) {
   (void)state;
   const struct qat_case c = {"tensorrt", "lsq", 4, MQ_BN_FOLD_TARGET, 6, 0.5};
@@ -145,13 +129,13 @@ static void test_workers(void **state) {
     fixture_init_classes(&f, workers);
     struct mq_target *target = load(c.target);
     struct mq_graph *model = learned_net(&f);
-    uint64_t before = bits_of(model);
+    uint64_t before = constants_bits(model);
     const struct mq_qat_options options = usual_options(&c);
     assert_ok(mq_qat(&result, model, target, f.data, NULL, &options, f.pool, &err));
-    assert_true(bits_of(model) == before); /* only read */
+    assert_true(constants_bits(model) == before); /* only read */
     assert_int_equal(result.n_records, 0);
-    deployed[workers - 1] = bits_of(result.prepared.graph);
-    trained[workers - 1] = bits_of(result.trained);
+    deployed[workers - 1] = constants_bits(result.prepared.graph);
+    trained[workers - 1] = constants_bits(result.trained);
     assert_true(trained[workers - 1] != before);
     mq_qat_result_deinit(&result);
     mq_graph_destroy(model);
@@ -190,7 +174,7 @@ static void test_resumed_records(void **state) {
     assert_memory_equal(resumed.records[i].ranges, whole.records[i].ranges,
                         whole.prepared.n_points * sizeof(struct mq_range));
   }
-  assert_true(bits_of(resumed.prepared.graph) == bits_of(whole.prepared.graph));
+  assert_true(constants_bits(resumed.prepared.graph) == constants_bits(whole.prepared.graph));
   mq_qat_result_deinit(&whole);
   mq_qat_result_deinit(&resumed);
   mq_graph_destroy(net.graph);

@@ -22,21 +22,6 @@ static struct mq_train_options usual_options(void) {
                                    .seed = 3};
 }
 
-/* Hash-like: the sum of all constants' bits. */
-static uint64_t bits_of(const struct mq_graph *graph) {
-  uint64_t sum = 17;
-  for (size_t i = 0; i < graph->n_values; i++) {
-    const struct mq_tensor *constant = graph->values[i]->constant;
-    if (!constant || constant->dtype != MQ_F32) continue;
-    for (int64_t k = 0; k < mq_shape_count(&constant->shape); k++) {
-      uint32_t bits;
-      memcpy(&bits, (const float *)constant->data + k, sizeof bits);
-      sum = sum * 6364136223846793005u + bits;
-    }
-  }
-  return sum;
-}
-
 struct outcome {
   struct mq_train_result result;
   uint64_t bits;
@@ -48,7 +33,7 @@ static mq_status train_net(struct outcome *outcome, struct fixture *f,
   net_residual(&net, true);
   net_check(&net, mq_graph_infer(net.graph, true, &net.err));
   mq_status status = mq_train(&outcome->result, net.graph, NULL, 0, f->data, options, f->pool, &f->err);
-  outcome->bits = bits_of(net.graph);
+  outcome->bits = constants_bits(net.graph);
   mq_graph_destroy(net.graph);
   return status;
 }
