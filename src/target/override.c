@@ -34,10 +34,16 @@ static int compile(regex_t *expression, const char *layer) {
   return regcomp(expression, text, REG_EXTENDED | REG_NOSUB);
 }
 
-/* Counted repetitions and back references make regcomp and regexec take memory and time without bound. */
+/* Counted repetitions and back references make regcomp and regexec take memory and time without bound; and
+ * regcomp compiles x+ as xx*, so that every + around another doubles what is inside. */
 static bool is_costly(const char *layer) {
+  enum {
+    MOST_PLUSES = 8
+  };
+  int n_pluses = 0;
   for (const char *c = layer; *c; c++) {
     if (*c == '{' || (*c == '\\' && c[1] >= '1' && c[1] <= '9')) return true;
+    if (*c == '+' && ++n_pluses > MOST_PLUSES) return true;
   }
   return false;
 }
@@ -45,7 +51,7 @@ static bool is_costly(const char *layer) {
 const char *mq_layer_pattern_check(char *text, size_t text_bytes, const char *layer) {
   regex_t expression;
   if (!is_expression(layer)) return NULL;
-  if (is_costly(layer)) return "expressions may not have {m,n} or back references";
+  if (is_costly(layer)) return "expressions may not have {m,n}, back references or more than 8 +";
   int code = compile(&expression, layer);
   if (!code) {
     regfree(&expression);

@@ -172,6 +172,7 @@ static void wrong_values(void **state) {
   refuses(with("artefacts:", "artefacts: [gguf]\n"), "mine.yaml:10: artefacts[0]: found 'gguf'");
   refuses(with("overrides:", "overrides: [{layer: '/(/', bits: 4}]\n"), "mine.yaml:5: layer:");
   refuses(with("overrides:", "overrides: [{layer: '/a{9}{9}/', bits: 4}]\n"), "may not have {m,n}");
+  refuses(with("overrides:", "overrides: [{layer: '/a+++++++++/', bits: 4}]\n"), "more than 8 +");
   refuses(with("overrides:", "overrides: [{op: third}]\n"), "expected first, last");
   refuses(with("overrides:", "overrides: [{after: relu, bits: 4}]\n"), "role: activation");
   refuses(with("overrides:", "overrides: 3\n"), "overrides: found '3', expected a list");
