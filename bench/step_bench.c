@@ -1,7 +1,7 @@
 /* Milliseconds of a training step on random images, medians, and the memory it takes.
  * Usage: step_bench MODEL.onnx|ARCHITECTURE TARGET|float [METHOD [bits [batch [steps [OPTION...]]]]]
  * Options: bf16 (products backward), floats (no products on integers), bn (BN stays behind the
- * layers), fold4 (folding strategy 4).
+ * layers), fold4 (folding strategy 4), sliceN (images of a slice; 8).
  * Processor time divided by the cores is the figure to compare where other programs share them. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -124,6 +124,12 @@ static bool has_option(int argc, char **argv, const char *name) {
   return false;
 }
 
+static int64_t slice_of(int argc, char **argv) {
+  for (int i = 7; i < argc; i++)
+    if (strncmp(argv[i], "slice", 5) == 0) return atoi(argv[i] + 5);
+  return 8;
+}
+
 static mq_status read_model(struct mq_graph **graph, const char *name, struct mq_err *err) {
   bool is_arch = mq_zoo_find(name) != NULL;
   return is_arch ? mq_zoo_build(graph, name, NULL, err) : mq_onnx_read(graph, name, NULL, err);
@@ -131,7 +137,7 @@ static mq_status read_model(struct mq_graph **graph, const char *name, struct mq
 
 int main(int argc, char **argv) {
   struct mq_err err = {0};
-  struct work work = {.slice = 8};
+  struct work work = {.slice = slice_of(argc, argv)};
   if (argc < 3) return 2;
   bool is_float = strcmp(argv[2], "float") == 0;
   int bits = argc > 4 ? atoi(argv[4]) : 8, batch = argc > 5 ? atoi(argv[5]) : 128;

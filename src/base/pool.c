@@ -13,10 +13,11 @@ struct mq_pool {
   mq_pool_start_fn on_start;
   pthread_mutex_t mutex;
   pthread_cond_t work, idle;
-  /* The current job; guarded by the mutex except for the counters. */
-  uint64_t job;
-  unsigned n_busy;
-  bool is_stopping;
+  bool has_cores; /* one for each worker: who waits may look on for a while before it sleeps */
+  /* The current job; written under the mutex before `job` counts up. */
+  _Atomic uint64_t job;
+  atomic_uint n_busy;
+  atomic_bool is_stopping;
   mq_pool_task_fn task;
   void *context;
   size_t n_tasks;
@@ -66,6 +67,68 @@ static void take_tasks(struct mq_pool *pool, unsigned worker) {
   }
 }
 
+/* ---- Waiting ------------------------------------------------------------------------------------------
+ * A step of training has hundreds of jobs that last about a millisecond: to fall asleep and be woken takes a
+ * twentieth of that. So who waits looks on for a moment first. */
+#define LOOK_SECONDS 1e-4
+#define LOOKS 32 /* between two looks at the clock */
+
+static inline void pause_processor(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+/* Until another job is there than the one seen (job NULL: until nobody is busy), or for a while. */
+static void look_on(_Atomic uint64_t *job, uint64_t seen, atomic_uint *n_busy) {
+  double end = mq_now() + LOOK_SECONDS;
+  do {
+    for (int i = 0; i < LOOKS; i++) {
+      if (job ? atomic_load(job) != seen : atomic_load(n_busy) == 0) {
+        return;
+      }
+      pause_processor();
+    }
+  } while (mq_now() < end);
+}
+
+static void wait_for_job(struct mq_pool *pool, uint64_t seen) {
+  if (pool->has_cores) {
+    look_on(&pool->job, seen, NULL);
+  }
+  if (atomic_load(&pool->job) != seen) {
+    return;
+  }
+  pthread_mutex_lock(&pool->mutex);
+  while (!atomic_load(&pool->is_stopping) && atomic_load(&pool->job) == seen) {
+    pthread_cond_wait(&pool->work, &pool->mutex);
+  }
+  pthread_mutex_unlock(&pool->mutex);
+}
+
+static void wait_for_others(struct mq_pool *pool) {
+  if (pool->has_cores) {
+    look_on(NULL, 0, &pool->n_busy);
+  }
+  if (atomic_load(&pool->n_busy) == 0) {
+    return;
+  }
+  pthread_mutex_lock(&pool->mutex);
+  while (atomic_load(&pool->n_busy) > 0) {
+    pthread_cond_wait(&pool->idle, &pool->mutex);
+  }
+  pthread_mutex_unlock(&pool->mutex);
+}
+
+/* ---- Threads ------------------------------------------------------------------------------------------ */
+static void check_out(struct mq_pool *pool) {
+  if (atomic_fetch_sub(&pool->n_busy, 1) == 1) {
+    pthread_mutex_lock(&pool->mutex);
+    pthread_cond_signal(&pool->idle);
+    pthread_mutex_unlock(&pool->mutex);
+  }
+}
+
 static void *run_thread(void *argument) {
   struct thread_start start = *(struct thread_start *)argument;
   mq_free(argument);
@@ -73,25 +136,14 @@ static void *run_thread(void *argument) {
   if (pool->on_start) {
     pool->on_start(start.worker);
   }
-  uint64_t seen = 0;
-  pthread_mutex_lock(&pool->mutex);
-  for (;;) {
-    while (!pool->is_stopping && pool->job == seen) {
-      pthread_cond_wait(&pool->work, &pool->mutex);
+  for (uint64_t seen = 0;; seen++) {
+    wait_for_job(pool, seen);
+    if (atomic_load(&pool->is_stopping)) {
+      return NULL;
     }
-    if (pool->is_stopping) {
-      break;
-    }
-    seen = pool->job;
-    pthread_mutex_unlock(&pool->mutex);
     take_tasks(pool, start.worker);
-    pthread_mutex_lock(&pool->mutex);
-    if (--pool->n_busy == 0) {
-      pthread_cond_signal(&pool->idle);
-    }
+    check_out(pool);
   }
-  pthread_mutex_unlock(&pool->mutex);
-  return NULL;
 }
 
 /* "200000 100000": processor time within a period, in microseconds; "max 100000": no limit. */
@@ -144,6 +196,7 @@ mq_status mq_pool_create(struct mq_pool **out, unsigned n_workers, mq_pool_start
   pool->n_workers = n_workers;
   pool->threads = threads;
   pool->on_start = on_start;
+  pool->has_cores = n_workers <= mq_cores();
   pthread_mutex_init(&pool->mutex, NULL);
   pthread_cond_init(&pool->work, NULL);
   pthread_cond_init(&pool->idle, NULL);
@@ -172,7 +225,7 @@ void mq_pool_destroy(struct mq_pool *pool) {
     return;
   }
   pthread_mutex_lock(&pool->mutex);
-  pool->is_stopping = true;
+  atomic_store(&pool->is_stopping, true);
   pthread_cond_broadcast(&pool->work);
   pthread_mutex_unlock(&pool->mutex);
   for (unsigned i = 0; i < pool->n_threads; i++) {
@@ -191,24 +244,22 @@ unsigned mq_pool_workers(const struct mq_pool *pool) {
 
 mq_status mq_pool_run(struct mq_pool *pool, size_t n_tasks, mq_pool_task_fn task, void *context,
                       struct mq_err *err) {
+  bool is_alone = n_tasks <= 1; /* nobody else need come for one task */
   pthread_mutex_lock(&pool->mutex);
   pool->task = task;
   pool->context = context;
   pool->n_tasks = n_tasks;
   atomic_store(&pool->next, 0);
   atomic_store(&pool->has_failed, false);
-  pool->n_busy = pool->n_threads;
-  pool->job++;
-  pthread_cond_broadcast(&pool->work);
+  if (!is_alone) {
+    atomic_store(&pool->n_busy, pool->n_threads);
+    atomic_fetch_add(&pool->job, 1);
+    pthread_cond_broadcast(&pool->work);
+  }
   pthread_mutex_unlock(&pool->mutex);
 
   take_tasks(pool, 0);
-
-  pthread_mutex_lock(&pool->mutex);
-  while (pool->n_busy > 0) {
-    pthread_cond_wait(&pool->idle, &pool->mutex);
-  }
-  pthread_mutex_unlock(&pool->mutex);
+  wait_for_others(pool);
   if (!atomic_load(&pool->has_failed)) {
     return MQ_OK;
   }

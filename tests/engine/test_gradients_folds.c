@@ -80,6 +80,22 @@ static void build_divide(struct gradient_case *made, struct net *net, const void
   net_set_int(net, made->y->producer->inputs[0], "divides", 1);
 }
 
+/* What is divided by a learned factor is normalised: the two are one. The large epsilon lets the factor
+ * matter. */
+static void build_divided_norm(struct gradient_case *made, struct net *net, const void *parameters) {
+  (void)parameters;
+  made->x = net_op1(net, MQ_OP_Sigmoid, "sigmoid", net_data(net, "x", DIMS(CHANNELS, 3, 4)));
+  struct mq_value *divided =
+      net_op2(net, MQ_OP_ScaleChannels, "divide", made->x, net_learned(net, "f", DIMS(CHANNELS), 0.5f, 2));
+  net_set_int(net, divided, "axis", 1);
+  net_set_int(net, divided, "divides", 1);
+  struct mq_value *inputs[5] = {
+      divided, net_vector(net, "gamma", CHANNELS, 0.5f, 2), net_vector(net, "beta", CHANNELS, -1, 1),
+      net_vector(net, "running_mean", CHANNELS, -1, 1), net_vector(net, "running_var", CHANNELS, 0.5f, 2)};
+  made->y = net_op(net, MQ_OP_BatchNormalization, "bn", inputs, 5);
+  net_set_float(net, made->y, "epsilon", 0.05f);
+}
+
 /* Learned factors of weights that are divided by them; of weights in groups, a factor per group and row. */
 static void build_weights(struct gradient_case *made, struct net *net, const void *parameters) {
   bool has_groups = *(const bool *)parameters;
@@ -106,6 +122,8 @@ static void test_folds(void **state) {
   for (int i = 0; i < 2; i++)
     check_gradients("weights", build_weights, &either[i], TOLERANCE);
   check_gradients("divide", build_divide, NULL, TOLERANCE);
+  for (int64_t n_groups = 1; n_groups <= 2; n_groups++)
+    check_gradients_in_groups("divided_norm", build_divided_norm, NULL, TOLERANCE, n_groups);
 }
 
 int main(void) {

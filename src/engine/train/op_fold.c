@@ -543,6 +543,14 @@ static mq_status read_scale(struct scale_state *s, int *axis, const struct mq_no
   return status;
 }
 
+/* Is it done by the normalisation that reads it? Then the value stays as it is. */
+static bool is_done_later(const struct mq_node *scale) {
+  const struct mq_value *y = scale->outputs[0];
+  const struct mq_node *reader = y->n_uses == 1 ? y->uses[0].node : NULL;
+  return reader && reader->op == MQ_OP_BatchNormalization && y->uses[0].input == 0 &&
+         engine_division_before(reader) == scale;
+}
+
 static mq_status train_scale(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
   int inputs[4], y, axis, n_inputs = node->n_inputs > 2 && node->inputs[2] ? 3 : 2;
   struct scale_state read = {0};
@@ -561,6 +569,10 @@ static mq_status train_scale(struct engine_compiler *c, const struct mq_node *no
   }
   if (status != MQ_OK) {
     return status;
+  }
+  if (is_done_later(node)) {
+    engine_bind(c, node->outputs[0], inputs[0]);
+    return MQ_OK;
   }
   const struct mq_tensor x = *engine_tensor(c, inputs[0]);
   measure(&read, &x.shape, axis, is_activation);

@@ -6,7 +6,11 @@
  * sum g x per channel, gains turns their totals into gradients of gamma and beta and into the coefficients of
  *   dx = a g + b x + d,   a = gain, b = -gain S / (N (v + e)), d = -gain T / N - b mean,
  *   T = sum g, S = sum g (x - mean),
- * which sums applies: it names y among its outputs so that g is still there. */
+ * which sums applies: it names y among its outputs so that g is still there.
+ *
+ * Where x is divided by a factor f per channel first (folding strategy 4), nobody forms x / f: with r = 1 / f
+ * its mean is r mean(x), its variance r^2 v(x), and y = r gain x + shift. Backward the same way, and df =
+ * -r^2 sum dx' x,   dx' = a g + b r x + d, the gradient at x / f, by the sums that are there already. */
 #include <math.h>
 #include <string.h>
 
@@ -15,6 +19,7 @@
 struct norm_state {
   int64_t n_channels, n_rows;
   int64_t count;            /* values per channel of a whole group */
+  bool divides;             /* x is divided by a factor */
   double unbiased;          /* factor of the variance that goes into the running one */
   double epsilon, momentum; /* running = momentum running + (1 - momentum) batch */
 };
@@ -59,14 +64,22 @@ const struct engine_function engine_sums_function = {
 const struct engine_function engine_sums_in_place_function = {
     .forward = forward_sums, .backward = backward_sums, .keeps_inputs = true};
 
-/* ---- gains: inputs {sums, gamma, beta, mean, variance}, outputs {gain and shift, mean and variance} -- */
+/* ---- gains: inputs {sums, gamma, beta, mean, variance[, factor]}, outputs {gain and shift, mean and
+ * variance} -- */
 enum {
   GAINS_SUMS,
   GAINS_GAMMA,
   GAINS_BETA,
   GAINS_MEAN,
-  GAINS_VARIANCE
+  GAINS_VARIANCE,
+  GAINS_FACTOR
 };
+
+/* 1 / f of channel c. */
+static double inverse_factor(const struct engine_step *step, struct engine_frame *frame, int64_t c) {
+  const struct norm_state *s = step->state;
+  return s->divides ? 1 / (double)((const float *)engine_input(step, frame, GAINS_FACTOR)->data)[c] : 1;
+}
 
 static mq_status forward_gains(const struct engine_step *step, struct engine_frame *frame,
                                struct mq_err *err) {
@@ -80,16 +93,17 @@ static mq_status forward_gains(const struct engine_step *step, struct engine_fra
   float *gain = engine_output(step, frame, 0)->data, *shift = gain + s->n_channels;
   double *mean = engine_output(step, frame, 1)->data, *variance = mean + s->n_channels;
   for (int64_t c = 0; c < s->n_channels; c++) {
+    double r = inverse_factor(step, frame, c);
     if (frame->is_training) {
-      mean[c] = sums[c] / (double)s->count;
-      variance[c] = sums[s->n_channels + c] / (double)s->count - mean[c] * mean[c];
-      variance[c] = variance[c] < 0 ? 0 : variance[c];
+      double m = sums[c] / (double)s->count, v = sums[s->n_channels + c] / (double)s->count - m * m;
+      mean[c] = r * m;
+      variance[c] = v < 0 ? 0 : r * r * v;
     } else {
       mean[c] = (double)running_mean[c];
       variance[c] = (double)running_variance[c];
     }
     double g = (double)gamma[c] / sqrt(variance[c] + s->epsilon);
-    gain[c] = (float)g;
+    gain[c] = (float)(r * g);
     shift[c] = (float)((double)beta[c] - mean[c] * g);
   }
   return MQ_OK;
@@ -99,31 +113,49 @@ static void store(float *into, bool adds, double value) {
   *into = (adds ? *into : 0) + (float)value;
 }
 
+/* What the gradient at the normalised x is made of; and, with r, what it is to x / r. */
+struct slopes {
+  double a, b, d;
+};
+
+/* df of the channel: sum dx' x = a sum g x + b r sum x^2 + d sum x. */
+static double factor_gradient(const struct slopes *k, double r, double product, double sum, double square) {
+  return -r * r * (k->a * product + k->b * r * square + k->d * sum);
+}
+
 static mq_status backward_gains(const struct engine_step *step, struct engine_frame *frame,
                                 struct mq_err *err) {
   (void)err;
   const struct norm_state *s = step->state;
   int64_t n = s->n_channels;
   const double *t = engine_output_gradient(step, frame, 0)->data, *products = t + n;
+  const double *sums = engine_input(step, frame, GAINS_SUMS)->data;
   const double *mean = engine_output(step, frame, 1)->data, *variance = mean + n;
   const float *gamma = engine_input(step, frame, GAINS_GAMMA)->data;
   float *a = engine_input_gradient(step, frame, GAINS_SUMS)->data;
   float *d_gamma = engine_input_gradient(step, frame, GAINS_GAMMA)->data;
   float *d_beta = engine_input_gradient(step, frame, GAINS_BETA)->data;
+  float *d_factor = s->divides ? engine_input_gradient(step, frame, GAINS_FACTOR)->data : NULL;
   for (int64_t c = 0; c < n; c++) {
     double inverse = 1 / sqrt(variance[c] + s->epsilon), gain = (double)gamma[c] * inverse;
-    double centred = products[c] - mean[c] * t[c]; /* S */
+    double r = inverse_factor(step, frame, c);
+    double centred = r * products[c] - mean[c] * t[c]; /* S */
+    double b = -gain * centred * inverse * inverse / (double)s->count;
+    const struct slopes k = {.a = gain, .b = b, .d = -gain * t[c] / (double)s->count - b * mean[c]};
     if (d_gamma) {
       store(&d_gamma[c], step->adds[GAINS_GAMMA], centred * inverse);
     }
     if (d_beta) {
       store(&d_beta[c], step->adds[GAINS_BETA], t[c]);
     }
+    if (d_factor) {
+      store(&d_factor[c], step->adds[GAINS_FACTOR],
+            factor_gradient(&k, r, products[c], sums[c], sums[n + c]));
+    }
     if (a) {
-      double b = -gain * centred * inverse * inverse / (double)s->count;
-      a[c] = (float)gain;
-      a[n + c] = (float)b;
-      a[2 * n + c] = (float)(-gain * t[c] / (double)s->count - b * mean[c]);
+      a[c] = (float)(r * k.a);
+      a[n + c] = (float)(r * r * k.b);
+      a[2 * n + c] = (float)(r * k.d);
     }
   }
   return MQ_OK;
@@ -209,6 +241,7 @@ static mq_status create_state(struct norm_state **state, struct engine_compiler 
   **state = (struct norm_state){.n_channels = channels,
                                 .n_rows = rows,
                                 .count = count,
+                                .divides = engine_division_before(node) != NULL,
                                 .unbiased = engine_unbiased(c->training, count, channels),
                                 .epsilon = (double)epsilon,
                                 .momentum = (double)momentum};
@@ -248,14 +281,29 @@ mq_status engine_emit_sums(int *total, struct engine_compiler *c, const struct e
   return engine_add_reduction(c, &reduction, err);
 }
 
+/* The division of channels that this normalisation does on the way: nobody else sees its result. */
+const struct mq_node *engine_division_before(const struct mq_node *batch_norm) {
+  const struct mq_value *x = batch_norm->inputs[0];
+  const struct mq_node *scale = x->producer;
+  int64_t divides = 0;
+  bool is_division = scale && scale->op == MQ_OP_ScaleChannels && x->n_uses == 1 && !x->is_output &&
+                     (scale->n_inputs < 3 || !scale->inputs[2]) && mq_shape_has_batch(&x->shape) &&
+                     mq_node_get_int(&divides, scale, "divides", 0, NULL) == MQ_OK && divides != 0;
+  return is_division ? scale : NULL;
+}
+
 /* gains: the place of gain and shift; statistics: that of mean and variance. */
 static mq_status emit_gains(int *gains, int *statistics, struct engine_compiler *c,
                             const struct norm_state *state, const struct mq_node *node, int total,
                             struct mq_err *err) {
-  int inputs[5] = {total}, outputs[2];
+  int inputs[6] = {total}, outputs[2];
   mq_status status = MQ_OK;
   for (int i = 1; i < 5 && status == MQ_OK; i++) {
     status = engine_read_float(&inputs[i], c, node, i, ENGINE_ROW_MAJOR, err);
+  }
+  if (state->divides && status == MQ_OK) {
+    status =
+        engine_read_float(&inputs[GAINS_FACTOR], c, engine_division_before(node), 1, ENGINE_ROW_MAJOR, err);
   }
   if (status == MQ_OK) {
     status = new_row(&outputs[0], c, MQ_F32, 2 * state->n_channels, err);
@@ -272,7 +320,7 @@ static mq_status emit_gains(int *gains, int *statistics, struct engine_compiler 
   struct engine_step step = {.function = &gains_function,
                              .state = state,
                              .inputs = inputs,
-                             .n_inputs = 5,
+                             .n_inputs = state->divides ? 6 : 5,
                              .outputs = outputs,
                              .n_outputs = 2};
   *gains = outputs[0];

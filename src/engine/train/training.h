@@ -157,6 +157,8 @@ extern const struct engine_function engine_sums_function, engine_sums_in_place_f
 extern const struct engine_function engine_normalise_function;
 /* What a batch's biased variance of `count` values a channel is multiplied by in running ones. */
 double engine_unbiased(const struct engine_training *training, int64_t count, int64_t n_channels);
+/* The ScaleChannels whose division the normalisation does on the way, or NULL. */
+const struct mq_node *engine_division_before(const struct mq_node *batch_norm);
 mq_status engine_train_batch_norm(struct engine_compiler *c, const struct mq_node *node,
                                   struct mq_err *err) MQ_MUST_CHECK;
 /* ---- op_product.c: products of two computed operands, Gemm in general --------------------------- */
