@@ -1,12 +1,12 @@
-/* The bundle directory that quantization hands over, and reading it back. (Lowering to an integer program and
- * the vendors' artefacts will join.)
+/* The bundle directory that quantization hands over, reading it back, and the files that vendors' tools read.
  *
  *   model.onnx       the graph handed over, weights on their grid, the user's tensor names
  *   float.onnx       the same network in floats
  *   preprocess.json  what the data went through
  *   quant.json       every point: tensor, scale(s), zero point(s), range, bits, and who reads it
+ *   export/          the files of the target's artefacts, FORMAT and a suffix each
  *   manifest.json    cell, versions, hashes, calibration images, renamed tensors, accuracy, times; `files`:
- *                    the SHA-256 of each file above, against which a bundle is checked when it is read
+ *                    the SHA-256 of each of the first four, against which a bundle is checked when it is read
  * Everything but manifest.json is a function of model, data, plan and seed. */
 #ifndef MQBENCH_DEPLOY_H
 #define MQBENCH_DEPLOY_H
@@ -50,6 +50,7 @@ struct mq_bundle {
   struct mq_preprocess preprocess;
   bool has_preprocess;
   char target[128];
+  mq_bias_form bias;       /* that the target's arithmetic adds */
   double float_top1, top1; /* as the manifest says; NAN if it does not */
 };
 /* Whether `path` is a directory that holds a quant.json. */
@@ -59,5 +60,34 @@ bool mq_bundle_is(const char *path);
  * file, point, key, what was found and what was expected. */
 mq_status mq_bundle_read(struct mq_bundle *bundle, const char *directory, struct mq_err *err) MQ_MUST_CHECK;
 void mq_bundle_deinit(struct mq_bundle *bundle);
+
+/* ---- Exports: one file of code and one table for each format --------------------------------------------
+ */
+#define MQ_EXPORT_FILES 3 /* at most, of one format */
+
+/* What of a scheme a format has a form for. */
+struct mq_export_scheme {
+  bool takes_signed, takes_unsigned, takes_zero_point, takes_channels, takes_16, needs_pot;
+};
+
+struct mq_exporter {
+  const char *name, *describes;
+  const char *suffixes[MQ_EXPORT_FILES]; /* of its files, the one with the scales first; NULL: no more */
+  struct mq_export_scheme weights, activations;
+  /* NULL: the schemes say it all. MQ_BAD_INPUT: the first point or layer that the format has no form for. */
+  mq_status (*check)(const struct mq_bundle *bundle, struct mq_err *err);
+  /* Writes STEM and each suffix. */
+  mq_status (*write)(const char *stem, const struct mq_bundle *bundle, struct mq_err *err);
+};
+size_t mq_exporter_count(void);
+const struct mq_exporter *mq_exporter_at(size_t i);
+const struct mq_exporter *mq_exporter_find(const char *name); /* NULL if there is none */
+/* Whether the format has a form for every point: MQ_BAD_INPUT names the first it has none for. */
+mq_status mq_export_check(const struct mq_exporter *exporter, const struct mq_bundle *bundle,
+                          struct mq_err *err) MQ_MUST_CHECK;
+/* Checks, then writes STEM and each suffix of the exporter; the directory must exist. The bytes depend on the
+ * bundle's model.onnx and quant.json only. */
+mq_status mq_export(const struct mq_exporter *exporter, const char *stem, const struct mq_bundle *bundle,
+                    struct mq_err *err) MQ_MUST_CHECK;
 
 #endif

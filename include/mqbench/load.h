@@ -31,4 +31,18 @@ mq_status mq_onnx_read(struct mq_graph **graph, const char *path, const struct m
  * Load, save, load gives the same graph; the bytes depend on the graph only. */
 mq_status mq_onnx_write(const char *path, const struct mq_graph *graph, struct mq_err *err) MQ_MUST_CHECK;
 
+/* Integers of 4 and 2 bits, packed low bits first (TensorProto.DataType). */
+typedef enum mq_onnx_packed {
+  MQ_ONNX_UNPACKED = 0,
+  MQ_ONNX_UINT4 = 21,
+  MQ_ONNX_INT4 = 22,
+  MQ_ONNX_UINT2 = 25,
+  MQ_ONNX_INT2 = 26,
+} mq_onnx_packed;
+/* The type in which an int8 or uint8 constant is stored; its elements must fit it. */
+typedef mq_onnx_packed (*mq_onnx_packed_fn)(void *context, const struct mq_value *value);
+/* mq_onnx_write with constants of fewer than 8 bits. */
+mq_status mq_onnx_write_packed(const char *path, const struct mq_graph *graph, mq_onnx_packed_fn packed,
+                               void *context, struct mq_err *err) MQ_MUST_CHECK;
+
 #endif

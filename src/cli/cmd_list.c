@@ -8,6 +8,7 @@
 #include "base/yaml.h"
 #include "cli/commands.h"
 #include "cli/session.h"
+#include "mqbench/deploy.h"
 #include "mqbench/quant.h"
 #include "mqbench/target.h"
 #include "mqbench/zoo.h"
@@ -65,6 +66,14 @@ static mq_status add_datasets(struct list *list, struct mq_err *err) {
   add(list, "tar", "the same in tar files, .gz too: tar:train-*.tar");
   add(list, "npy", "NumPy arrays: npy:x.npy,labels=y.npy");
   add(list, "fractal", "made from formulas, no files: fractal:");
+  return MQ_OK;
+}
+
+static mq_status add_formats(struct list *list, struct mq_err *err) {
+  (void)err;
+  for (size_t i = 0; i < mq_exporter_count(); i++) {
+    add(list, mq_exporter_at(i)->name, mq_exporter_at(i)->describes);
+  }
   return MQ_OK;
 }
 
@@ -133,7 +142,7 @@ static const struct {
 } subjects[] = {
     {"targets", add_targets}, {"methods", add_methods},   {"observers", add_observers},
     {"models", add_models},   {"datasets", add_datasets}, {"engines", add_nothing},
-    {"formats", add_nothing}, {"plans", add_plans},
+    {"formats", add_formats}, {"plans", add_plans},
 };
 
 static mq_status print_list(const struct list *list, bool is_json, struct mq_err *err) {

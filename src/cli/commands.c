@@ -33,6 +33,8 @@ const struct cli_command cli_commands[] = {
      "compared because version, instruction set, oneDNN, model, data, target or the code's revisions are "
      "others."},
     {"diff", "DIR DIR", "Compares two bundles: points, scales, the layers that differ most", cmd_diff, NULL},
+    {"export", "DIR --format F [-o FILE]", "Writes a bundle in the form that a vendor's tool reads",
+     cmd_export, "quantize writes those of the target already, into DIR/export."},
     {"list", "targets|methods|observers|models|datasets|engines|formats|plans",
      "What there is, one line each", cmd_list, NULL},
     {"data", "make fractal -o DIR [options] | info D",

@@ -11,6 +11,7 @@ mq_status cmd_eval(int argc, char **argv, struct mq_err *err);
 mq_status cmd_show(int argc, char **argv, struct mq_err *err);
 mq_status cmd_reproduce(int argc, char **argv, struct mq_err *err);
 mq_status cmd_diff(int argc, char **argv, struct mq_err *err);
+mq_status cmd_export(int argc, char **argv, struct mq_err *err);
 mq_status cmd_list(int argc, char **argv, struct mq_err *err);
 mq_status cmd_data(int argc, char **argv, struct mq_err *err);
 

@@ -84,32 +84,29 @@ static mq_status read_manifest(const struct reader *r) {
   return status;
 }
 
-static mq_status read_model(const struct reader *r) {
+static mq_status read_model(struct mq_bundle *bundle, const char *directory, struct mq_err *err) {
   struct mq_graph *graph = NULL;
-  char *path = mq_path_join(r->directory, "model.onnx");
-  mq_status status = path ? mq_onnx_read(&graph, path, NULL, r->err) : mq_fail_memory(r->err, r->directory);
-  r->bundle->prepared.graph = graph;
+  char *path = mq_path_join(directory, "model.onnx");
+  mq_status status = path ? mq_onnx_read(&graph, path, NULL, err) : mq_fail_memory(err, directory);
+  bundle->prepared.graph = graph;
   mq_free(path);
   return status;
 }
 
-static mq_status read_files(const struct reader *r) {
+mq_status deploy_read_parts(struct mq_bundle *bundle, const char *directory, struct mq_err *err) {
   json_t *quant = NULL, *preprocess = NULL;
-  mq_status status = read_manifest(r);
+  mq_status status = read_model(bundle, directory, err);
   if (status == MQ_OK) {
-    status = read_model(r);
+    status = deploy_json_read(&quant, directory, "quant.json", err);
   }
   if (status == MQ_OK) {
-    status = deploy_json_read(&quant, r->directory, "quant.json", r->err);
+    status = deploy_read_quant(bundle, quant, directory, err);
   }
   if (status == MQ_OK) {
-    status = deploy_read_quant(r->bundle, quant, r->directory, r->err);
+    status = deploy_json_read(&preprocess, directory, "preprocess.json", err);
   }
   if (status == MQ_OK) {
-    status = deploy_json_read(&preprocess, r->directory, "preprocess.json", r->err);
-  }
-  if (status == MQ_OK) {
-    status = deploy_read_preprocess(r->bundle, preprocess, r->directory, r->err);
+    status = deploy_read_preprocess(bundle, preprocess, directory, err);
   }
   json_decref(quant);
   json_decref(preprocess);
@@ -125,7 +122,10 @@ mq_status mq_bundle_read(struct mq_bundle *bundle, const char *directory, struct
         directory);
   }
   const struct reader reader = {.directory = directory, .bundle = bundle, .err = err};
-  mq_status status = read_files(&reader);
+  mq_status status = read_manifest(&reader);
+  if (status == MQ_OK) {
+    status = deploy_read_parts(bundle, directory, err);
+  }
   if (status != MQ_OK) {
     mq_bundle_deinit(bundle);
   }

@@ -6,9 +6,11 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "deploy/bundle_export.h"
 #include "deploy/json.h"
 #include "mqbench/deploy.h"
 #include "mqbench/load.h"
+#include "target/words.h"
 
 static json_t *text_or_null(const char *text) {
   return text ? json_string(text) : json_null();
@@ -134,8 +136,9 @@ static mq_status write_quant(const char *directory, const struct mq_bundle_conte
   }
   const char *arithmetic = contents->target->arithmetic;
   return deploy_json_write(directory, "quant.json",
-                           json_pack("{s:s, s:o, s:o}", "target", contents->target->name, "points", points,
-                                     "arithmetic", arithmetic ? json_string(arithmetic) : json_null()),
+                           json_pack("{s:s, s:o, s:o, s:s}", "target", contents->target->name, "points",
+                                     points, "arithmetic", arithmetic ? json_string(arithmetic) : json_null(),
+                                     "bias", mq_bias_names[contents->target->bias]),
                            err);
 }
 
@@ -268,7 +271,7 @@ static mq_status hashes_json(json_t **hashes, const char *directory, struct mq_e
 }
 
 static mq_status write_manifest(const char *directory, const struct mq_bundle_contents *contents,
-                                struct mq_err *err) {
+                                json_t *exports, struct mq_err *err) {
   json_t *hashes = NULL;
   mq_status status = hashes_json(&hashes, directory, err);
   if (status != MQ_OK) {
@@ -277,12 +280,14 @@ static mq_status write_manifest(const char *directory, const struct mq_bundle_co
   }
   json_t *manifest = manifest_json(contents);
   json_object_set_new(manifest, "files", hashes);
+  json_object_set(manifest, "exports", exports);
   return deploy_json_write(directory, "manifest.json", manifest, err);
 }
 
 static mq_status write_files(const char *directory, const struct mq_bundle_contents *contents,
                              struct mq_err *err) {
   struct mq_graph *handover = NULL;
+  json_t *exports = NULL;
   mq_status status = mq_prepare_handover(&handover, contents->prepared, err);
   if (status == MQ_OK) {
     status = write_onnx(directory, "model.onnx", handover, err);
@@ -297,8 +302,12 @@ static mq_status write_files(const char *directory, const struct mq_bundle_conte
     status = write_quant(directory, contents, err);
   }
   if (status == MQ_OK) {
-    status = write_manifest(directory, contents, err);
+    status = deploy_exports_write(&exports, directory, contents->target, err);
   }
+  if (status == MQ_OK) {
+    status = write_manifest(directory, contents, exports, err);
+  }
+  json_decref(exports);
   mq_graph_destroy(handover);
   return status;
 }
@@ -329,6 +338,9 @@ static mq_status move_file(const char *to_directory, const char *from_directory,
  */
 static mq_status put_in_place(const char *directory, const char *partial, struct mq_err *err) {
   mq_status status = remove_file(directory, "manifest.json", err);
+  if (status == MQ_OK) {
+    status = deploy_exports_move(directory, partial, err);
+  }
   for (size_t i = 0; status == MQ_OK && i < N_FILES; i++) {
     status = move_file(directory, partial, file_names[i], err);
   }
@@ -340,6 +352,8 @@ static void remove_partial(const char *partial) {
     mq_status ignored = remove_file(partial, file_names[i], NULL); /* there is an older failure to tell */
     (void)ignored;
   }
+  mq_status ignored = deploy_exports_remove(partial, NULL);
+  (void)ignored;
   rmdir(partial);
 }
 

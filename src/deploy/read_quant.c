@@ -345,7 +345,28 @@ static mq_status read_point(struct reader *r, const json_t *object, size_t index
   return status == MQ_OK ? insert_node(r, object, value, index) : status;
 }
 
-static mq_status read_head(char target[128], const struct reader *r, const json_t *quant) {
+/* Bundles of before this key: what their arithmetic adds. */
+static mq_status read_bias(mq_bias_form *bias, const struct reader *r, const json_t *quant) {
+  const struct mq_arithmetic_traits *arithmetic =
+      mq_arithmetic_find(json_is_null(json_object_get(quant, "arithmetic"))
+                             ? "none"
+                             : json_string_value(json_object_get(quant, "arithmetic")));
+  int word = 0;
+  *bias = arithmetic && arithmetic->bias_forms == 1u << MQ_BIAS_FLOAT ? MQ_BIAS_FLOAT : MQ_BIAS_INT32;
+  if (!deploy_has(quant, "bias")) {
+    return MQ_OK;
+  }
+  mq_status status = deploy_get_choice(&word, &r->at, quant, "bias", mq_bias_names);
+  if (status == MQ_OK && arithmetic && !(arithmetic->bias_forms & (1u << word))) {
+    status = deploy_fail_found(&r->at, "bias", json_object_get(quant, "bias"),
+                               "a form that arithmetic %s adds", arithmetic->name);
+  }
+  *bias = status == MQ_OK ? (mq_bias_form)word : *bias;
+  return status;
+}
+
+static mq_status read_head(char target[128], mq_bias_form *bias, const struct reader *r,
+                           const json_t *quant) {
   const char *name = NULL;
   const json_t *arithmetic = json_object_get(quant, "arithmetic");
   int word = 0;
@@ -359,6 +380,7 @@ static mq_status read_head(char target[128], const struct reader *r, const json_
   }
   if (status == MQ_OK) {
     snprintf(target, 128, "%s", name);
+    status = read_bias(bias, r, quant);
   }
   return status;
 }
@@ -370,7 +392,7 @@ mq_status deploy_read_quant(struct mq_bundle *bundle, const json_t *quant, const
                           .prepared = prepared,
                           .graph = prepared->graph};
   const json_t *points = NULL;
-  mq_status status = read_head(bundle->target, &reader, quant);
+  mq_status status = read_head(bundle->target, &bundle->bias, &reader, quant);
   if (status == MQ_OK) {
     status = deploy_get_list(&points, &reader.at, quant, "points", SIZE_MAX, "points, at least one");
   }

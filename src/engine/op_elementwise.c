@@ -45,6 +45,40 @@ static mq_status backward_clip(const struct engine_step *step, struct engine_fra
 static const struct engine_function clip_function = {
     .forward = forward_clip, .backward = backward_clip, .keeps_outputs = true};
 
+/* Integers of a quantized tensor: bounds are whole numbers within the type. */
+static mq_status forward_clip_integers(const struct engine_step *step, struct engine_frame *frame,
+                                       struct mq_err *err) {
+  (void)err;
+  const struct clip_state *clip = step->state;
+  const struct mq_tensor *x = engine_input(step, frame, 0);
+  void *y = engine_output(step, frame, 0)->data;
+  const int64_t n = mq_shape_count(&x->shape);
+  const bool is_signed = x->dtype == MQ_I8;
+  const float least = is_signed ? INT8_MIN : 0, greatest = is_signed ? INT8_MAX : UINT8_MAX;
+  const int lo = (int)fmaxf(clip->lo, least), hi = (int)fminf(clip->hi, greatest);
+  for (int64_t i = 0; i < n; i++) {
+    int q = is_signed ? ((const int8_t *)x->data)[i] : ((const uint8_t *)x->data)[i];
+    ((uint8_t *)y)[i] = (uint8_t)(q < lo ? lo : q > hi ? hi : q);
+  }
+  return MQ_OK;
+}
+
+static const struct engine_function clip_integers_function = {.forward = forward_clip_integers};
+
+static mq_status compile_clip_integers(struct engine_compiler *c, const struct mq_node *node,
+                                       const struct clip_state *clip, struct mq_err *err) {
+  int x, y;
+  mq_status status = engine_read(&x, c, node->inputs[0], ENGINE_DENSE, err);
+  if (status == MQ_OK) {
+    status = engine_like(&y, c, x, err);
+  }
+  if (status == MQ_OK) {
+    engine_bind(c, node->outputs[0], y);
+    status = engine_emit_simple(c, &clip_integers_function, clip, &x, 1, y, err);
+  }
+  return status;
+}
+
 static mq_status compile_clip(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
   void *state;
   mq_status status = engine_alloc(&state, c, 1, sizeof(struct clip_state), err);
@@ -52,7 +86,11 @@ static mq_status compile_clip(struct engine_compiler *c, const struct mq_node *n
   if (status == MQ_OK) {
     status = mq_node_get_clip(&clip->lo, &clip->hi, node, err);
   }
-  return status == MQ_OK ? compile_in_place(c, node, clip, err) : status;
+  if (status != MQ_OK) {
+    return status;
+  }
+  bool is_integer = node->inputs[0]->dtype == MQ_I8 || node->inputs[0]->dtype == MQ_U8;
+  return is_integer ? compile_clip_integers(c, node, clip, err) : compile_in_place(c, node, clip, err);
 }
 
 const struct engine_op engine_op_Relu = {.compile = compile_clip, .function = &clip_function};

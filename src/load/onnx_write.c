@@ -89,6 +89,39 @@ mq_status mq_onnx_append_tensor(struct mq_onnx_writer *writer, const char *name,
   return MQ_OK;
 }
 
+/* Elements of fewer than 8 bits, the first in the lowest bits of a byte. */
+static mq_status append_packed(struct mq_onnx_writer *writer, const struct mq_value *value,
+                               mq_onnx_packed type, struct mq_err *err) {
+  const unsigned bits = type == MQ_ONNX_INT4 || type == MQ_ONNX_UINT4 ? 4 : 2, per_byte = 8 / bits;
+  const size_t n = (size_t)mq_shape_count(&value->constant->shape), n_bytes = (n + per_byte - 1) / per_byte;
+  const uint8_t *from = value->constant->data;
+  uint8_t *bytes = mq_arena_alloc(&writer->arena, n_bytes + 1, 1);
+  if (!bytes) {
+    return mq_fail_memory(err, "constant of an ONNX model");
+  }
+  for (size_t i = 0; i < n; i++) {
+    unsigned code = from[i] & ((1u << bits) - 1);
+    bytes[i / per_byte] = (uint8_t)(bytes[i / per_byte] | code << (i % per_byte * bits));
+  }
+  mq_status status = mq_onnx_append_tensor(writer, value->name, value->constant, err);
+  if (status == MQ_OK) {
+    Onnx__TensorProto *proto = writer->proto->initializer[writer->proto->n_initializer - 1];
+    proto->data_type = (int32_t)type;
+    proto->raw_data = (ProtobufCBinaryData){.len = n_bytes, .data = bytes};
+  }
+  return status;
+}
+
+static mq_status write_constant(struct mq_onnx_writer *writer, const struct mq_value *value,
+                                struct mq_err *err) {
+  bool is_byte = value->constant->dtype == MQ_I8 || value->constant->dtype == MQ_U8;
+  mq_onnx_packed type =
+      is_byte && writer->packed ? writer->packed(writer->packed_context, value) : MQ_ONNX_UNPACKED;
+  return mq_onnx_has_batch(value)   ? mq_onnx_write_batch_constant(writer, value, err)
+         : type != MQ_ONNX_UNPACKED ? append_packed(writer, value, type, err)
+                                    : mq_onnx_append_tensor(writer, value->name, value->constant, err);
+}
+
 static mq_status write_constants(struct mq_onnx_writer *writer, struct mq_err *err) {
   mq_status status = MQ_OK;
   for (size_t i = 0; i < writer->graph->n_values && status == MQ_OK; i++) {
@@ -96,8 +129,7 @@ static mq_status write_constants(struct mq_onnx_writer *writer, struct mq_err *e
     if (!value->constant || (value->n_uses == 0 && !value->is_output)) {
       continue;
     }
-    status = mq_onnx_has_batch(value) ? mq_onnx_write_batch_constant(writer, value, err)
-                                      : mq_onnx_append_tensor(writer, value->name, value->constant, err);
+    status = write_constant(writer, value, err);
   }
   return status;
 }
@@ -177,13 +209,14 @@ static mq_status build(struct mq_onnx_writer *writer, struct mq_err *err) {
   return status;
 }
 
-mq_status mq_onnx_format(uint8_t **bytes, size_t *n, const struct mq_graph *graph, const char *name,
-                         struct mq_err *err) {
+static mq_status format(uint8_t **bytes, size_t *n, const struct mq_graph *graph, const char *name,
+                        mq_onnx_packed_fn packed, void *context, struct mq_err *err) {
   *bytes = NULL;
   Onnx__ModelProto model = ONNX__MODEL_PROTO__INIT;
   Onnx__GraphProto proto = ONNX__GRAPH_PROTO__INIT;
   Onnx__OperatorSetIdProto opset = ONNX__OPERATOR_SET_ID_PROTO__INIT, *opsets[] = {&opset};
-  struct mq_onnx_writer writer = {.name = name, .graph = graph, .proto = &proto};
+  struct mq_onnx_writer writer = {
+      .name = name, .graph = graph, .proto = &proto, .packed = packed, .packed_context = context};
   mq_arena_init(&writer.arena, 0);
   opset.domain = (char *)(uintptr_t) "";
   opset.has_version = 1;
@@ -211,10 +244,20 @@ mq_status mq_onnx_format(uint8_t **bytes, size_t *n, const struct mq_graph *grap
   return status;
 }
 
+mq_status mq_onnx_format(uint8_t **bytes, size_t *n, const struct mq_graph *graph, const char *name,
+                         struct mq_err *err) {
+  return format(bytes, n, graph, name, NULL, NULL, err);
+}
+
 mq_status mq_onnx_write(const char *path, const struct mq_graph *graph, struct mq_err *err) {
+  return mq_onnx_write_packed(path, graph, NULL, NULL, err);
+}
+
+mq_status mq_onnx_write_packed(const char *path, const struct mq_graph *graph, mq_onnx_packed_fn packed,
+                               void *context, struct mq_err *err) {
   uint8_t *bytes;
   size_t n;
-  mq_status status = mq_onnx_format(&bytes, &n, graph, path, err);
+  mq_status status = format(&bytes, &n, graph, path, packed, context, err);
   if (status == MQ_OK) {
     status = mq_file_write(path, bytes, n, err);
   }

@@ -12,6 +12,8 @@ struct mq_onnx_writer {
   struct mq_arena arena;
   Onnx__GraphProto *proto;
   size_t capacity_nodes, capacity_initializers;
+  mq_onnx_packed_fn packed; /* NULL: no constant is packed */
+  void *packed_context;
 };
 
 /* Appends to the graph under construction. What it points at must live as long as the writer. */

@@ -65,8 +65,8 @@ static char *section_of(const char *kind, const char *name) {
   return strndup(start, end ? (size_t)(end - start) : strlen(start));
 }
 
-static const char *const commands[] = {"bench", "report",    "quantize", "train", "eval",
-                                       "show",  "reproduce", "diff",     "list",  "data"};
+static const char *const commands[] = {"bench",     "report", "quantize", "train", "eval", "show",
+                                       "reproduce", "diff",   "export",   "list",  "data"};
 
 /* Every option in the lines of a help text: "  -o, --output DIR   text". */
 static int check_options(const char *lines, const char *section, const char *where) {
@@ -142,6 +142,7 @@ static void every_json_field_is_in_the_man_page(void **state) {
       {"show", "show b1 --json"},
       {"show", "show " MODELS "/squeeze_excite_opset14.onnx --target snpe --json"},
       {"diff", "diff b1 b2 --json"},
+      {"export", "export b1 --format onnx_qdq -o other --json"},
       {"list", "list targets --json"},
       {"data", "data info fractal: --json"},
       {"data", "data make fractal -o made --images 2 --test-images 2 --classes 2 --json"},

@@ -270,7 +270,7 @@ static void a_bundle_that_cannot_be_written_leaves_nothing(void **state) {
   run(&o, "quantize " MODEL " --target snpe --data " DATA " -o full -q");
   assert_int_equal(o.status, 0);
   assert_int_equal(shell("ls full | tr '\\n' ' ' | "
-                         "grep -qx 'float.onnx manifest.json model.onnx preprocess.json quant.json '"),
+                         "grep -qx 'export float.onnx manifest.json model.onnx preprocess.json quant.json '"),
                    0);
   assert_int_equal(shell("cp -r full kept"), 0);
   assert_int_not_equal(shell("%s full --w-bits 4 >/dev/null", command), 0);

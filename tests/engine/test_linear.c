@@ -238,12 +238,47 @@ static void test_shared_codes(void **state) {
   check_shared(0.06f, 6); /* what is made of the integers is not what they were made of */
 }
 
+/* Integers of fewer bits: a Clip between the two, of the integers themselves. */
+static void check_clipped(int k, int32_t lo, int32_t hi) {
+  struct net net;
+  struct mq_err err = {0};
+  struct mq_tensor x = {0}, y = {0};
+  const float scale = 0.07f;
+  const int32_t zero = lo + 2;
+  net_begin(&net, "clipped");
+  struct mq_value *input = net_input(&net, "x", net_shape(CHANNELS, 4, 5));
+  struct mq_value *q = add_linear(&net, MQ_OP_QuantizeLinear, "q", input, dtypes[k], &scale, &zero, 1);
+  struct mq_value *inputs[] = {q, add_zero_points(&net, "lo", dtypes[k], &lo, 1),
+                               add_zero_points(&net, "hi", dtypes[k], &hi, 1)};
+  struct mq_value *clipped = net_node(&net, MQ_OP_Clip, "clip", inputs, 3, q->shape);
+  clipped->dtype = dtypes[k];
+  net_output(&net, add_linear(&net, MQ_OP_DequantizeLinear, "dq", clipped, dtypes[k], &scale, &zero, 1));
+  make_input(&x, &input->shape, scale);
+  assert_ok(run_graph(&y, net.graph, &x, &(struct run_options){.slice_images = 2}, &err));
+  for (int64_t i = 0; i < mq_shape_count(&x.shape); i++) {
+    int32_t code = reference_code(((float *)x.data)[i], scale, zero, k);
+    code = code < lo ? lo : code > hi ? hi : code;
+    float expected = reference_value(code, scale, zero);
+    assert_memory_equal(&((float *)y.data)[i], &expected, sizeof expected);
+  }
+  mq_tensor_deinit(&x);
+  mq_tensor_deinit(&y);
+  mq_graph_destroy(net.graph);
+}
+
+static void test_clipped_integers(void **state) {
+  (void)state;
+  check_clipped(0, 0, 15);
+  check_clipped(0, 3, 200);
+  check_clipped(1, -8, 7);
+  check_clipped(1, -127, 127);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_one_by_one),
-      cmocka_unit_test(test_pair_is_one_step),
-      cmocka_unit_test(test_wide_integers),
-      cmocka_unit_test(test_shared_codes),
+      cmocka_unit_test(test_one_by_one),       cmocka_unit_test(test_pair_is_one_step),
+      cmocka_unit_test(test_wide_integers),    cmocka_unit_test(test_shared_codes),
+      cmocka_unit_test(test_clipped_integers),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

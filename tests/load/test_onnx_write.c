@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include "help_model.h"
+#include "load/unpack.h"
 
 static const char *directory;
 
@@ -121,6 +122,61 @@ static void a_folder_that_is_not_there(void **state) {
   mq_graph_destroy(graph);
 }
 
+/* ---- Integers of 4 and 2 bits ---- */
+static const int8_t codes[] = {-8, 7, 0, -1, 3};
+
+static mq_onnx_packed as_told(void *context, const struct mq_value *value) {
+  return strcmp(value->name, "codes") == 0 ? *(const mq_onnx_packed *)context : MQ_ONNX_UNPACKED;
+}
+
+/* x -> Add(DequantizeLinear(codes)): the file's tensor `codes`. */
+static void write_codes(struct mq_onnx_message *message, mq_onnx_packed type) {
+  struct mq_err err = {0};
+  struct mq_graph *graph;
+  struct mq_value *inputs[2], *outputs[2];
+  struct mq_node *node;
+  const struct mq_shape vector = {.rank = 1, .dim = {5}}, scalar = {.rank = 0};
+  float scale = 0.5f;
+  struct mq_tensor ints = mq_tensor_view((void *)(uintptr_t)codes, MQ_I8, &vector, NULL),
+                   one = mq_tensor_view(&scale, MQ_F32, &scalar, NULL);
+  uint8_t *bytes;
+  size_t n;
+  assert_ok(mq_graph_create(&graph, "packed", &err));
+  assert_ok(mq_graph_add_constant(&inputs[0], graph, "codes", &ints, &err));
+  assert_ok(mq_graph_add_constant(&inputs[1], graph, "scale", &one, &err));
+  assert_ok(mq_graph_add_value(&outputs[0], graph, "w", MQ_F32, &vector, &err));
+  assert_ok(mq_graph_add_node(&node, graph, MQ_OP_DequantizeLinear, "dq", inputs, 2, outputs, 1, &err));
+  assert_ok(mq_graph_add_output(graph, outputs[0], &err));
+  assert_ok(mq_onnx_write_packed(out_path("packed"), graph, as_told, &type, &err));
+  help_read_file(&bytes, &n, out_path("packed"));
+  assert_ok(mq_onnx_unpack(message, bytes, n, &onnx__model_proto__descriptor, "packed", &err));
+  free(bytes);
+  unlink(out_path("packed"));
+  mq_graph_destroy(graph);
+}
+
+static void assert_packed(mq_onnx_packed type, const uint8_t *expected, size_t n) {
+  struct mq_onnx_message message = {0};
+  write_codes(&message, type);
+  const Onnx__GraphProto *graph = ((const Onnx__ModelProto *)message.message)->graph;
+  const Onnx__TensorProto *tensor = graph->initializer[0];
+  assert_string_equal(tensor->name, "codes");
+  assert_int_equal(tensor->data_type, type);
+  assert_int_equal(tensor->n_dims, 1);
+  assert_int_equal(tensor->dims[0], 5);
+  assert_int_equal(tensor->raw_data.len, n);
+  assert_memory_equal(tensor->raw_data.data, expected, n);
+  assert_int_equal(graph->initializer[1]->data_type, ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT);
+  mq_onnx_message_deinit(&message);
+}
+
+static void small_integers_are_packed_low_bits_first(void **state) {
+  (void)state;
+  assert_packed(MQ_ONNX_INT4, (const uint8_t[]){0x78, 0xf0, 0x03}, 3);
+  assert_packed(MQ_ONNX_UINT4, (const uint8_t[]){0x78, 0xf0, 0x03}, 3);
+  assert_packed(MQ_ONNX_INT2, (const uint8_t[]){0xcc, 0x03}, 2); /* 00 11 00 11, 11 */
+}
+
 /* Runs after load_save_load_is_the_same, on what that left in the directory. */
 static void onnx_checker_accepts_what_is_written(void **state) {
   (void)state;
@@ -148,6 +204,7 @@ int main(void) {
       cmocka_unit_test(fake_quantization_has_no_form),
       cmocka_unit_test(models_over_2_gigabytes_are_refused),
       cmocka_unit_test(a_folder_that_is_not_there),
+      cmocka_unit_test(small_integers_are_packed_low_bits_first),
       cmocka_unit_test(onnx_checker_accepts_what_is_written),
   };
   return cmocka_run_group_tests(tests, make_directory, remove_directory);

@@ -1,0 +1,158 @@
+/* Rewriting a copy of a bundle's graph, and finding the points in it. */
+#include <string.h>
+
+#include "deploy/export.h"
+#include "target/roles.h"
+
+/* ---- Editing --------------------------------------------------------------------------------------- */
+
+void deploy_edit_begin(struct deploy_edit *edit, const struct mq_bundle *bundle, struct mq_err *err) {
+  *edit = (struct deploy_edit){.bundle = bundle, .err = err};
+  edit->status = mq_graph_clone(&edit->graph, bundle->prepared.graph, err);
+}
+
+void deploy_edit_end(struct deploy_edit *edit) {
+  if (edit->status == MQ_OK) {
+    edit->status = mq_graph_sort(edit->graph, edit->err);
+  }
+  if (edit->status == MQ_OK) {
+    mq_graph_prune(edit->graph);
+    edit->status = mq_graph_verify(edit->graph, edit->err);
+  }
+}
+
+const char *deploy_edit_name(struct deploy_edit *edit, const char *name, const char *suffix) {
+  if (edit->status != MQ_OK) {
+    return NULL;
+  }
+  const char *text = mq_arena_printf(&edit->graph->arena, "%s%s", name, suffix);
+  if (!text) {
+    edit->status = mq_fail_memory(edit->err, "a name");
+  }
+  return text;
+}
+
+struct mq_value *deploy_edit_constant(struct deploy_edit *edit, const char *name, mq_dtype dtype,
+                                      const struct mq_shape *shape, const void *data) {
+  struct mq_value *value = NULL;
+  if (edit->status == MQ_OK) {
+    struct mq_tensor view = mq_tensor_view((void *)(uintptr_t)data, dtype, shape, NULL);
+    edit->status = mq_graph_add_constant(&value, edit->graph, name, &view, edit->err);
+  }
+  return value;
+}
+
+static struct mq_shape shape_of(int64_t n, bool is_scalar) {
+  return is_scalar ? (struct mq_shape){.rank = 0} : (struct mq_shape){.rank = 1, .dim = {n}};
+}
+
+struct mq_value *deploy_edit_floats(struct deploy_edit *edit, const char *name, const float *x, int64_t n,
+                                    bool is_scalar) {
+  struct mq_shape shape = shape_of(n, is_scalar);
+  return deploy_edit_constant(edit, name, MQ_F32, &shape, x);
+}
+
+struct mq_value *deploy_edit_ints(struct deploy_edit *edit, const char *name, mq_dtype dtype,
+                                  const int32_t *x, int64_t n, bool is_scalar) {
+  struct mq_shape shape = shape_of(n, is_scalar);
+  struct mq_tensor ints = {0};
+  struct mq_value *value = NULL;
+  if (edit->status == MQ_OK) {
+    edit->status = mq_tensor_init(&ints, dtype, &shape, edit->err);
+  }
+  if (edit->status == MQ_OK) {
+    const struct mq_tensor view = mq_tensor_view((void *)(uintptr_t)x, MQ_I32, &shape, NULL);
+    mq_tensor_copy(&ints, &view);
+    value = deploy_edit_constant(edit, name, dtype, &shape, ints.data);
+  }
+  mq_tensor_deinit(&ints);
+  return value;
+}
+
+struct mq_node *deploy_edit_node(struct deploy_edit *edit, mq_op op, const char *name,
+                                 struct mq_value *const *inputs, int n_inputs, mq_dtype dtype,
+                                 struct mq_value *output) {
+  struct mq_node *node = NULL;
+  if (edit->status == MQ_OK && !output) {
+    edit->status = mq_graph_add_value(&output, edit->graph, name, dtype, inputs[0] ? &inputs[0]->shape : NULL,
+                                      edit->err);
+  }
+  if (edit->status == MQ_OK) {
+    edit->status = mq_graph_add_node(&node, edit->graph, op, name, inputs, n_inputs, &output, 1, edit->err);
+  }
+  return node;
+}
+
+void deploy_edit_set_input(struct deploy_edit *edit, struct mq_node *node, int input,
+                           struct mq_value *value) {
+  if (edit->status == MQ_OK) {
+    edit->status = mq_graph_set_input(edit->graph, node, input, value, edit->err);
+  }
+}
+
+void deploy_edit_rename(struct deploy_edit *edit, struct mq_value *value, const char *name) {
+  if (edit->status == MQ_OK && strcmp(value->name, name) != 0) {
+    edit->status = mq_graph_rename_value(edit->graph, value, name, edit->err);
+  }
+}
+
+/* ---- Points ---------------------------------------------------------------------------------------- */
+
+const struct mq_point *deploy_point_of(const struct mq_bundle *bundle, const struct mq_node *node) {
+  int64_t index = -1;
+  if (node->op != MQ_OP_FakeQuantize || mq_node_get_int(&index, node, "point", -1, NULL) != MQ_OK ||
+      index < 0 || (size_t)index >= bundle->prepared.n_points) {
+    return NULL;
+  }
+  return &bundle->prepared.points[index];
+}
+
+static bool is_same_grid(const struct mq_point *a, const struct mq_point *b) {
+  const struct mq_qparams *p = &a->qparams, *q = &b->qparams;
+  return p->n_channels == 1 && q->n_channels == 1 && p->scale[0] == q->scale[0] &&
+         p->zero_point[0] == q->zero_point[0] && p->quant_min == q->quant_min &&
+         p->quant_max == q->quant_max && p->is_signed == q->is_signed;
+}
+
+/* An input of each concat further up; the other inputs must lie on its grid. */
+#define GRID_DEPTH 32
+static struct mq_node *find_grid(const struct mq_bundle *bundle, const struct mq_value *value, int depth) {
+  struct mq_node *node = value ? value->producer : NULL;
+  while (node && node->op != MQ_OP_FakeQuantize && node->op != MQ_OP_Concat) {
+    mq_quant_op op;
+    bool keeps = mq_moves_values(node) || (mq_quant_op_of(&op, node) && op == MQ_QUANT_POOL);
+    node = keeps ? node->inputs[0]->producer : NULL;
+  }
+  if (!node || node->op == MQ_OP_FakeQuantize) {
+    return node;
+  }
+  struct mq_node *first = NULL;
+  for (int i = 0; i < node->n_inputs && depth < GRID_DEPTH; i++) {
+    struct mq_node *grid = find_grid(bundle, node->inputs[i], depth + 1);
+    first = i == 0 ? grid : first;
+    if (!grid || !first || !is_same_grid(deploy_point_of(bundle, first), deploy_point_of(bundle, grid))) {
+      return NULL;
+    }
+  }
+  return first;
+}
+
+struct mq_node *deploy_grid_of(const struct mq_bundle *bundle, const struct mq_value *value) {
+  return find_grid(bundle, value, 0);
+}
+
+const struct mq_point *deploy_layer_weights(const struct mq_bundle *bundle, const struct mq_node *node) {
+  bool is_layer = node->op == MQ_OP_Conv || node->op == MQ_OP_ConvTranspose || node->op == MQ_OP_Gemm ||
+                  node->op == MQ_OP_MatMul;
+  const struct mq_node *producer =
+      is_layer && node->n_inputs > 1 && node->inputs[1] ? node->inputs[1]->producer : NULL;
+  const struct mq_point *point = producer ? deploy_point_of(bundle, producer) : NULL;
+  return point && point->kind == MQ_POINT_WEIGHT ? point : NULL;
+}
+
+bool deploy_is_non_negative(const struct mq_value *value) {
+  float lo = 0, hi = 0;
+  const struct mq_node *node = value->producer;
+  return node && (node->op == MQ_OP_Relu || node->op == MQ_OP_Clip) &&
+         mq_node_get_clip(&lo, &hi, node, NULL) == MQ_OK && lo >= 0;
+}
