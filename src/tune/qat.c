@@ -34,11 +34,12 @@ static struct mq_prepare_options training_options(const struct mq_qat_options *a
   return options;
 }
 
-/* What the network is deployed in: a float BN stays only where the training keeps it too. */
+/* What the network is deployed in: a float BN stays only where the training keeps it too. What was trained
+ * folded is handed over folded, whether the target would have folded it or not. */
 static struct mq_prepare_options deployed_options(const struct qat *q) {
   struct mq_prepare_options options = q->prepare;
   if (options.bn_fold != MQ_BN_FOLD_NONE) {
-    options.bn_fold = MQ_BN_FOLD_TARGET;
+    options.bn_fold = MQ_BN_FOLD_0;
   }
   return options;
 }

@@ -118,6 +118,40 @@ static void test_methods(void **state) {
   fixture_deinit(&f);
 }
 
+static bool has_bn(const struct mq_graph *graph) {
+  for (size_t i = 0; i < graph->n_nodes; i++)
+    if (graph->nodes[i]->op == MQ_OP_BatchNormalization) return true;
+  return false;
+}
+
+/* A target that keeps BN by itself: a run that names a strategy trains and hands over its folded form all the
+ * same. Steps too small to change anything leave the calibrated network, one for all strategies; 2 to 4 have
+ * moved their statistics a little by then. */
+static void test_folding_where_the_target_does_not(void **state) {
+  (void)state;
+  struct mq_err err = {0};
+  struct fixture f;
+  struct mq_target *target = load("academic");
+  fixture_init_classes(&f, 2);
+  struct mq_graph *model = learned_net(&f);
+  double folded = 0;
+  for (mq_bn_fold fold = MQ_BN_FOLD_0; fold <= MQ_BN_FOLD_4; fold++) {
+    struct mq_qat_result result;
+    const struct qat_case c = {"academic", "dsq", 4, fold, 1, 0};
+    struct mq_qat_options options = usual_options(&c);
+    options.train.rate = 1e-9;
+    assert_ok(mq_qat(&result, model, target, f.data, f.data, &options, f.pool, &err));
+    assert_false(has_bn(result.prepared.graph));
+    if (fold == MQ_BN_FOLD_0) folded = result.train.last_top1;
+    if (result.train.last_top1 < folded - 0.15)
+      fail_msg("folding %d: accuracy %g, expected about %g", (int)fold, result.train.last_top1, folded);
+    mq_qat_result_deinit(&result);
+  }
+  mq_graph_destroy(model);
+  mq_target_destroy(target);
+  fixture_deinit(&f);
+}
+
 static void test_workers(void **state) {
   (void)state;
   const struct qat_case c = {"tensorrt", "lsq", 4, MQ_BN_FOLD_TARGET, 6, 0.5};
@@ -205,9 +239,8 @@ static void test_refusal(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_methods),
-      cmocka_unit_test(test_workers),
-      cmocka_unit_test(test_resumed_records),
+      cmocka_unit_test(test_methods), cmocka_unit_test(test_folding_where_the_target_does_not),
+      cmocka_unit_test(test_workers), cmocka_unit_test(test_resumed_records),
       cmocka_unit_test(test_refusal),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
