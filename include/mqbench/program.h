@@ -31,7 +31,7 @@ struct mq_program_err {
 #define MQ_PROGRAM_MAX_RANK 6
 #define MQ_PROGRAM_MAX_ITEMS 8192                  /* tensors, and steps */
 #define MQ_PROGRAM_MAX_DIM (1 << 24)               /* of a tensor, a window, a stride, a pad */
-#define MQ_PROGRAM_MAX_ELEMENTS ((int64_t)1 << 30) /* of a tensor */
+#define MQ_PROGRAM_MAX_ELEMENTS ((int64_t)1 << 28) /* of a tensor, and of weights */
 
 /* ---- Tensors --------------------------------------------------------------------------------------------
  * Shapes are those of one image: the batch is no dimension. Every tensor is row-major. Images are [H][W][C],
@@ -215,7 +215,7 @@ struct mq_program {
   uint32_t n_tensors, n_steps, n_inputs, n_outputs;
   struct mq_program_tensor *tensors;
   struct mq_program_step *steps;    /* in the order of execution */
-  const uint32_t *inputs, *outputs; /* tensors; inputs are not constant, outputs are made by a step */
+  const uint32_t *inputs, *outputs; /* tensors; inputs are not constant and named once */
   /* By mq_program_finish: */
   size_t arena_bytes; /* for one image */
   uint64_t work;      /* innermost operations for one image, about */

@@ -18,7 +18,7 @@ static mq_program_status make_channel(struct mq_program_channel *channel,
 
 /* v: real. */
 static int32_t finish(float v, const struct mq_program_output *y) {
-  v = program_clip(v, y->clip_lo, y->clip_hi);
+  v = program_clip_float(v, y->clip_lo, y->clip_hi);
   return program_round_output(v / y->scale, y);
 }
 

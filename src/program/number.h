@@ -49,7 +49,13 @@ static inline bool program_is_finite(float x) {
   return (program_float_bits(x) & 0x7f800000) != 0x7f800000;
 }
 
-/* NaN gives lo. */
+/* NaN stays NaN. */
+static inline float program_clip_float(float x, float lo, float hi) {
+  x = x < lo ? lo : x;
+  return x > hi ? hi : x;
+}
+
+/* NaN gives lo: before a float becomes a code. */
 static inline float program_clip(float x, float lo, float hi) {
   return x > lo ? (x < hi ? x : hi) : lo;
 }

@@ -45,11 +45,14 @@ static void put_real(struct line *line, double value) {
   for (; value < 9999.5; exponent--)
     value *= 10;
   const int64_t digits = (int64_t)(value + 0.5);
-  put_whole(line, digits / 10000);
-  put_char(line, '.');
-  for (int64_t unit = 1000; unit > 0; unit /= 10)
+  /* Up to 5 digits before the point as they are, else one and a power of ten. */
+  const int n_before = exponent >= 0 && exponent <= 4 ? exponent + 1 : 1;
+  int64_t unit = 10000;
+  for (int i = 0; i < 5; i++, unit /= 10) {
+    if (i == n_before) put_char(line, '.');
     put_char(line, (char)('0' + digits / unit % 10));
-  if (exponent == 0) return;
+  }
+  if (exponent >= 0 && exponent <= 4) return;
   put_char(line, 'e');
   put_whole(line, exponent);
 }
