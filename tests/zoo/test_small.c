@@ -1,6 +1,7 @@
 /* The small-image variants: their shapes, that they are the large ones with gentler strides, and that they
  * run. */
 #include <math.h>
+#include <stdio.h>
 
 #include "help_zoo.h"
 #include "mqbench/load.h"
@@ -153,17 +154,17 @@ static void layers_are_those_of_the_large_form(void **state) {
   }
 }
 
-/* models/resnet14_fractal.onnx (plans/train_fractal.yaml): with its numbers in their places, in order of the
- * nodes, the answers are the same bits. */
-static void resnet14_is_the_committed_network(void **state) {
-  (void)state;
+/* models/: with its numbers in their places, in order of the nodes, the answers are the same bits. */
+static void is_the_committed_network(const char *file, const char *arch, double width) {
   enum {
     IMAGES = 2,
     PIXELS = 3 * 32 * 32
   };
+  char path[512];
   struct mq_err err = {0};
-  struct mq_graph *committed = NULL, *built = zoo_build("resnet14_s32", NULL);
-  assert_ok(mq_onnx_read(&committed, MQ_SOURCE_DIRECTORY "/models/resnet14_fractal.onnx", NULL, &err));
+  struct mq_graph *committed = NULL, *built = zoo_build(arch, &(struct mq_zoo_options){.width = width});
+  snprintf(path, sizeof path, "%s/models/%s", MQ_SOURCE_DIRECTORY, file);
+  assert_ok(mq_onnx_read(&committed, path, NULL, &err));
   assert_int_equal(committed->n_nodes, built->n_nodes);
   for (size_t n = 0; n < built->n_nodes; n++) {
     const struct mq_node *a = committed->nodes[n], *b = built->nodes[n];
@@ -188,6 +189,13 @@ static void resnet14_is_the_committed_network(void **state) {
   mq_graph_destroy(built);
 }
 
+/* Architectures and widths are those of plans/train_*.yaml. */
+static void committed_networks_are_of_the_zoo(void **state) {
+  (void)state;
+  is_the_committed_network("resnet14_fractal.onnx", "resnet14_s32", 0);
+  is_the_committed_network("resnet18_s32_fractal.onnx", "resnet18_s32", 0.125);
+}
+
 static void initial_activations_keep_their_size(void **state) {
   (void)state;
   for (size_t i = 0; i < N_EXPECTED; i++) {
@@ -204,7 +212,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(counts_and_shapes),
       cmocka_unit_test(layers_are_those_of_the_large_form),
-      cmocka_unit_test(resnet14_is_the_committed_network),
+      cmocka_unit_test(committed_networks_are_of_the_zoo),
       cmocka_unit_test(initial_activations_keep_their_size),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
