@@ -27,9 +27,14 @@ mq_status mq_onnx_read(struct mq_graph **graph, const char *path, const struct m
 /* Writes a graph as ONNX with its opset (MQ_DIM_BATCH as the symbol "N"), to a temporary name and renamed.
  * In constants the batch is written as 0 or -1 behind a Reshape, otherwise computed from an input's shape.
  * A model over 2 GB is MQ_BAD_INPUT.
+ * A Foreign node is written as the operator that its attributes name; its domain is imported in version 1.
  * FakeQuantize has no ONNX form here: MQ_BAD_USAGE (exporters replace it first).
  * Load, save, load gives the same graph; the bytes depend on the graph only. */
 mq_status mq_onnx_write(const char *path, const struct mq_graph *graph, struct mq_err *err) MQ_MUST_CHECK;
+
+/* Attributes of a Foreign node. */
+#define MQ_ONNX_OP "onnx_op"
+#define MQ_ONNX_DOMAIN "onnx_domain"
 
 /* Integers of 4 and 2 bits, packed low bits first (TensorProto.DataType). */
 typedef enum mq_onnx_packed {

@@ -96,6 +96,33 @@ void deploy_edit_rename(struct deploy_edit *edit, struct mq_value *value, const 
   }
 }
 
+void deploy_edit_name_output(struct deploy_edit *edit, struct mq_value *x, struct mq_value *y) {
+  if (edit->status == MQ_OK && y->is_output && !x->is_input && !x->is_output) {
+    const char *name = deploy_edit_name(edit, x->name, "");
+    deploy_edit_rename(edit, x, deploy_edit_name(edit, x->name, "_float"));
+    deploy_edit_rename(edit, y, name);
+  }
+}
+
+/* Bounds were attributes before opset 11. */
+struct mq_value *deploy_edit_clip(struct deploy_edit *edit, const char *name, struct mq_value *x, float lo,
+                                  float hi, struct mq_value *output) {
+  bool has_inputs = edit->status == MQ_OK && edit->graph->opset >= 11;
+  struct mq_value *inputs[] = {x, NULL, NULL};
+  if (has_inputs) {
+    inputs[1] = deploy_edit_floats(edit, deploy_edit_name(edit, name, "_min"), &lo, 1, true);
+    inputs[2] = deploy_edit_floats(edit, deploy_edit_name(edit, name, "_max"), &hi, 1, true);
+  }
+  struct mq_node *node = deploy_edit_node(edit, MQ_OP_Clip, name, inputs, has_inputs ? 3 : 1, MQ_F32, output);
+  if (edit->status == MQ_OK && !has_inputs) {
+    edit->status = mq_node_set_float(edit->graph, node, "min", lo, edit->err);
+  }
+  if (edit->status == MQ_OK && !has_inputs) {
+    edit->status = mq_node_set_float(edit->graph, node, "max", hi, edit->err);
+  }
+  return node ? node->outputs[0] : NULL;
+}
+
 /* ---- Points ---------------------------------------------------------------------------------------- */
 
 const struct mq_point *deploy_point_of(const struct mq_bundle *bundle, const struct mq_node *node) {
@@ -155,4 +182,12 @@ bool deploy_is_non_negative(const struct mq_value *value) {
   const struct mq_node *node = value->producer;
   return node && (node->op == MQ_OP_Relu || node->op == MQ_OP_Clip) &&
          mq_node_get_clip(&lo, &hi, node, NULL) == MQ_OK && lo >= 0;
+}
+
+bool deploy_fills(const struct mq_qparams *q, int bits, bool allows_narrow) {
+  const struct mq_scheme scheme = {.bits = (uint8_t)bits, .is_signed = q->is_signed};
+  int32_t lo, hi;
+  mq_scheme_bounds(&lo, &hi, &scheme);
+  return q->quant_max == hi &&
+         (q->quant_min == lo || (allows_narrow && q->is_signed && q->quant_min == lo + 1));
 }

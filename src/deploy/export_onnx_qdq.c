@@ -126,14 +126,9 @@ static struct mq_value *add_integer_clip(struct deploy_edit *edit, const char *n
  * integers take too; where no value is below zero there is nothing to keep. */
 static struct mq_value *add_float_clip(struct deploy_edit *edit, const char *name, struct mq_value *x,
                                        const struct mq_qparams *q) {
-  const float lo = q->scale[0] * (float)(q->quant_min - q->zero_point[0]),
-              hi = q->scale[0] * (float)(q->quant_max - q->zero_point[0]);
-  struct mq_value *inputs[] = {
-      x, deploy_edit_floats(edit, deploy_edit_name(edit, name, "_least"), &lo, 1, true),
-      deploy_edit_floats(edit, deploy_edit_name(edit, name, "_greatest"), &hi, 1, true)};
-  struct mq_node *node =
-      deploy_edit_node(edit, MQ_OP_Clip, deploy_edit_name(edit, name, "_narrowed"), inputs, 3, MQ_F32, NULL);
-  return node ? node->outputs[0] : NULL;
+  return deploy_edit_clip(edit, deploy_edit_name(edit, name, "_narrowed"), x,
+                          q->scale[0] * (float)(q->quant_min - q->zero_point[0]),
+                          q->scale[0] * (float)(q->quant_max - q->zero_point[0]), NULL);
 }
 
 typedef enum clip_kind {
@@ -151,15 +146,6 @@ static clip_kind find_clip(const struct mq_qparams *q, const struct storage *sto
     return deploy_is_non_negative(x) ? CLIP_NONE : CLIP_FLOATS;
   }
   return CLIP_INTEGERS;
-}
-
-/* The user reads outputs by name: the dequantized tensor takes it. */
-static void name_output(struct deploy_edit *edit, struct mq_value *x, struct mq_value *y) {
-  if (edit->status == MQ_OK && y->is_output && !x->is_input && !x->is_output) {
-    const char *name = deploy_edit_name(edit, x->name, "");
-    deploy_edit_rename(edit, x, deploy_edit_name(edit, x->name, "_float"));
-    deploy_edit_rename(edit, y, name);
-  }
 }
 
 static void replace_activation(struct qdq *qdq, struct mq_node *fake, const struct mq_point *point) {
@@ -182,7 +168,7 @@ static void replace_activation(struct qdq *qdq, struct mq_node *fake, const stru
   }
   deploy_edit_node(edit, MQ_OP_DequantizeLinear, deploy_edit_name(edit, name, "_dequantized"), inputs, 3,
                    MQ_F32, y);
-  name_output(edit, x, y);
+  deploy_edit_name_output(edit, x, y);
 }
 
 /* The integers of a constant, in the type that stores them. */

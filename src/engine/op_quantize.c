@@ -197,3 +197,11 @@ static mq_status compile_cast(struct engine_compiler *c, const struct mq_node *n
 }
 
 const struct engine_op engine_op_Cast = {.compile = compile_cast, .function = &cast_function};
+
+/* ---- Foreign: of files --------------------------------------------------------------------------- */
+static mq_status refuse_foreign(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
+  (void)c;
+  return engine_fail_unsupported(node, err, "only in files");
+}
+
+const struct engine_op engine_op_Foreign = {.compile = refuse_foreign};

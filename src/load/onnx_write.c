@@ -209,26 +209,36 @@ static mq_status build(struct mq_onnx_writer *writer, struct mq_err *err) {
   return status;
 }
 
+/* Our opset first, then those of the domains that the nodes came from. */
+static size_t import_opsets(Onnx__OperatorSetIdProto *opset, Onnx__OperatorSetIdProto **opsets,
+                            const struct mq_onnx_writer *writer) {
+  for (size_t i = 0; i <= writer->n_domains; i++) {
+    onnx__operator_set_id_proto__init(&opset[i]);
+    opset[i].domain = (char *)(uintptr_t)(i ? writer->domains[i - 1] : "");
+    opset[i].has_version = 1;
+    opset[i].version = i ? 1 : writer->graph->opset;
+    opsets[i] = &opset[i];
+  }
+  return writer->n_domains + 1;
+}
+
 static mq_status format(uint8_t **bytes, size_t *n, const struct mq_graph *graph, const char *name,
                         mq_onnx_packed_fn packed, void *context, struct mq_err *err) {
   *bytes = NULL;
   Onnx__ModelProto model = ONNX__MODEL_PROTO__INIT;
   Onnx__GraphProto proto = ONNX__GRAPH_PROTO__INIT;
-  Onnx__OperatorSetIdProto opset = ONNX__OPERATOR_SET_ID_PROTO__INIT, *opsets[] = {&opset};
+  Onnx__OperatorSetIdProto opset[1 + MQ_ONNX_MAX_DOMAINS], *opsets[1 + MQ_ONNX_MAX_DOMAINS];
   struct mq_onnx_writer writer = {
       .name = name, .graph = graph, .proto = &proto, .packed = packed, .packed_context = context};
   mq_arena_init(&writer.arena, 0);
-  opset.domain = (char *)(uintptr_t) "";
-  opset.has_version = 1;
-  opset.version = graph->opset;
   model.has_ir_version = 1;
   model.ir_version = ir_version(graph->opset);
   model.producer_name = (char *)(uintptr_t) "mqbench";
   model.producer_version = (char *)(uintptr_t)MQ_VERSION;
-  model.n_opset_import = 1;
   model.opset_import = opsets;
   model.graph = &proto;
   mq_status status = build(&writer, err);
+  model.n_opset_import = import_opsets(opset, opsets, &writer);
   *n = status == MQ_OK ? protobuf_c_message_get_packed_size(&model.base) : 0;
   if (status == MQ_OK && *n > INT32_MAX) {
     status = mq_fail(err, MQ_BAD_INPUT,

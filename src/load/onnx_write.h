@@ -6,12 +6,16 @@
 
 #include "mqbench/load.h"
 
+#define MQ_ONNX_MAX_DOMAINS 4
+
 struct mq_onnx_writer {
   const char *name; /* the file, for messages */
   const struct mq_graph *graph;
   struct mq_arena arena;
   Onnx__GraphProto *proto;
   size_t capacity_nodes, capacity_initializers;
+  const char *domains[MQ_ONNX_MAX_DOMAINS]; /* of Foreign nodes, each imported in version 1 */
+  size_t n_domains;
   mq_onnx_packed_fn packed; /* NULL: no constant is packed */
   void *packed_context;
 };

@@ -64,9 +64,14 @@ static mq_status write_attribute(Onnx__AttributeProto *a, struct mq_onnx_writer 
   return MQ_OK;
 }
 
+static bool names_foreign(const struct mq_node *node, const struct mq_attr *attr) {
+  return node->op == MQ_OP_Foreign &&
+         (!strcmp(attr->name, MQ_ONNX_OP) || !strcmp(attr->name, MQ_ONNX_DOMAIN));
+}
+
 static mq_status write_attributes(Onnx__NodeProto *n, struct mq_onnx_writer *writer,
                                   const struct mq_node *node, struct mq_err *err) {
-  n->n_attribute = node->n_attrs;
+  n->n_attribute = 0;
   n->attribute = mq_arena_alloc(&writer->arena, node->n_attrs + 1, sizeof *n->attribute);
   Onnx__AttributeProto *attributes = mq_arena_alloc(&writer->arena, node->n_attrs + 1, sizeof *attributes);
   if (!n->attribute || !attributes) {
@@ -74,24 +79,61 @@ static mq_status write_attributes(Onnx__NodeProto *n, struct mq_onnx_writer *wri
   }
   mq_status status = MQ_OK;
   for (size_t i = 0; i < node->n_attrs && status == MQ_OK; i++) {
-    n->attribute[i] = &attributes[i];
-    status = write_attribute(&attributes[i], writer, &node->attrs[i], err);
+    if (!names_foreign(node, &node->attrs[i])) {
+      n->attribute[n->n_attribute++] = &attributes[i];
+      status = write_attribute(&attributes[i], writer, &node->attrs[i], err);
+    }
   }
   return status;
 }
 
+static mq_status note_domain(struct mq_onnx_writer *writer, const char *domain, const struct mq_node *node,
+                             struct mq_err *err) {
+  for (size_t i = 0; i < writer->n_domains; i++) {
+    if (!strcmp(writer->domains[i], domain)) {
+      return MQ_OK;
+    }
+  }
+  if (writer->n_domains == MQ_ONNX_MAX_DOMAINS) {
+    return mq_fail(err, MQ_BAD_USAGE, "%s: node '%.100s': more than %d domains", writer->name, node->name,
+                   MQ_ONNX_MAX_DOMAINS);
+  }
+  writer->domains[writer->n_domains++] = domain;
+  return MQ_OK;
+}
+
+/* The operator's name and domain; NULL: ONNX's own. */
+static mq_status find_operator(const char **op_type, const char **domain, struct mq_onnx_writer *writer,
+                               const struct mq_node *node, struct mq_err *err) {
+  *op_type = mq_op_get(node->op)->name;
+  *domain = NULL;
+  if (node->op != MQ_OP_Foreign) {
+    return MQ_OK;
+  }
+  mq_status status = mq_node_get_string(op_type, node, MQ_ONNX_OP, "", err);
+  if (status == MQ_OK) {
+    status = mq_node_get_string(domain, node, MQ_ONNX_DOMAIN, "", err);
+  }
+  return status == MQ_OK && **domain ? note_domain(writer, *domain, node, err) : status;
+}
+
 mq_status mq_onnx_write_node(struct mq_onnx_writer *writer, const struct mq_node *node, struct mq_err *err) {
-  if (!mq_op_is_onnx(node->op)) {
+  if (!mq_op_is_onnx(node->op) && node->op != MQ_OP_Foreign) {
     return mq_fail(err, MQ_BAD_USAGE,
                    "%s: node '%.100s' (%s) has no ONNX form; an exporter must replace it first", writer->name,
                    node->name, mq_op_get(node->op)->name);
   }
   Onnx__NodeProto *n;
-  mq_status status = mq_onnx_new_node(&n, writer, mq_op_get(node->op)->name, node->name,
-                                      (size_t)node->n_inputs, (size_t)node->n_outputs, err);
+  const char *op_type, *domain;
+  mq_status status = find_operator(&op_type, &domain, writer, node, err);
+  if (status == MQ_OK) {
+    status = mq_onnx_new_node(&n, writer, op_type, node->name, (size_t)node->n_inputs,
+                              (size_t)node->n_outputs, err);
+  }
   if (status != MQ_OK) {
     return status;
   }
+  n->domain = domain ? (char *)(uintptr_t)domain : n->domain;
   for (int i = 0; i < node->n_inputs; i++) {
     n->input[i] = node->inputs[i] ? (char *)(uintptr_t)node->inputs[i]->name : empty;
   }

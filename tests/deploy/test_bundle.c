@@ -107,8 +107,8 @@ static void grids_that_end_elsewhere(void **state) {
   made.prepared.points[1].qparams.quant_max = 128; /* no int8 */
   struct mq_err err = {0};
   assert_int_equal(write_bundle(&made, "trip", &err), MQ_BAD_INPUT);
-  assert_non_null(strstr(err.message,
-                         "quant_max: found 128, expected a whole number from 1 to 127 for a custom_range"));
+  assert_non_null(
+      strstr(err.message, "quant_max: found 128, expected a whole number from 1 to 127 for a custom_range"));
   drop_prepared(&made);
 }
 

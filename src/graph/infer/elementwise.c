@@ -152,6 +152,16 @@ mq_status graph_infer_Neg(struct mq_node *node, struct mq_err *err) {
 mq_status graph_infer_Identity(struct mq_node *node, struct mq_err *err) {
   return same_as_input(node, err);
 }
+/* Its maker knows its outputs. */
+mq_status graph_infer_Foreign(struct mq_node *node, struct mq_err *err) {
+  for (int i = 0; i < node->n_outputs; i++) {
+    if (node->outputs[i] && (node->outputs[i]->dtype == 0 || node->outputs[i]->shape.rank < 0)) {
+      return graph_fail(err, node, "output %d has no type and shape", i);
+    }
+  }
+  return MQ_OK;
+}
+
 mq_status graph_infer_FakeQuantize(struct mq_node *node, struct mq_err *err) {
   return float_unary(node, err);
 }
