@@ -68,10 +68,12 @@ static mq_status run_forward(const struct runner *r, struct mq_err *err) {
   return mq_conv_train_forward(r->train, r->y, r->x, r->forward, r->bias, r->scratch, err);
 }
 static mq_status run_data(const struct runner *r, struct mq_err *err) {
-  return mq_conv_train_backward_data(r->train, r->x, false, r->y, r->backward, r->scratch, err);
+  const struct mq_conv_backward data = {.dx = r->x, .packed_backward = r->backward, .dy = r->y};
+  return mq_conv_train_backward(r->train, &data, r->scratch, err);
 }
 static mq_status run_weights(const struct runner *r, struct mq_err *err) {
-  return mq_conv_train_backward_weights(r->train, r->gradient, r->x, r->y, r->scratch, err);
+  const struct mq_conv_backward weights = {.packed_gradient = r->gradient, .x = r->x, .dy = r->y};
+  return mq_conv_train_backward(r->train, &weights, r->scratch, err);
 }
 static mq_status run_integer(const struct runner *r, struct mq_err *err) {
   return mq_conv_int_forward(r->integer, r->y, r->x, 0, r->forward, r->bias, r->bias, r->scratch, err);

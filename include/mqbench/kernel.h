@@ -193,26 +193,26 @@ mq_status mq_conv_train_pack(const struct mq_conv_train *conv, void *packed_forw
 mq_status mq_conv_train_forward(const struct mq_conv_train *conv, float *y, const float *x,
                                 const void *packed_forward, const float *bias, void *scratch,
                                 struct mq_err *err) MQ_MUST_CHECK;
-/* dx is written (adds: added to). */
-mq_status mq_conv_train_backward_data(const struct mq_conv_train *conv, float *dx, bool adds, const float *dy,
-                                      const void *packed_backward, void *scratch,
-                                      struct mq_err *err) MQ_MUST_CHECK;
-/* packed_gradient is written. */
-mq_status mq_conv_train_backward_weights(const struct mq_conv_train *conv, float *packed_gradient,
-                                         const float *x, const float *dy, void *scratch,
-                                         struct mq_err *err) MQ_MUST_CHECK;
-/* The same for x = scale (q - zero_point), kept as codes q (uint8, or int8) with a whole zero point of
- * theirs. In bfloat16 q - zero_point is the operand, which is exact, and the sums are multiplied by the
- * scale. */
+/* An input x = scale (q - zero_point), kept as codes q (uint8, or int8) with a whole zero point of theirs. In
+ * bfloat16 q - zero_point is the operand of the weights' gradient, which is exact, and the sums are
+ * multiplied by the scale. */
 struct mq_conv_codes {
   const void *codes;
   bool is_signed;
   float scale, zero_point;
 };
-mq_status mq_conv_train_backward_weights_codes(const struct mq_conv_train *conv, float *packed_gradient,
-                                               const struct mq_conv_codes *x, const float *dy, void *scratch,
-                                               struct mq_err *err) MQ_MUST_CHECK;
-size_t mq_conv_train_codes_scratch_bytes(const struct mq_conv_train *conv);
+/* Going backward from dy, the gradient at the output, which is rounded once for both products. */
+struct mq_conv_backward {
+  float *packed_gradient;            /* is written; NULL: not wanted */
+  const float *x;                    /* for packed_gradient: the input, */
+  const struct mq_conv_codes *codes; /* or its codes where this is not NULL */
+  float *dx;                         /* is written (adds: added to); NULL: not wanted */
+  bool adds;
+  const void *packed_backward; /* for dx */
+  const float *dy;
+};
+mq_status mq_conv_train_backward(const struct mq_conv_train *conv, const struct mq_conv_backward *backward,
+                                 void *scratch, struct mq_err *err) MQ_MUST_CHECK;
 /* dw (row-major, as the weights) is written (adds: added to). */
 mq_status mq_conv_train_unpack_gradient(const struct mq_conv_train *conv, float *dw, bool adds,
                                         const float *packed_gradient, void *scratch,
@@ -274,6 +274,10 @@ void mq_loop_unary_backward(float *dx, bool adds, const float *g, const float *x
 /* y += a x; y = a x + b y; each product and sum rounded. */
 void mq_loop_axpy(float *y, float a, const float *x, int64_t n);
 void mq_loop_axpby(float *y, float a, const float *x, float b, int64_t n);
+/* y = (or +=) factor x, the product in double, then rounded. */
+void mq_loop_scale(float *y, bool adds, const float *x, int64_t n, double factor);
+/* The sum of a[i] b[i] in double: element i in lane i mod 16, lanes joined pairwise. */
+double mq_loop_dot(const float *a, const float *b, int64_t n);
 /* The gradient at one operand of mq_binary_forward (which: 0 a, 1 b), always added to d, which has the
  * operand's shape; all strided. Summed in double over broadcast dimensions in the order of g's memory (along
  * its innermost dimension in 16 lanes), then rounded and added. Operands that the gradient does not depend on

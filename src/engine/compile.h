@@ -166,6 +166,8 @@ struct mq_shape engine_shape(const struct engine_compiler *c, const struct mq_va
 /* mq_tensor_copy after dropping and joining dimensions, so that runs are as long as possible. */
 void engine_copy(struct mq_tensor *to, const struct mq_tensor *from);
 extern const struct engine_function engine_copy_function;
+/* inputs {a, b}, outputs {a + b}, all lying alike and without gaps */
+extern const struct engine_function engine_add_function;
 /* d = g, or d += g; strided, of one shape. */
 void engine_pass_gradient(struct mq_tensor *d, const struct mq_tensor *g, bool adds);
 void engine_zero(const struct mq_tensor *dense);

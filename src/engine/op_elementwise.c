@@ -215,7 +215,7 @@ static mq_status backward_add(const struct engine_step *step, struct engine_fram
   return MQ_OK;
 }
 
-static const struct engine_function add_function = {.forward = forward_add, .backward = backward_add};
+const struct engine_function engine_add_function = {.forward = forward_add, .backward = backward_add};
 
 static bool lie_alike(const struct mq_tensor *a, const struct mq_tensor *b) {
   bool is_alike = mq_shape_equal(&a->shape, &b->shape) && engine_is_dense(a) && engine_is_dense(b);
@@ -269,7 +269,7 @@ static mq_status compile_binary(struct engine_compiler *c, const struct mq_node 
   state->binary = binaries[node->op];
   bool is_run =
       node->op == MQ_OP_Add && lie_alike(engine_tensor(c, operands[0]), engine_tensor(c, operands[1]));
-  return engine_emit_simple(c, is_run ? &add_function : &binary_function, state, operands, 2, y, err);
+  return engine_emit_simple(c, is_run ? &engine_add_function : &binary_function, state, operands, 2, y, err);
 }
 
 const struct engine_op engine_op_Add = {.compile = compile_binary, .function = &binary_function};

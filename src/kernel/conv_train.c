@@ -86,7 +86,8 @@ mq_status mq_conv_train_create(struct mq_conv_train **conv, const struct mq_conv
   made->output = output;
   made->n_weights = mq_shape_count(&desc->weights);
   made->is_transposed = desc->is_transposed;
-  made->is_bf16 = desc->backward == MQ_PRECISION_BF16;
+  /* Depthwise products are bound by memory: they stay in float. */
+  made->is_bf16 = desc->backward == MQ_PRECISION_BF16 && !mq_depthwise_can(&plain);
   const struct mq_onednn_geometry geometry = geometry_of(made, desc);
   made->zeros = mq_alloc((size_t)geometry.y.dim[1], sizeof *made->zeros);
   if (made->zeros == NULL) status = mq_fail_memory(err, "convolution");
@@ -165,9 +166,9 @@ static size_t pack_backward_bytes(const struct mq_conv_train *conv) {
 struct mq_conv_train_sizes mq_conv_train_get_sizes(const struct mq_conv_train *conv) {
   if (conv->depthwise != NULL) return depthwise_sizes(conv);
   const int64_t n_in = mq_shape_count(&conv->input), n_out = mq_shape_count(&conv->output);
-  const size_t data = rounded_bytes(conv, n_out) + float_bytes(n_in) + data_scratch_bytes(conv);
-  const size_t weights =
-      rounded_bytes(conv, n_in) + rounded_bytes(conv, n_out) + mq_onednn_scratch_bytes(conv->weights);
+  const size_t data = float_bytes(n_in) + data_scratch_bytes(conv);
+  const size_t weights = float_bytes(n_in) + mq_onednn_scratch_bytes(conv->weights);
+  const size_t backward = rounded_bytes(conv, n_out) + max_size(data, weights);
   const size_t unpack = float_bytes(conv->n_weights) + mq_onednn_scratch_bytes(conv->unpack);
   const size_t pack = max_size(pack_backward_bytes(conv), mq_onednn_scratch_bytes(conv->pack_forward));
   return (struct mq_conv_train_sizes){
@@ -176,7 +177,7 @@ struct mq_conv_train_sizes mq_conv_train_get_sizes(const struct mq_conv_train *c
                                                     : mq_onednn_pass_weights_bytes(conv->data),
       .gradient_count = mq_onednn_pass_weights_bytes(conv->weights) / sizeof(float),
       .pack_scratch_bytes = max_size(pack, unpack),
-      .run_scratch_bytes = max_size(mq_onednn_scratch_bytes(conv->forward), max_size(data, weights)),
+      .run_scratch_bytes = max_size(mq_onednn_scratch_bytes(conv->forward), backward),
   };
 }
 
@@ -235,75 +236,74 @@ mq_status mq_conv_train_forward(const struct mq_conv_train *conv, float *y, cons
   return status;
 }
 
-/* dx is written. */
-static mq_status run_backward_data(const struct mq_conv_train *conv, float *dx, const float *dy,
+/* dx is written. dy: of the operands' precision, as in what follows. */
+static mq_status run_backward_data(const struct mq_conv_train *conv, float *dx, const void *dy,
                                    const void *packed_backward, void *scratch, struct mq_err *err) {
-  char *rest = scratch;
   if (conv->depthwise != NULL) {
     mq_depthwise_train_backward_data(conv->depthwise, dx, dy, packed_backward, conv->zeros);
     return MQ_OK;
   }
-  const void *operand = round_operand(conv, dy, mq_shape_count(&conv->output), &rest);
-  if (conv->phases != NULL) return mq_conv_phases_run(conv->phases, dx, operand, packed_backward, rest, err);
-  struct mq_onednn_operands operands = {.x = dx, .weights = packed_backward, .y = operand};
+  if (conv->phases != NULL) return mq_conv_phases_run(conv->phases, dx, dy, packed_backward, scratch, err);
+  struct mq_onednn_operands operands = {.x = dx, .weights = packed_backward, .y = dy};
   if (conv->is_transposed) {
-    operands.x = operand;
+    operands.x = dy;
     operands.y = dx;
     operands.bias = conv->is_bf16 ? NULL : conv->zeros;
   }
-  return mq_onednn_pass_run(conv->data, &operands, rest, err);
+  return mq_onednn_pass_run(conv->data, &operands, scratch, err);
 }
 
-mq_status mq_conv_train_backward_data(const struct mq_conv_train *conv, float *dx, bool adds, const float *dy,
-                                      const void *packed_backward, void *scratch, struct mq_err *err) {
-  if (!adds) return run_backward_data(conv, dx, dy, packed_backward, scratch, err);
+static mq_status backward_data(const struct mq_conv_train *conv, const struct mq_conv_backward *b,
+                               const void *dy, char *scratch, struct mq_err *err) {
+  if (!b->adds) return run_backward_data(conv, b->dx, dy, b->packed_backward, scratch, err);
   const int64_t n_in = mq_shape_count(&conv->input);
-  float *result = scratch;
-  char *rest = (char *)scratch + float_bytes(n_in);
-  const mq_status status = run_backward_data(conv, result, dy, packed_backward, rest, err);
-  if (status == MQ_OK) mq_loop_add(dx, dx, result, n_in, -INFINITY, INFINITY);
+  float *result = (float *)(void *)scratch;
+  char *rest = scratch + float_bytes(n_in);
+  const mq_status status = run_backward_data(conv, result, dy, b->packed_backward, rest, err);
+  if (status == MQ_OK) mq_loop_add(b->dx, b->dx, result, n_in, -INFINITY, INFINITY);
   return status;
 }
 
-/* input: of the operands' precision; dy is rounded at `rest`. */
-static mq_status run_backward_weights(const struct mq_conv_train *conv, float *packed_gradient,
-                                      const void *input, const float *dy, char *rest, struct mq_err *err) {
-  const void *output = round_operand(conv, dy, mq_shape_count(&conv->output), &rest);
-  const struct mq_onednn_operands operands = {.x = conv->is_transposed ? output : input,
-                                              .weights = packed_gradient,
-                                              .y = conv->is_transposed ? input : output};
-  return mq_onednn_pass_run(conv->weights, &operands, rest, err);
+/* The input as an operand: what is there, or at *scratch, which moves behind it. */
+static const void *input_operand(const struct mq_conv_train *conv, const struct mq_conv_backward *b,
+                                 char **scratch) {
+  const struct mq_conv_codes *q = b->codes;
+  const int64_t n = mq_shape_count(&conv->input);
+  if (q == NULL) return round_operand(conv, b->x, n, scratch);
+  void *made = *scratch;
+  if (conv->is_bf16) {
+    mq_loop_center_codes_bf16(made, q->codes, q->is_signed, n, q->zero_point);
+    *scratch += rounded_bytes(conv, n);
+  } else {
+    mq_loop_dequantize_codes(made, q->codes, q->is_signed, n, q->scale, q->zero_point);
+    *scratch += float_bytes(n);
+  }
+  return made;
 }
 
-mq_status mq_conv_train_backward_weights(const struct mq_conv_train *conv, float *packed_gradient,
-                                         const float *x, const float *dy, void *scratch, struct mq_err *err) {
-  char *rest = scratch;
+static mq_status backward_weights(const struct mq_conv_train *conv, const struct mq_conv_backward *b,
+                                  const void *dy, char *scratch, struct mq_err *err) {
+  const void *x = input_operand(conv, b, &scratch);
   if (conv->depthwise != NULL) {
-    mq_depthwise_train_backward_weights(conv->depthwise, packed_gradient, x, dy);
+    mq_depthwise_train_backward_weights(conv->depthwise, b->packed_gradient, x, dy);
     return MQ_OK;
   }
-  const void *input = round_operand(conv, x, mq_shape_count(&conv->input), &rest);
-  return run_backward_weights(conv, packed_gradient, input, dy, rest, err);
+  const struct mq_onednn_operands operands = {
+      .x = conv->is_transposed ? dy : x, .weights = b->packed_gradient, .y = conv->is_transposed ? x : dy};
+  const mq_status status = mq_onednn_pass_run(conv->weights, &operands, scratch, err);
+  const int64_t count = (int64_t)(mq_onednn_pass_weights_bytes(conv->weights) / sizeof(float));
+  if (status == MQ_OK && b->codes != NULL && conv->is_bf16)
+    mq_loop_axpby(b->packed_gradient, 0.0f, b->packed_gradient, b->codes->scale, count);
+  return status;
 }
 
-size_t mq_conv_train_codes_scratch_bytes(const struct mq_conv_train *conv) {
-  return float_bytes(mq_shape_count(&conv->input)) + mq_conv_train_get_sizes(conv).run_scratch_bytes;
-}
-
-mq_status mq_conv_train_backward_weights_codes(const struct mq_conv_train *conv, float *packed_gradient,
-                                               const struct mq_conv_codes *x, const float *dy, void *scratch,
-                                               struct mq_err *err) {
-  const int64_t n = mq_shape_count(&conv->input);
-  if (!conv->is_bf16 || conv->depthwise != NULL) {
-    char *rest = (char *)scratch + float_bytes(n);
-    mq_loop_dequantize_codes(scratch, x->codes, x->is_signed, n, x->scale, x->zero_point);
-    return mq_conv_train_backward_weights(conv, packed_gradient, scratch, dy, rest, err);
-  }
-  char *rest = (char *)scratch + rounded_bytes(conv, n);
-  mq_loop_center_codes_bf16(scratch, x->codes, x->is_signed, n, x->zero_point);
-  const mq_status status = run_backward_weights(conv, packed_gradient, scratch, dy, rest, err);
-  const int64_t count = (int64_t)mq_conv_train_get_sizes(conv).gradient_count;
-  if (status == MQ_OK) mq_loop_axpby(packed_gradient, 0.0f, packed_gradient, x->scale, count);
+mq_status mq_conv_train_backward(const struct mq_conv_train *conv, const struct mq_conv_backward *b,
+                                 void *scratch, struct mq_err *err) {
+  char *rest = scratch;
+  const void *dy = round_operand(conv, b->dy, mq_shape_count(&conv->output), &rest);
+  mq_status status = MQ_OK;
+  if (b->packed_gradient != NULL) status = backward_weights(conv, b, dy, rest, err);
+  if (b->dx != NULL && status == MQ_OK) status = backward_data(conv, b, dy, rest, err);
   return status;
 }
 

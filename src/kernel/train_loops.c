@@ -37,6 +37,14 @@ void mq_loop_axpby(float *y, float a, const float *x, float b, int64_t n) {
   mq_simd_gradient_at(mq_simd_level_used())->axpby(y, a, x, b, n);
 }
 
+void mq_loop_scale(float *y, bool adds, const float *x, int64_t n, double factor) {
+  mq_simd_gradient_at(mq_simd_level_used())->scale(y, adds, x, n, factor);
+}
+
+double mq_loop_dot(const float *a, const float *b, int64_t n) {
+  return mq_simd_gradient_at(mq_simd_level_used())->dot(a, b, n);
+}
+
 void mq_softmax_rows_backward(float *dx, bool adds, const float *g, const float *y, int64_t n_rows,
                               int64_t row_count, bool is_log) {
   mq_simd_softmax_at(mq_simd_level_used())->softmax_backward(dx, adds, g, y, n_rows, row_count, is_log);

@@ -258,12 +258,13 @@ static void check_backward_data(const struct fixture *f) {
   float *dx = help_random(f->n_in, 9), *before = help_random(f->n_in, 10);
   float *w = rounded(f, f->w, f->n_weights), *dy = rounded(f, f->dy, f->n_out);
   struct sum *expected = define(f, DATA, f->x, w, dy);
-  assert_int_equal(mq_conv_train_backward_data(f->conv, dx, false, f->dy, f->backward, f->scratch, &err),
-                   MQ_OK);
+  struct mq_conv_backward data = {.dx = dx, .packed_backward = f->backward, .dy = f->dy};
+  assert_int_equal(mq_conv_train_backward(f->conv, &data, f->scratch, &err), MQ_OK);
   assert_sums(f, dx, expected, f->n_in, "backward data");
   float *sum = help_random(f->n_in, 10);
-  assert_int_equal(mq_conv_train_backward_data(f->conv, sum, true, f->dy, f->backward, f->scratch, &err),
-                   MQ_OK);
+  data.dx = sum;
+  data.adds = true;
+  assert_int_equal(mq_conv_train_backward(f->conv, &data, f->scratch, &err), MQ_OK);
   for (int64_t i = 0; i < f->n_in; i++)
     before[i] += dx[i];
   help_assert_same(sum, before, f->n_in, f->name);
@@ -275,6 +276,26 @@ static void check_backward_data(const struct fixture *f) {
   mq_free(expected);
 }
 
+/* Both products of one call are those of two. */
+static void check_backward_both(const struct fixture *f) {
+  struct mq_err err = {0};
+  float *dx = help_random(f->n_in, 9), *same = help_random(f->n_in, 10);
+  float *first = help_random((int64_t)f->sizes.gradient_count, 11);
+  struct mq_conv_backward data = {.dx = dx, .packed_backward = f->backward, .dy = f->dy};
+  const struct mq_conv_backward weights = {.packed_gradient = first, .x = f->x, .dy = f->dy};
+  assert_int_equal(mq_conv_train_backward(f->conv, &data, f->scratch, &err), MQ_OK);
+  assert_int_equal(mq_conv_train_backward(f->conv, &weights, f->scratch, &err), MQ_OK);
+  data.dx = same;
+  data.packed_gradient = f->gradient;
+  data.x = f->x;
+  assert_int_equal(mq_conv_train_backward(f->conv, &data, f->scratch, &err), MQ_OK);
+  help_assert_same(same, dx, f->n_in, f->name);
+  help_assert_same(f->gradient, first, (int64_t)f->sizes.gradient_count, f->name);
+  mq_free(dx);
+  mq_free(same);
+  mq_free(first);
+}
+
 static void check_backward_weights(const struct fixture *f) {
   struct mq_err err = {0};
   float *dw = help_random(f->n_weights, 9), *before = help_random(f->n_weights, 10),
@@ -282,8 +303,8 @@ static void check_backward_weights(const struct fixture *f) {
   float *x = rounded(f, f->x, f->n_in), *dy = rounded(f, f->dy, f->n_out);
   struct sum *expected = define(f, WEIGHTS, x, f->w, dy);
   memset(f->gradient, 0xff, f->sizes.gradient_count * sizeof(float)); /* NaN: must all be written */
-  assert_int_equal(mq_conv_train_backward_weights(f->conv, f->gradient, f->x, f->dy, f->scratch, &err),
-                   MQ_OK);
+  const struct mq_conv_backward weights = {.packed_gradient = f->gradient, .x = f->x, .dy = f->dy};
+  assert_int_equal(mq_conv_train_backward(f->conv, &weights, f->scratch, &err), MQ_OK);
   for (size_t i = 0; i < f->sizes.gradient_count; i++)
     if (!isfinite(f->gradient[i]))
       fail_msg("%s: packed gradient %zu of %zu", f->name, i, f->sizes.gradient_count);
@@ -310,6 +331,7 @@ static void check_case(const struct train_case *c, mq_precision precision, bool 
   check_forward(&f, has_bias);
   check_backward_data(&f);
   check_backward_weights(&f);
+  check_backward_both(&f);
   fixture_deinit(&f);
 }
 

@@ -211,6 +211,41 @@ static void test_axpy(void **state) {
   }
 }
 
+/* Products of floats are exact in double, so the sum differs from a plain one by the order of additions only.
+ */
+static void test_scale_and_dot(void **state) {
+  (void)state;
+  const double factor = 0.1;
+  for (size_t l = 0; l < N_LENGTHS; l++) {
+    const int64_t n = lengths[l];
+    float *x = help_random(n, 1), *y = help_random(n, 2), *start = help_random(n, 2),
+          *scaled = help_random(n, 3), *plus = help_random(n, 4);
+    double sum = 0, sum_abs = 0;
+    for (int64_t i = 0; i < n; i++) {
+      scaled[i] = (float)((double)x[i] * factor);
+      const volatile float added = start[i] + scaled[i];
+      plus[i] = added;
+      sum += (double)x[i] * (double)start[i];
+      sum_abs += fabs((double)x[i] * (double)start[i]);
+    }
+    const double first = mq_simd_gradient_at(0)->dot(x, start, n);
+    for (mq_simd_level level = 0; level <= mq_simd_level_best(); level++) {
+      const struct mq_simd_gradient *table = mq_simd_gradient_at(level);
+      memcpy(y, start, (size_t)n * sizeof *y);
+      table->scale(y, true, x, n, factor);
+      help_assert_same(y, plus, n, "scale, added");
+      table->scale(y, false, x, n, factor);
+      help_assert_same(y, scaled, n, "scale");
+      const double dot = table->dot(x, start, n);
+      assert_memory_equal(&dot, &first, sizeof dot);
+      assert_true(fabs(dot - sum) <= 1e-14 * sum_abs);
+    }
+    float *all[] = {x, y, start, scaled, plus};
+    for (size_t i = 0; i < 5; i++)
+      mq_free(all[i]);
+  }
+}
+
 /* Parameters and their state after some steps, in double. */
 struct trained {
   double w, first, second;
@@ -302,7 +337,8 @@ static int run_group(void) {
       cmocka_unit_test(test_channel_sums),  cmocka_unit_test(test_normalize_backward),
       cmocka_unit_test(test_clip_backward), cmocka_unit_test(test_unary_backward),
       cmocka_unit_test(test_unary_corners), cmocka_unit_test(test_axpy),
-      cmocka_unit_test(test_optimisers),    cmocka_unit_test(test_sgd_by_hand),
+      cmocka_unit_test(test_scale_and_dot), cmocka_unit_test(test_optimisers),
+      cmocka_unit_test(test_sgd_by_hand),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -45,20 +45,23 @@ struct engine_quantizer {
   struct mq_quantizer_config config;
   int64_t n_rows, row_count;
   int form; /* place; -1: none yet */
-  /* Steps before it that it does itself, part by part: y = gain x + shift per channel, then a clip. */
+  /* Steps before it that it does itself, part by part: gain x + shift per channel, plus what lies like x at
+   * another place, then a clip. */
   bool has_clip;
   float lo, hi;
   int64_t n_channels;   /* of gain and shift */
   bool is_in_place;     /* the gradient at x lies where that at the codes does */
   int gain, normalised; /* places: gain and shift; what is not stored any more; -1: x comes as it is */
+  int other;            /* place of what is added; -1: nothing */
 };
-/* inputs {x, form}, outputs {codes, grid[, y]} */
+/* inputs {x, form[, other]}, outputs {codes, grid[, y]} */
 extern const struct engine_function engine_codes_function;
-/* inputs {x, form, gain and shift}: the gradient it leaves at its outputs is that of gain x + shift. */
+/* inputs {x, form, gain and shift[, other]}: the gradient it leaves at its outputs is that of gain x + shift.
+ */
 extern const struct engine_function engine_normalised_codes_function;
 size_t engine_codes_scratch_bytes(const struct engine_quantizer *s);
-/* Takes over the last steps, a clip and a normalisation, whose results only this node reads. x: the place
- * that is read now, and the place to read. */
+/* Takes over the last steps, a clip, an addition and a normalisation, whose results only this node reads. x:
+ * the place that is read now, and the place to read. */
 mq_status engine_take_over(int *x, struct engine_quantizer *s, struct engine_compiler *c,
                            const struct mq_node *node, struct mq_err *err) MQ_MUST_CHECK;
 

@@ -1,19 +1,22 @@
-/* The step that makes codes of an activation or a weight, with what stands before it: a normalisation and a
- * clip whose results nobody else reads are made part by part, stay in the cache, and are made again going
- * backward instead of being kept. */
+/* The step that makes codes of an activation or a weight, with what stands before it: a normalisation, the
+ * addition of another branch and a clip whose results nobody else reads are made part by part, stay in the
+ * cache, and are made again going backward instead of being kept. */
 #include <math.h>
 #include <string.h>
 
 #include "engine/train/codes.h"
 
-#define PART 8192 /* values, or a row of channels where that is more */
+#define PART 4096 /* values, or a row of channels where that is more */
 
 /* ---- Taking over -------------------------------------------------------------------------------- */
-/* The node whose only reader is `reader` and whose step was emitted last. */
-static const struct mq_node *last_before(const struct engine_compiler *c, const struct mq_node *reader,
+static const struct engine_step *last_step(const struct engine_compiler *c) {
+  return c->engine->n_steps > 0 ? &c->engine->steps[c->engine->n_steps - 1] : NULL;
+}
+
+/* The node that makes the value, whose step was emitted last and whose result at `place` has one reader. */
+static const struct mq_node *last_before(const struct engine_compiler *c, const struct mq_value *value,
                                          int place) {
-  const struct mq_value *value = reader->inputs[0];
-  const struct engine_step *last = c->engine->n_steps > 0 ? &c->engine->steps[c->engine->n_steps - 1] : NULL;
+  const struct engine_step *last = last_step(c);
   bool is_only = value->producer && value->n_uses == 1 && !value->is_output;
   return is_only && last && last->scope == ENGINE_SLICE && last->n_outputs == 1 && last->outputs[0] == place
              ? value->producer
@@ -27,13 +30,8 @@ static int drop_last(struct engine_compiler *c) {
   return last->inputs[0];
 }
 
-static const struct engine_function *last_function(const struct engine_compiler *c) {
-  return c->engine->steps[c->engine->n_steps - 1].function;
-}
-
 /* Does nobody else add to the gradient of what is read now? Then it may take the place of the codes'. */
-static bool is_only_reader(const struct engine_compiler *c, const struct mq_node *reader, int x) {
-  const struct mq_value *value = reader->inputs[0];
+static bool is_only_reader(const struct engine_compiler *c, const struct mq_value *value, int x) {
   const struct engine_place *places = c->engine->places;
   size_t n_sharing = 0; /* views of one value share its gradient */
   for (size_t i = 0; i < c->engine->n_places; i++) {
@@ -53,29 +51,67 @@ static void share_gradient_of_sums(struct engine_compiler *c, int normalised) {
   }
 }
 
+/* Of a value at place x, which is to be read next: value and x become what is read instead. */
+static mq_status take_clip(const struct mq_value **value, int *x, struct engine_quantizer *s,
+                           struct engine_compiler *c, struct mq_err *err) {
+  const struct mq_node *before = last_before(c, *value, *x);
+  if (!before || (before->op != MQ_OP_Relu && before->op != MQ_OP_Clip) ||
+      last_step(c)->function != engine_op_get(before->op)->function) {
+    return MQ_OK;
+  }
+  s->has_clip = true;
+  *x = drop_last(c);
+  *value = before->inputs[0];
+  return mq_node_get_clip(&s->lo, &s->hi, before, err);
+}
+
+static void take_sum(const struct mq_value **value, int *x, struct engine_quantizer *s,
+                     struct engine_compiler *c) {
+  const struct mq_node *before = last_before(c, *value, *x);
+  if (!before || last_step(c)->function != &engine_add_function || before->inputs[0] == before->inputs[1]) {
+    return;
+  }
+  const int operands[2] = {last_step(c)->inputs[0], last_step(c)->inputs[1]};
+  drop_last(c);
+  int own = 0; /* the operand to go on with: what was made last, or else what nobody else reads */
+  for (int i = 0; i < 2; i++) {
+    own = is_only_reader(c, before->inputs[i], operands[i]) ? i : own;
+  }
+  for (int i = 0; i < 2; i++) {
+    own = last_before(c, before->inputs[i], operands[i]) ? i : own;
+  }
+  *x = operands[own];
+  *value = before->inputs[own];
+  s->other = operands[1 - own];
+}
+
+static void take_normalisation(const struct mq_value **value, int *x, struct engine_quantizer *s,
+                               struct engine_compiler *c) {
+  const struct mq_node *before = last_before(c, *value, *x);
+  if (!before || last_step(c)->function != &engine_normalise_function) {
+    return;
+  }
+  s->normalised = *x;
+  s->gain = last_step(c)->inputs[1];
+  s->n_channels = engine_tensor(c, *x)->shape.dim[1];
+  *x = drop_last(c);
+  *value = before->inputs[0];
+}
+
 mq_status engine_take_over(int *x, struct engine_quantizer *s, struct engine_compiler *c,
                            const struct mq_node *node, struct mq_err *err) {
-  const struct mq_node *before = last_before(c, node, *x);
-  mq_status status = MQ_OK;
-  if (before && (before->op == MQ_OP_Relu || before->op == MQ_OP_Clip) &&
-      last_function(c) == engine_op_get(before->op)->function) {
-    status = mq_node_get_clip(&s->lo, &s->hi, before, err);
-    s->has_clip = true;
-    *x = drop_last(c);
-    s->is_in_place = is_only_reader(c, before, *x);
-    before = last_before(c, before, *x);
+  const struct mq_value *value = node->inputs[0];
+  mq_status status = take_clip(&value, x, s, c, err);
+  if (status != MQ_OK) {
+    return status;
   }
-  if (status == MQ_OK && before && last_function(c) == &engine_normalise_function) {
-    s->normalised = *x;
-    s->gain = c->engine->steps[c->engine->n_steps - 1].inputs[1];
-    s->n_channels = engine_tensor(c, *x)->shape.dim[1];
-    *x = drop_last(c);
-    s->is_in_place = is_only_reader(c, before, *x);
-    if (s->is_in_place) {
-      share_gradient_of_sums(c, s->normalised);
-    }
+  take_sum(&value, x, s, c);
+  take_normalisation(&value, x, s, c);
+  s->is_in_place = value != node->inputs[0] && is_only_reader(c, value, *x);
+  if (s->is_in_place && s->normalised >= 0) {
+    share_gradient_of_sums(c, s->normalised);
   }
-  return status;
+  return MQ_OK;
 }
 
 /* ---- Parts -------------------------------------------------------------------------------------- */
@@ -101,19 +137,39 @@ size_t engine_codes_scratch_bytes(const struct engine_quantizer *s) {
   return larger(larger(grid, whole), 2 * part_bytes(s) + sums);
 }
 
-/* What the quantizer sees of the values from `at` on. */
-static const float *prepare(float *part, const struct engine_quantizer *s, const float *x, int64_t count,
-                            const float *gain) {
-  float lo = s->has_clip ? s->lo : -INFINITY, hi = s->has_clip ? s->hi : INFINITY;
-  if (gain) {
-    mq_loop_affine(part, x, count / s->n_channels, s->n_channels, gain, gain + s->n_channels, lo, hi);
-    return part;
+/* What it reads besides x and the form; NULL where there is none. */
+struct operands {
+  const float *x, *gain, *other;
+};
+
+static int other_input(const struct engine_quantizer *s) {
+  return s->gain >= 0 ? 3 : 2;
+}
+
+static struct operands operands_of(const struct engine_step *step, struct engine_frame *frame) {
+  const struct engine_quantizer *s = step->state;
+  return (struct operands){
+      .x = engine_input(step, frame, 0)->data,
+      .gain = s->gain >= 0 ? engine_input(step, frame, 2)->data : NULL,
+      .other = s->other >= 0 ? engine_input(step, frame, other_input(s))->data : NULL,
+  };
+}
+
+/* What the quantizer sees of the `count` values from `at` on; rounded where the steps by themselves would. */
+static const float *prepare(float *part, const struct engine_quantizer *s, const struct operands *o,
+                            int64_t at, int64_t count) {
+  const float lo = s->has_clip ? s->lo : -INFINITY, hi = s->has_clip ? s->hi : INFINITY, *x = o->x + at;
+  if (o->gain) {
+    mq_loop_affine(part, x, count / s->n_channels, s->n_channels, o->gain, o->gain + s->n_channels,
+                   o->other ? -INFINITY : lo, o->other ? INFINITY : hi);
+    x = part;
   }
-  if (s->has_clip) {
+  if (o->other) {
+    mq_loop_add(part, x, o->other + at, count, lo, hi);
+  } else if (s->has_clip && !o->gain) {
     mq_loop_clip(part, x, count, lo, hi);
-    return part;
   }
-  return x;
+  return o->gain || o->other || s->has_clip ? part : x;
 }
 
 /* ---- Forward ------------------------------------------------------------------------------------ */
@@ -160,11 +216,11 @@ static void quantize_weight(const struct engine_quantizer *s, float *y, uint8_t 
 }
 
 static void quantize_parts(const struct engine_quantizer *s, float *y, uint8_t *codes, double *grid,
-                           const double *form, const float *x, const float *gain, float *scratch) {
+                           const double *form, const struct operands *o, float *scratch) {
   int64_t n = s->n_rows * s->row_count, part = part_of(s);
   for (int64_t at = 0; at < n; at += part) {
     int64_t count = n - at < part ? n - at : part;
-    const float *seen = prepare(scratch, s, x + at, count, gain);
+    const float *seen = prepare(scratch, s, o, at, count);
     note_nan(grid, seen, count);
     s->ops->forward(y ? y + at : NULL, codes + at, &s->config, form, seen, 1, count);
   }
@@ -173,9 +229,8 @@ static void quantize_parts(const struct engine_quantizer *s, float *y, uint8_t *
 static mq_status forward_codes(const struct engine_step *step, struct engine_frame *frame,
                                struct mq_err *err) {
   const struct engine_quantizer *s = step->state;
-  const float *x = engine_input(step, frame, 0)->data;
+  const struct operands o = operands_of(step, frame);
   const double *form = engine_input(step, frame, 1)->data;
-  const float *gain = step->n_inputs > 2 ? engine_input(step, frame, 2)->data : NULL;
   uint8_t *codes = engine_output(step, frame, 0)->data;
   double *grid = engine_output(step, frame, 1)->data;
   float *y = step->n_outputs > 2 ? engine_output(step, frame, 2)->data : NULL;
@@ -187,9 +242,9 @@ static mq_status forward_codes(const struct engine_step *step, struct engine_fra
     memset(codes, 0, (size_t)(s->n_rows * s->row_count));
   }
   if (s->config.is_weight) {
-    quantize_weight(s, y, codes, grid, form, x);
+    quantize_weight(s, y, codes, grid, form, o.x);
   } else {
-    quantize_parts(s, y, codes, grid, form, x, gain, frame->scratch);
+    quantize_parts(s, y, codes, grid, form, &o, frame->scratch);
   }
   return MQ_OK;
 }
@@ -211,6 +266,32 @@ static void backward_weight(const struct engine_step *step, struct engine_frame 
                    engine_input(step, frame, 0)->data, s->n_rows, s->row_count);
 }
 
+/* The gradient goes on to x (NULL: not wanted, or there already) or to what was added. */
+static void pass_on(float *to, bool adds, const float *g, int64_t count) {
+  if (to && adds) {
+    mq_loop_add(to, to, g, count, -INFINITY, INFINITY);
+  } else if (to) {
+    memcpy(to, g, (size_t)count * sizeof *g);
+  }
+}
+
+/* The gradient at what is added; `data` NULL where there is none. */
+static float *other_gradient(bool *adds, const struct engine_step *step, struct engine_frame *frame) {
+  const struct engine_quantizer *s = step->state;
+  float *d = s->other >= 0 ? engine_input_gradient(step, frame, other_input(s))->data : NULL;
+  *adds = d && step->adds[other_input(s)];
+  return d;
+}
+
+/* d = the gradient at gain x + shift, for that at the codes; may lie over it. */
+static void backward_part(float *d, const struct engine_quantizer *s, double *sums, const double *form,
+                          const float *g, const float *seen, int64_t count) {
+  s->ops->backward(d, false, sums, &s->config, form, g, seen, 1, count);
+  if (s->has_clip) {
+    mq_loop_clip_backward(d, false, d, seen, count, s->lo, s->hi);
+  }
+}
+
 static mq_status backward_codes(const struct engine_step *step, struct engine_frame *frame,
                                 struct mq_err *err) {
   (void)err;
@@ -220,21 +301,21 @@ static mq_status backward_codes(const struct engine_step *step, struct engine_fr
     backward_weight(step, frame, sums);
     return MQ_OK;
   }
-  const float *x = engine_input(step, frame, 0)->data, *g = engine_output_gradient(step, frame, 0)->data;
+  const struct operands o = operands_of(step, frame);
+  const float *g = engine_output_gradient(step, frame, 0)->data;
   const double *form = engine_input(step, frame, 1)->data;
   float *dx = engine_input_gradient(step, frame, 0)->data;
   int64_t n = s->n_rows * s->row_count, part = part_of(s);
   float *seen_part = frame->scratch, *d_part = seen_part + part;
-  bool adds = dx && step->adds[0] && !s->is_in_place;
+  bool is_direct = dx && (s->is_in_place || !step->adds[0]), adds_other;
+  float *d_other = other_gradient(&adds_other, step, frame);
   for (int64_t at = 0; at < n; at += part) {
     int64_t count = n - at < part ? n - at : part;
-    const float *seen = prepare(seen_part, s, x + at, count, NULL);
-    bool is_direct = dx && (!s->has_clip || s->is_in_place);
+    const float *seen = prepare(seen_part, s, &o, at, count);
     float *d = is_direct ? dx + at : d_part;
-    s->ops->backward(d, is_direct && adds, sums, &s->config, form, g + at, seen, 1, count);
-    if (dx && s->has_clip) {
-      mq_loop_clip_backward(dx + at, adds, d, seen, count, s->lo, s->hi);
-    }
+    backward_part(d, s, sums, form, g + at, seen, count);
+    pass_on(dx && !is_direct ? dx + at : NULL, true, d, count);
+    pass_on(d_other ? d_other + at : NULL, adds_other, d, count);
   }
   return MQ_OK;
 }
@@ -245,22 +326,21 @@ static mq_status backward_normalised(const struct engine_step *step, struct engi
                                      struct mq_err *err) {
   (void)err;
   const struct engine_quantizer *s = step->state;
-  const float *x = engine_input(step, frame, 0)->data, *gain = engine_input(step, frame, 2)->data;
+  const struct operands o = operands_of(step, frame);
   const double *form = engine_input(step, frame, 1)->data;
   float *g = engine_output_gradient(step, frame, 0)->data;
   double *totals = engine_input_gradient(step, frame, 2)->data, *sums = begin_sums(step, frame);
   int64_t n = s->n_rows * s->row_count, part = part_of(s), channels = s->n_channels;
-  float *seen = frame->scratch;
   double *own = (double *)(void *)((char *)frame->scratch + part_bytes(s));
+  bool adds_other;
+  float *d_other = other_gradient(&adds_other, step, frame);
   memset(totals, 0, 2 * (size_t)channels * sizeof *totals);
   for (int64_t at = 0; at < n; at += part) {
     int64_t count = n - at < part ? n - at : part;
-    prepare(seen, s, x + at, count, gain);
-    s->ops->backward(g + at, false, sums, &s->config, form, g + at, seen, 1, count);
-    if (s->has_clip) {
-      mq_loop_clip_backward(g + at, false, g + at, seen, count, s->lo, s->hi);
-    }
-    mq_loop_channel_products(own, own + channels, g + at, x + at, count / channels, channels);
+    const float *seen = prepare(frame->scratch, s, &o, at, count);
+    backward_part(g + at, s, sums, form, g + at, seen, count);
+    pass_on(d_other ? d_other + at : NULL, adds_other, g + at, count);
+    mq_loop_channel_products(own, own + channels, g + at, o.x + at, count / channels, channels);
     for (int64_t i = 0; i < 2 * channels; i++) {
       totals[i] += own[i];
     }

@@ -71,20 +71,17 @@ static mq_status backward_conv(const struct engine_step *step, struct engine_fra
   const float *g = engine_output_gradient(step, frame, 0)->data;
   float *dx = engine_input_gradient(step, frame, CONV_X)->data;
   float *dw = engine_input_gradient(step, frame, CONV_FORWARD)->data;
-  mq_status status = MQ_OK;
   if (step->n_inputs > CONV_BIAS && engine_input_gradient(step, frame, CONV_BIAS)->data) {
     engine_conv_backward_bias(s, engine_input_gradient(step, frame, CONV_BIAS)->data, step->adds[CONV_BIAS],
                               g, frame);
   }
-  if (dw) {
-    status = mq_conv_train_backward_weights(s->conv, dw, engine_input(step, frame, CONV_X)->data, g,
-                                            frame->scratch, err);
-  }
-  if (dx && status == MQ_OK) {
-    status = mq_conv_train_backward_data(s->conv, dx, step->adds[CONV_X], g,
-                                         engine_input(step, frame, CONV_BACKWARD)->data, frame->scratch, err);
-  }
-  return status;
+  const struct mq_conv_backward backward = {.packed_gradient = dw,
+                                            .x = engine_input(step, frame, CONV_X)->data,
+                                            .dx = dx,
+                                            .adds = step->adds[CONV_X],
+                                            .packed_backward = engine_input(step, frame, CONV_BACKWARD)->data,
+                                            .dy = g};
+  return mq_conv_train_backward(s->conv, &backward, frame->scratch, err);
 }
 
 static const struct engine_function conv_function = {

@@ -66,10 +66,8 @@ static size_t multiplier_bytes(const struct engine_conv *s) {
 
 size_t engine_conv_codes_scratch_bytes(const struct engine_conv *s) {
   size_t floats = s->input_bytes + s->sizes.run_scratch_bytes;
-  size_t backward = mq_conv_train_codes_scratch_bytes(s->conv);
   size_t codes = s->integer ? multiplier_bytes(s) + mq_conv_int_scratch_bytes(s->integer) : 0;
-  size_t most = floats > backward ? floats : backward;
-  return most > codes ? most : codes;
+  return floats > codes ? floats : codes;
 }
 
 /* ---- Steps -------------------------------------------------------------------------------------- */
@@ -118,21 +116,19 @@ static mq_status backward_codes(const struct engine_step *step, struct engine_fr
   const float *g = engine_output_gradient(step, frame, 0)->data;
   float *dx = engine_input_gradient(step, frame, CODES_X)->data;
   float *dw = engine_input_gradient(step, frame, CODES_FORWARD)->data;
-  mq_status status = MQ_OK;
   if (step->n_inputs > CODES_BIAS && engine_input_gradient(step, frame, CODES_BIAS)->data) {
     engine_conv_backward_bias(s, engine_input_gradient(step, frame, CODES_BIAS)->data, step->adds[CODES_BIAS],
                               g, frame);
   }
-  if (dw) {
-    const struct mq_conv_codes x = input_codes(step, frame);
-    status = mq_conv_train_backward_weights_codes(s->conv, dw, &x, g, frame->scratch, err);
-  }
-  if (dx && status == MQ_OK) {
-    status =
-        mq_conv_train_backward_data(s->conv, dx, step->adds[CODES_X], g,
-                                    engine_input(step, frame, CODES_BACKWARD)->data, frame->scratch, err);
-  }
-  return status;
+  const struct mq_conv_codes x = input_codes(step, frame);
+  const struct mq_conv_backward backward = {
+      .packed_gradient = dw,
+      .codes = &x,
+      .dx = dx,
+      .adds = step->adds[CODES_X],
+      .packed_backward = engine_input(step, frame, CODES_BACKWARD)->data,
+      .dy = g};
+  return mq_conv_train_backward(s->conv, &backward, frame->scratch, err);
 }
 
 const struct engine_function engine_conv_codes_function = {

@@ -407,8 +407,12 @@ static mq_status forward_scale_weights(const struct engine_step *step, struct en
   float *y = engine_output(step, frame, 0)->data;
   for (int64_t r = 0; r < s->n_outer * s->n_channels; r++, x += s->n_inner, y += s->n_inner) {
     double f = factor_at(step, frame, s->unrounded, factor_of_row(s, r));
+    if (!s->divides) {
+      mq_loop_scale(y, false, x, s->n_inner, f);
+      continue;
+    }
     for (int64_t i = 0; i < s->n_inner; i++) {
-      y[i] = (float)(s->divides ? (double)x[i] / f : (double)x[i] * f);
+      y[i] = (float)((double)x[i] / f);
     }
   }
   return MQ_OK;
@@ -420,8 +424,12 @@ static void backward_weights(const struct engine_step *step, struct engine_frame
   float *dx = engine_input_gradient(step, frame, 0)->data;
   for (int64_t r = 0; r < s->n_outer * s->n_channels; r++, g += s->n_inner, dx += s->n_inner) {
     double f = factor_at(step, frame, s->unrounded, factor_of_row(s, r));
+    if (!s->divides) {
+      mq_loop_scale(dx, step->adds[0], g, s->n_inner, f);
+      continue;
+    }
     for (int64_t i = 0; i < s->n_inner; i++) {
-      store(&dx[i], step->adds[0], s->divides ? (double)g[i] / f : (double)g[i] * f);
+      store(&dx[i], step->adds[0], (double)g[i] / f);
     }
   }
 }
@@ -437,18 +445,14 @@ static void store_factor_gradients(const struct engine_step *step, struct engine
   }
 }
 
-/* In double, row after row. */
+/* Row after row. */
 static void backward_weight_factors(const struct engine_step *step, struct engine_frame *frame) {
   const struct scale_state *s = step->state;
   const float *g = engine_output_gradient(step, frame, 0)->data, *x = engine_input(step, frame, 0)->data;
   double *products = frame->scratch;
   memset(products, 0, (size_t)(s->n_groups * s->n_channels) * sizeof *products);
   for (int64_t r = 0; r < s->n_outer * s->n_channels; r++, g += s->n_inner, x += s->n_inner) {
-    double sum = 0;
-    for (int64_t i = 0; i < s->n_inner; i++) {
-      sum += (double)g[i] * (double)x[i];
-    }
-    products[factor_of_row(s, r)] += sum;
+    products[factor_of_row(s, r)] += mq_loop_dot(g, x, s->n_inner);
   }
   store_factor_gradients(step, frame, products);
 }

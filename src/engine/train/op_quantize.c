@@ -292,16 +292,22 @@ static mq_status new_outputs(int outputs[3], int *n_outputs, struct engine_compi
 static mq_status emit_quantize(struct engine_compiler *c, const struct mq_node *node,
                                struct engine_quantizer *s, const struct handover *handover, int x, int axis,
                                struct mq_err *err) {
-  int outputs[3], n_outputs, inputs[3] = {x, s->form, s->gain};
+  int outputs[3], n_outputs, n_inputs = 2, inputs[4] = {x, s->form};
   mq_status status = new_outputs(outputs, &n_outputs, c, s, handover, x, err);
   if (status != MQ_OK) {
     return status;
+  }
+  const int others[2] = {s->gain, s->other};
+  for (int i = 0; i < 2; i++) {
+    if (others[i] >= 0) {
+      inputs[n_inputs++] = others[i];
+    }
   }
   size_t bytes = (size_t)(s->n_rows * s->row_count) * sizeof(float);
   struct engine_step step = {.function = &quantize_function,
                              .state = s,
                              .inputs = inputs,
-                             .n_inputs = s->gain >= 0 ? 3 : 2,
+                             .n_inputs = n_inputs,
                              .outputs = outputs,
                              .n_outputs = n_outputs,
                              .scratch_bytes = bytes};
@@ -389,7 +395,7 @@ mq_status engine_train_fake_quantize(struct engine_compiler *c, const struct mq_
     return status;
   }
   engine_scope scope = c->scope;
-  state->gain = state->normalised = -1;
+  state->gain = state->normalised = state->other = -1;
   if (state->form < 0) {
     status = emit_form(&state->form, c, point, state, x, err);
     c->scope = scope;

@@ -99,9 +99,42 @@ static void axpby(float *y, float a, const float *x, float b, int64_t n) {
     y[i] = a * x[i] + b * y[i];
 }
 
+MQ_ALWAYS_INLINE void scale_loop(float *y, bool adds, const float *x, int64_t n, double factor) {
+  MQ_SIMD_INDEPENDENT
+  for (int64_t i = 0; i < n; i++) {
+    const float value = (float)((double)x[i] * factor);
+    y[i] = adds ? y[i] + value : value;
+  }
+}
+
+static void scale(float *y, bool adds, const float *x, int64_t n, double factor) {
+  if (adds)
+    scale_loop(y, true, x, n, factor);
+  else
+    scale_loop(y, false, x, n, factor);
+}
+
+/* Element i belongs to lane i mod LANES. */
+#define LANES 16
+
+static double dot(const float *a, const float *b, int64_t n) {
+  double sum[LANES] = {0};
+  int64_t i = 0;
+  for (; i + LANES <= n; i += LANES) {
+    MQ_SIMD_INDEPENDENT
+    for (int j = 0; j < LANES; j++)
+      sum[j] += (double)a[i + j] * (double)b[i + j];
+  }
+  for (int j = 0; i < n; i++, j++)
+    sum[j] += (double)a[i] * (double)b[i];
+  return mq_add_lanes(sum, LANES);
+}
+
 const struct mq_simd_gradient MQ_SIMD_NAME(mq_simd_gradient) = {
     .clip = clip,
     .unary = unary,
     .axpy = axpy,
     .axpby = axpby,
+    .scale = scale,
+    .dot = dot,
 };

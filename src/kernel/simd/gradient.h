@@ -11,6 +11,8 @@ struct mq_simd_gradient {
                 float beta);
   void (*axpy)(float *y, float a, const float *x, int64_t n);
   void (*axpby)(float *y, float a, const float *x, float b, int64_t n);
+  void (*scale)(float *y, bool adds, const float *x, int64_t n, double factor);
+  double (*dot)(const float *a, const float *b, int64_t n);
 };
 MQ_SIMD_DECLARE(mq_simd_gradient)
 
