@@ -93,8 +93,21 @@ static mq_status find_kind(bool *is_on_grid, struct engine_code_kind *kind, stru
 }
 
 /* ---- Who reads them ------------------------------------------------------------------------------- */
-static const struct mq_point *point_of(const struct engine_compiler *c, const struct mq_value *value) {
+/* Is the value made of elements of its first input? */
+static bool selects(const struct mq_node *node, const struct mq_value *value) {
+  bool is_view = node->op == MQ_OP_Flatten || node->op == MQ_OP_Reshape || node->op == MQ_OP_Identity;
+  return (is_view || node->op == MQ_OP_MaxPool) && node->outputs[0] == value;
+}
+
+const struct mq_node *engine_grid_source(const struct mq_value *value) {
+  while (value->producer && selects(value->producer, value)) {
+    value = value->producer->inputs[0];
+  }
   const struct mq_node *node = value->producer;
+  return node && node->op == MQ_OP_FakeQuantize ? node : NULL;
+}
+
+static const struct mq_point *point_of(const struct engine_compiler *c, const struct mq_node *node) {
   int64_t index;
   if (!node || node->op != MQ_OP_FakeQuantize || mq_node_get_int(&index, node, "point", -1, NULL) != MQ_OK ||
       index < 0 || (size_t)index >= c->training->n_points) {
@@ -141,7 +154,8 @@ static mq_status is_coded(bool *is_product, struct engine_compiler *c, const str
   *is_product = use->input == input && is_packed(node);
   mq_status status = MQ_OK;
   for (int i = 0; i < 2 && *is_product && status == MQ_OK; i++) {
-    const struct mq_point *point = point_of(c, node->inputs[i]);
+    const struct mq_value *value = node->inputs[i];
+    const struct mq_point *point = point_of(c, i == 0 ? engine_grid_source(value) : value->producer);
     *is_product = point && point->quantizer_config.is_weight == (i == 1);
     if (*is_product) {
       status = engine_point_codes(is_product, &kind, c, point, err);

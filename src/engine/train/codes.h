@@ -39,6 +39,10 @@ const struct engine_codes *engine_codes_of(const struct engine_compiler *c, cons
 mq_status engine_note_codes(struct engine_compiler *c, const struct mq_value *value,
                             const struct engine_codes *codes, struct mq_err *err) MQ_MUST_CHECK;
 
+/* The FakeQuantize on whose grid the value lies: it made the value, or the value is made of elements of what
+ * it made (MaxPool, Flatten, Reshape, Identity). NULL: there is none. */
+const struct mq_node *engine_grid_source(const struct mq_value *value);
+
 /* ---- op_codes.c: the step that makes codes ---------------------------------------------------------- */
 struct engine_quantizer {
   const struct mq_quantizer_ops *ops;
@@ -64,5 +68,10 @@ size_t engine_codes_scratch_bytes(const struct engine_quantizer *s);
  * the place that is read now, and the place to read. */
 mq_status engine_take_over(int *x, struct engine_quantizer *s, struct engine_compiler *c,
                            const struct mq_node *node, struct mq_err *err) MQ_MUST_CHECK;
+
+/* Codes of a value that lies at x as floats on the grid of another one's point: nothing is rounded any more,
+ * and the gradient is x's. NULL: there is no such grid. */
+mq_status engine_recode(const struct engine_codes **codes, struct engine_compiler *c,
+                        const struct mq_value *value, int x, struct mq_err *err) MQ_MUST_CHECK;
 
 #endif

@@ -174,14 +174,15 @@ static const float *prepare(float *part, const struct engine_quantizer *s, const
 
 /* ---- Forward ------------------------------------------------------------------------------------ */
 /* Scales and zero points as they stand. */
-static mq_status read_grid(double *grid, const struct engine_quantizer *s, const double *form, void *scratch,
-                           struct mq_err *err) {
+static mq_status read_grid(double *grid, struct mq_qparams *qparams, const struct engine_quantizer *s,
+                           const double *form, void *scratch, struct mq_err *err) {
   int64_t n = s->config.n_channels;
   struct mq_qparams q = {.n_channels = n, .channel_axis = -1, .scale = scratch};
   q.zero_point = (int32_t *)(void *)(q.scale + n);
   if (!s->ops->grid(&q, &s->config, form)) {
     return mq_fail(err, MQ_FAILED, "quantizer %s left the integer grid it had at first", s->ops->name);
   }
+  *qparams = q;
   for (int64_t c = 0; c < n; c++) {
     bool has_scale = isfinite(q.scale[c]) && q.scale[c] > 0;
     grid[c] = has_scale ? (double)q.scale[c] : (double)NAN;
@@ -234,7 +235,8 @@ static mq_status forward_codes(const struct engine_step *step, struct engine_fra
   uint8_t *codes = engine_output(step, frame, 0)->data;
   double *grid = engine_output(step, frame, 1)->data;
   float *y = step->n_outputs > 2 ? engine_output(step, frame, 2)->data : NULL;
-  mq_status status = read_grid(grid, s, form, frame->scratch, err);
+  struct mq_qparams qparams;
+  mq_status status = read_grid(grid, &qparams, s, form, frame->scratch, err);
   if (status != MQ_OK) {
     return status;
   }
@@ -352,3 +354,91 @@ const struct engine_function engine_codes_function = {
     .forward = forward_codes, .backward = backward_codes, .keeps_inputs = true};
 const struct engine_function engine_normalised_codes_function = {
     .forward = forward_codes, .backward = backward_normalised, .keeps_inputs = true, .ignores = 1u << 0};
+
+/* ---- Values on another's grid: inputs {x, form}, outputs {codes, grid} ---------------------------- */
+static mq_status forward_recode(const struct engine_step *step, struct engine_frame *frame,
+                                struct mq_err *err) {
+  const struct engine_quantizer *s = step->state;
+  const struct mq_tensor *x = engine_input(step, frame, 0);
+  struct mq_tensor *codes = engine_output(step, frame, 0);
+  double *grid = engine_output(step, frame, 1)->data;
+  struct mq_qparams qparams;
+  mq_status status = read_grid(grid, &qparams, s, engine_input(step, frame, 1)->data, frame->scratch, err);
+  if (status != MQ_OK) {
+    return status;
+  }
+  const struct mq_fake_quant fq = {.scale = qparams.scale[0],
+                                   .zero_point = (float)qparams.zero_point[0],
+                                   .quant_min = (float)qparams.quant_min,
+                                   .quant_max = (float)qparams.quant_max};
+  if (!mq_loop_quantize_codes(codes->data, codes->dtype == MQ_I8, x->data, mq_shape_count(&x->shape), &fq)) {
+    grid[0] = (double)NAN;
+  }
+  return MQ_OK;
+}
+
+/* The gradient at the codes lies where that at x does. */
+static mq_status backward_recode(const struct engine_step *step, struct engine_frame *frame,
+                                 struct mq_err *err) {
+  (void)step;
+  (void)frame;
+  (void)err;
+  return MQ_OK;
+}
+
+static const struct engine_function recode_function = {
+    .forward = forward_recode, .backward = backward_recode, .ignores = 1u << 1};
+
+static mq_status emit_recode(struct engine_codes *codes, struct engine_compiler *c,
+                             const struct engine_quantizer *s, int x, struct mq_err *err) {
+  const struct mq_shape row = {.rank = 1, .dim = {2}};
+  const struct mq_tensor like = *engine_tensor(c, x);
+  int outputs[2];
+  mq_status status =
+      engine_new_place(&outputs[0], c, codes->kind.is_signed ? MQ_I8 : MQ_U8, &like.shape, like.stride, err);
+  if (status == MQ_OK) {
+    status = engine_new_place(&outputs[1], c, MQ_F64, &row, NULL, err);
+  }
+  if (status != MQ_OK) {
+    return status;
+  }
+  const int inputs[2] = {x, s->form};
+  c->engine->places[outputs[0]].gradient = c->engine->places[x].gradient;
+  c->engine->places[outputs[1]].gradient = -1;
+  codes->codes = outputs[0];
+  codes->grid = outputs[1];
+  const struct engine_step step = {.function = &recode_function,
+                                   .state = s,
+                                   .inputs = inputs,
+                                   .n_inputs = 2,
+                                   .outputs = outputs,
+                                   .n_outputs = 2,
+                                   .scratch_bytes = sizeof(float) + sizeof(int32_t)};
+  return engine_emit(c, &step, err);
+}
+
+mq_status engine_recode(const struct engine_codes **codes, struct engine_compiler *c,
+                        const struct mq_value *value, int x, struct mq_err *err) {
+  const struct mq_node *source = engine_grid_source(value);
+  const struct engine_quantizer *s =
+      source && c->training->quantizer_of ? c->training->quantizer_of[source->index] : NULL;
+  int64_t index;
+  *codes = NULL;
+  if (!s || s->config.is_weight || s->config.n_channels != 1 || c->training->has_float_forward ||
+      engine_tensor(c, x)->data || c->engine->places[x].scope != ENGINE_SLICE ||
+      mq_node_get_int(&index, source, "point", -1, NULL) != MQ_OK) {
+    return MQ_OK;
+  }
+  bool is_on_grid;
+  struct engine_codes made = {.n_channels = 1};
+  mq_status status = engine_point_codes(&is_on_grid, &made.kind, c, &c->training->points[index], err);
+  if (status != MQ_OK || !is_on_grid) {
+    return status;
+  }
+  status = emit_recode(&made, c, s, x, err);
+  if (status == MQ_OK) {
+    status = engine_note_codes(c, value, &made, err);
+  }
+  *codes = status == MQ_OK ? engine_codes_of(c, value) : NULL;
+  return status;
+}

@@ -215,7 +215,11 @@ static mq_status read_input(struct engine_operands *o, struct engine_compiler *c
     assert(is_arranged && "who makes codes only asked for the layout");
     return MQ_OK;
   }
-  return engine_read_float(&o->x, c, node, 0, layout, err);
+  mq_status status = engine_read_float(&o->x, c, node, 0, layout, err);
+  if (status == MQ_OK && !o->x_codes && o->w_codes) {
+    status = engine_recode(&o->x_codes, c, node->inputs[0], o->x, err);
+  }
+  return status;
 }
 
 static mq_status read_operands(struct engine_operands *o, struct engine_compiler *c,

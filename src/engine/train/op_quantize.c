@@ -394,6 +394,9 @@ mq_status engine_train_fake_quantize(struct engine_compiler *c, const struct mq_
   if (status != MQ_OK) {
     return status;
   }
+  if (c->training->quantizer_of) {
+    c->training->quantizer_of[node->index] = state; /* for whom else lies on its grid */
+  }
   engine_scope scope = c->scope;
   state->gain = state->normalised = state->other = -1;
   if (state->form < 0) {
