@@ -91,7 +91,8 @@ static void add_point(struct session *s, const struct setting *setting, const st
   mq_qparams_deinit(&observed);
 }
 
-/* A point behind every input of a product, for all its readers, and behind every weight. */
+/* A point behind every input of a product (before the pool that selects it), for all its readers, and behind
+ * every weight. */
 static void quantize(struct session *s, const struct setting *setting) {
   struct mq_graph *graph = s->net->graph;
   size_t n_nodes = graph->n_nodes;
@@ -99,6 +100,7 @@ static void quantize(struct session *s, const struct setting *setting) {
     struct mq_node *node = graph->nodes[i];
     if (node->op != MQ_OP_Conv && node->op != MQ_OP_Gemm && node->op != MQ_OP_MatMul) continue;
     struct mq_value *x = node->inputs[0], *w = node->inputs[1];
+    if (x->producer && x->producer->op == MQ_OP_MaxPool) x = x->producer->inputs[0];
     if (!x->producer || x->producer->op != MQ_OP_FakeQuantize) {
       insert(s->net, x, NULL, 0, s->n_points);
       add_point(s, setting, x, false, 0);
@@ -195,6 +197,27 @@ static void matmul(struct net *net) {
                            (struct mq_shape){.rank = 2, .dim = {MQ_DIM_BATCH, 10}}));
 }
 
+/* What the second convolution reads lies on a grid that was made before the pool; the sum reads it as floats.
+ */
+static void pooled(struct net *net) {
+  net_begin(net, "pooled");
+  struct mq_value *x = net_conv(net, net_input(net, "input", net_shape(3, 8, 8)), "stem", 8, 3, 1, 1);
+  net_check(
+      net, mq_graph_set_input(net->graph, x->producer, 2, net_vector(net, "stem.bias", 8, -1, 1), &net->err));
+  x = net_unary(net, MQ_OP_Relu, "relu", x);
+  x = net_node(net, MQ_OP_MaxPool, "max", &x, 1, net_shape(8, 4, 4));
+  net_check(net,
+            mq_node_set_ints(net->graph, x->producer, "kernel_shape", (const int64_t[]){2, 2}, 2, &net->err));
+  net_check(net, mq_node_set_ints(net->graph, x->producer, "strides", (const int64_t[]){2, 2}, 2, &net->err));
+  struct mq_value *inputs[] = {net_conv(net, x, "conv", 8, 3, 1, 1), x};
+  x = net_node(net, MQ_OP_Add, "add", inputs, 2, net_shape(8, 4, 4));
+  x = net_flatten(net, net_global_pool(net, x, "pool"), "flatten");
+  struct mq_value *last[] = {
+      x, net_constant(net, "fc.weight", (struct mq_shape){.rank = 2, .dim = {8, 10}}, -1, 1)};
+  net_output(net, net_node(net, MQ_OP_MatMul, "fc", last, 2,
+                           (struct mq_shape){.rank = 2, .dim = {MQ_DIM_BATCH, 10}}));
+}
+
 /* Grouped, depthwise and pointwise layers, and a clip at 6. */
 static void inverted(struct net *net) {
   net_inverted(net);
@@ -260,6 +283,7 @@ static void test_schemes(void **state) {
     compare(small, &settings[i], true);
     compare(plain_residual, &settings[i], true);
     compare(matmul, &settings[i], true);
+    compare(pooled, &settings[i], true);
     compare(inverted, &settings[i], true);
   }
 }
