@@ -8,10 +8,12 @@ static const struct mq_simd_observe *loops(void) {
   return mq_simd_observe_at(mq_simd_level_used());
 }
 
-void mq_tally_add(struct mq_tally *tally, const float *x, int64_t n, float inverse_width) {
+int64_t mq_tally_add(struct mq_tally *tally, float *min, float *max, const float *x, int64_t n,
+                     float inverse_width) {
   assert(tally->n + n <= MQ_TALLY_VALUES);
-  loops()->tally(tally->count, x, n, inverse_width);
-  tally->n += n;
+  int64_t n_counted = loops()->tally(tally->count, min, max, x, n, inverse_width);
+  tally->n += n_counted;
+  return n_counted;
 }
 
 void mq_tally_flush(uint32_t *positive, int64_t n_positive, uint32_t *negative, int64_t n_negative,
@@ -29,6 +31,11 @@ void mq_tally_flush(uint32_t *positive, int64_t n_positive, uint32_t *negative, 
 
 double mq_observe_squared_error(const float *x, int64_t n, float scale, float lo, float hi) {
   return loops()->squared_error(x, n, scale, lo, hi);
+}
+
+void mq_observe_integrate(double *count, double *area, double *volume, const uint32_t *bins, int64_t step,
+                          int64_t n) {
+  loops()->integrate(count, area, volume, bins, step, n);
 }
 
 double mq_observe_sum_area(const double *count, const double *area, int64_t n_bins, double first, double step,

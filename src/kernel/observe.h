@@ -22,8 +22,11 @@ struct mq_tally {
   uint16_t count[MQ_TALLY_SLOTS];
   int64_t n; /* values since the last flush */
 };
-/* n finite values of magnitude below MQ_TALLY_BINS * width; width is a power of two, given as its inverse. */
-void mq_tally_add(struct mq_tally *tally, const float *x, int64_t n, float inverse_width);
+/* Counts values and joins their extrema with the given ones, up to the first block of them that holds a value
+ * whose magnitude is not below MQ_TALLY_BINS * width, or not finite; returns how many it counted. width is a
+ * power of two, given as its inverse. */
+int64_t mq_tally_add(struct mq_tally *tally, float *min, float *max, const float *x, int64_t n,
+                     float inverse_width);
 /* Adds the counts of the first n_positive and n_negative bins, which are all that hold something, and of the
  * zeros to the given ones, and empties the tally. */
 void mq_tally_flush(uint32_t *positive, int64_t n_positive, uint32_t *negative, int64_t n_negative,
@@ -33,6 +36,11 @@ void mq_tally_flush(uint32_t *positive, int64_t n_positive, uint32_t *negative, 
  * The quantized value is float32 as mq_loop_fake_quantize gives it, squares are summed in double. */
 double mq_observe_squared_error(const float *x, int64_t n, float scale, float lo, float hi);
 
+/* For a density that is constant in each of n bins of width 1, whose counts are bins[0], bins[step], ...:
+ * count[i], area[i], volume[i] = its mass below position i, the integral of that and the integral of this,
+ * i = 1 .. n, from the values given at i = 0. */
+void mq_observe_integrate(double *count, double *area, double *volume, const uint32_t *bins, int64_t step,
+                          int64_t n);
 /* For a density that is constant in each of n_bins bins of width 1: count[i] = its mass below bin i
  * (n_bins + 2 entries, the last one a copy), area[i] = the integral of that mass up to i (n_bins + 1).
  * Returns the sum of area(t) over the n points t = first + k step, area(t) being 0 below 0 and growing by the

@@ -10,20 +10,15 @@ void mq_density_init(struct mq_density *density, const struct mq_histogram *hist
   density->zero_at = n_negative;
   density->width = ldexp(1.0, histogram->exponent);
   density->n_zero = (double)histogram->n_zero;
-  double count = 0, area = 0, volume = 0;
-  for (int64_t i = 0; i < n; i++) {
-    density->count[i] = count;
-    density->area[i] = area;
-    density->volume[i] = volume;
-    double in_bin = (double)(i < n_negative ? histogram->negative[n_negative - 1 - i]
-                                            : histogram->positive[i - n_negative]);
-    volume += area + count / 2 + in_bin / 6;
-    area += count + in_bin / 2;
-    count += in_bin;
-  }
-  density->count[n] = density->count[n + 1] = count;
-  density->area[n] = density->area[n + 1] = area;
-  density->volume[n] = density->volume[n + 1] = volume;
+  density->count[0] = density->area[0] = density->volume[0] = 0;
+  if (n_negative > 0)
+    mq_observe_integrate(density->count, density->area, density->volume, histogram->negative + n_negative - 1,
+                         -1, n_negative);
+  mq_observe_integrate(density->count + n_negative, density->area + n_negative, density->volume + n_negative,
+                       histogram->positive, 1, n_positive);
+  density->count[n + 1] = density->count[n];
+  density->area[n + 1] = density->area[n];
+  density->volume[n + 1] = density->volume[n];
 }
 
 double mq_density_count(const struct mq_density *density, double t) {

@@ -24,8 +24,8 @@ void mq_histogram_init(struct mq_histogram *histogram);
 /* Widens the bins until values up to `magnitude` (finite, >= 0) fit. */
 void mq_histogram_cover(struct mq_histogram *histogram, float magnitude);
 /* Counts n_rows rows of row_count values, widening as they need it, and joins their extrema with those of all
- * data so far (inf, -inf before the first). Pieces with values that are not finite are left out; returns how
- * many. */
+ * data so far (inf, -inf before the first). A value that is not finite takes with it what is left of its
+ * piece from its block on; returns how many pieces lost something. */
 int64_t mq_histogram_add(struct mq_histogram *histogram, float *min, float *max, const float *rows,
                          int64_t n_rows, int64_t row_count, int64_t row_stride);
 /* min and max are those of `from`'s data (its other bins are empty). */

@@ -90,9 +90,11 @@ static void doubling_and_merging_do_not_depend_on_order(void **state) {
   count_plainly(&direct, x, PARTS * N);
   /* growing while it observes, forwards and backwards */
   for (int backwards = 0; backwards < 2; backwards++) {
+    float min = INFINITY, max = -INFINITY;
     reset(&other);
     for (int k = 0; k < PARTS; k++)
-      observe(&other, x + (backwards ? PARTS - 1 - k : k) * N, N);
+      assert_int_equal(mq_histogram_add(&other, &min, &max, x + (backwards ? PARTS - 1 - k : k) * N, 1, N, N),
+                       0);
     assert_memory_equal(&other, &direct, sizeof direct);
   }
   /* any tree */
@@ -199,11 +201,48 @@ static void every_instruction_set_gives_the_same_bits(void **state) {
     b = loops->sum_weighted_log(area, count + 1, 201);
     assert_memory_equal(&a, &b, sizeof a);
     memset(tally, 0, sizeof tally);
-    base->tally(tally[0], x, N, 1024);
-    loops->tally(tally[1], x, N, 1024);
+    float ends[2][2] = {{INFINITY, -INFINITY}, {INFINITY, -INFINITY}};
+    assert_int_equal(base->tally(tally[0], &ends[0][0], &ends[0][1], x, N, 1024), N);
+    assert_int_equal(loops->tally(tally[1], &ends[1][0], &ends[1][1], x, N, 1024), N);
     assert_memory_equal(tally[0], tally[1], 2 * MQ_TALLY_BINS * sizeof **tally);
     assert_int_equal(count_zero_slots(tally[0]), count_zero_slots(tally[1]));
+    assert_true(ends[0][0] == ends[1][0] && ends[0][1] == ends[1][1]);
   }
+}
+
+/* Values that the bins do not cover, wherever they stand, end the counting before their block, and leave
+ * neither counts nor extrema behind. */
+static void counting_ends_before_what_does_not_fit(void **state) {
+  (void)state;
+  enum {
+    N = 1500,
+    BLOCK = 256
+  };
+  static const float strange[] = {8, -8, FLT_MAX, INFINITY, -INFINITY, NAN};
+  static float x[N];
+  static uint16_t tally[MQ_TALLY_SLOTS];
+  fill(x, N, HALF_GAUSSIAN, 10);
+  for (int i = 0; i < N; i++)
+    x[i] = fminf(x[i], 7.9f);
+  x[5] = nextafterf(-8, 0);
+  for (int level = 0; level <= (int)mq_simd_level_best(); level++)
+    for (size_t s = 0; s < sizeof strange / sizeof *strange; s++)
+      for (int at = 7; at < N; at += 83) {
+        float kept = x[at], min = INFINITY, max = -INFINITY;
+        double least = (double)INFINITY, most = -(double)INFINITY;
+        int64_t n = at / BLOCK * BLOCK, n_counted = 0;
+        x[at] = strange[s];
+        memset(tally, 0, sizeof tally);
+        assert_int_equal(
+            mq_simd_observe_at((mq_simd_level)level)->tally(tally, &min, &max, x, N, MQ_TALLY_BINS / 8.0f),
+            n);
+        x[at] = kept;
+        for (int k = 0; k < MQ_TALLY_SLOTS; k++)
+          n_counted += tally[k];
+        assert_int_equal(n_counted, n);
+        if (n > 0) plain_extrema(&least, &most, x, n);
+        assert_true(min == (float)least && max == (float)most);
+      }
 }
 
 static void logarithms_are_close(void **state) {
@@ -260,6 +299,7 @@ int main(void) {
       cmocka_unit_test(counts_stop_at_their_largest),
       cmocka_unit_test(rows_and_pieces),
       cmocka_unit_test(every_instruction_set_gives_the_same_bits),
+      cmocka_unit_test(counting_ends_before_what_does_not_fit),
       cmocka_unit_test(logarithms_are_close),
       cmocka_unit_test(density_error_is_the_integral),
   };
