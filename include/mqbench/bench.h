@@ -73,7 +73,7 @@ struct mq_plan {
   size_t n_cells;
 };
 /* Unknown key, wrong type, unknown name: MQ_BAD_INPUT with file and line. Paths are relative to the plan and
- * absolute in its cells. Models and data are not opened. */
+ * absolute in its cells. Models and data are not opened. Plug-ins that it names must be loaded before. */
 mq_status mq_plan_load(struct mq_plan **plan, const char *path, struct mq_err *err) MQ_MUST_CHECK;
 /* The same from n bytes of text; `file` stands for it in messages and its folder for relative paths. */
 mq_status mq_plan_parse(struct mq_plan **plan, const char *text, size_t n, const char *file,

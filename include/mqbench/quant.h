@@ -267,6 +267,8 @@ bool mq_quantizer_takes(const struct mq_quantizer_ops *quantizer, double option)
  * and is found by its name; the same object once more changes nothing. MQ_BAD_INPUT: no such symbol, another
  * version, an incomplete table, a name that is taken. Call before other threads start. */
 mq_status mq_quantizer_load(const char *path, struct mq_err *err) MQ_MUST_CHECK;
+/* MQ_BAD_INPUT unless the file's content is that of a loaded plug-in. Reads the file, runs nothing of it. */
+mq_status mq_quantizer_check_loaded(const char *path, struct mq_err *err) MQ_MUST_CHECK;
 /* SHA-256 in hex of the file that a plug-in came from; NULL for what is built in. */
 const char *mq_quantizer_plugin_sha256(const struct mq_quantizer_ops *quantizer);
 /* Floats of all parameters together, and where parameter i begins. */

@@ -112,7 +112,8 @@ static mq_status list_inputs(struct mq_plan_reading *r, struct mq_err *err) {
   return MQ_OK;
 }
 
-/* Objects whose methods the grid may name, each beside the plan. */
+/* Objects whose methods the grid may name, each beside the plan. A plan is a text from anywhere: it loads no
+ * code, it only says which must have been loaded. */
 static mq_status read_plugins(struct mq_plan_reading *r, struct mq_err *err) {
   const struct mq_yaml_node *node = mq_yaml_find(r->root, "plugins");
   bool is_list = node && node->kind == MQ_YAML_LIST;
@@ -126,7 +127,7 @@ static mq_status read_plugins(struct mq_plan_reading *r, struct mq_err *err) {
     if (status == MQ_OK) {
       status = mq_plan_path(&path, path, &r->reader, err);
     }
-    if (status == MQ_OK && mq_quantizer_load(path, &why) != MQ_OK) {
+    if (status == MQ_OK && mq_quantizer_check_loaded(path, &why) != MQ_OK) {
       status = mq_yaml_fail(err, item, "plugins: %.800s", why.message);
     }
   }

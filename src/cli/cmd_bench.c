@@ -10,11 +10,13 @@
 #include "cli/commands.h"
 #include "cli/session.h"
 #include "mqbench/bench.h"
+#include "mqbench/quant.h"
 #include "mqbench/report.h"
 
 struct bench_run {
   struct cli_common common;
   const char *directory, *shard_text;
+  struct cli_texts plugins;
   bool resumes, is_dry_run;
   struct mq_pool *pool;
   struct mq_plan *plan;
@@ -203,6 +205,9 @@ static mq_status print_list(const struct bench_run *run, struct mq_err *err) {
 /* The plan with what the command line adds to it. */
 static mq_status make_ready(struct bench_run *run, struct mq_err *err) {
   mq_status status = parse_shard(run, err);
+  for (size_t i = 0; i < run->plugins.n && status == MQ_OK; i++) {
+    status = mq_quantizer_load(run->plugins.text[i], err);
+  }
   if (status == MQ_OK) {
     status = load_plan(run, err);
   }
@@ -251,6 +256,7 @@ mq_status cmd_bench(int argc, char **argv, struct mq_err *err) {
        0},
       {"--shard", 0, CLI_TEXT, &run.shard_text, "I/N",
        "only every Nth cell, into a store of its own; the report is of all shards in DIR", 0, 0},
+      {"--plugin", 0, CLI_TEXTS, &run.plugins, "FILE", "a shared object that the plan names", 0, 0},
       {"--dry-run", 0, CLI_FLAG, &run.is_dry_run, NULL, "list the cells and end", 0, 0},
   };
   bool is_help;

@@ -186,3 +186,14 @@ mq_status mq_quantizer_load(const char *path, struct mq_err *err) {
   if (!is_kept) dlclose(handle);
   return status;
 }
+
+mq_status mq_quantizer_check_loaded(const char *path, struct mq_err *err) {
+  char sha256[65];
+  if (!mq_file_exists(path)) return mq_fail(err, MQ_BAD_INPUT, "%s: no such file", path);
+  mq_status status = mq_sha256_file(sha256, path, err);
+  for (size_t i = 0; i < n_plugins && status == MQ_OK; i++)
+    if (strcmp(plugins[i].sha256, sha256) == 0) return MQ_OK;
+  return status != MQ_OK ? status
+                         : mq_fail(err, MQ_BAD_INPUT,
+                                   "%s is code that no --plugin names; expected --plugin %s", path, path);
+}

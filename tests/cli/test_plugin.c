@@ -154,7 +154,7 @@ static struct mq_run only_run(const char *db, struct mq_arena *arena) {
 }
 
 /* Another file of the same method is another run: what it holds is in the identity. */
-static void plans_load_plugins(void **state) {
+static void plans_name_plugins(void **state) {
   (void)state;
   struct mq_arena arena;
   char command[1600];
@@ -164,10 +164,12 @@ static void plans_load_plugins(void **state) {
   assert_int_equal(system(command), 0);
   write_plan("plan.yaml", "mine.so", "{name: lsq_plain, variant: bn_variance}");
   write_plan("longer.yaml", "longer.so", "{name: lsq_plain, variant: bn_variance}");
-  run(&o, "bench plan.yaml -o out -q");
+  run(&o, "bench plan.yaml --plugin mine.so -o out -q");
   if (o.status != 0) fail_msg("%s", o.err);
   assert_non_null(strstr(o.out, "lsq_plain (published:bn_variance)"));
-  run(&o, "bench longer.yaml -o out2 -q");
+  run(&o, "bench longer.yaml --plugin mine.so -o out2 -q");
+  assert_int_equal(o.status, 3); /* another content */
+  run(&o, "bench longer.yaml --plugin longer.so -o out2 -q");
   if (o.status != 0) fail_msg("%s", o.err);
   struct mq_run a = only_run("out/results.db", &arena), b = only_run("out2/results.db", &arena);
   assert_string_equal(a.method, "lsq_plain");
@@ -187,6 +189,31 @@ static void plans_load_plugins(void **state) {
   mq_arena_deinit(&arena);
 }
 
+/* A plan loads no code, whether it is to run or only to be listed. */
+static void plans_load_nothing(void **state) {
+  (void)state;
+  char mark[700];
+  static const char *const words[] = {"", " --dry-run"};
+  snprintf(mark, sizeof mark, "%s/mark", scratch);
+  setenv("MQ_TEST_MARK", mark, 1);
+  write_plan("foreign.yaml", MQ_PLUGINS "/no_symbol.so", "lsq");
+  for (int i = 0; i < 2; i++) {
+    run(&o, "bench foreign.yaml -o out4%s", words[i]);
+    assert_int_equal(o.status, 3);
+    assert_non_null(strstr(o.err, "foreign.yaml:3: plugins: "));
+    assert_non_null(strstr(o.err, "no_symbol.so is code that no --plugin names"));
+    assert_false(mq_file_exists(mark));
+  }
+  run(&o, "bench foreign.yaml -o out4 --dry-run --plugin " MQ_PLUGINS "/no_symbol.so");
+  assert_int_equal(o.status, 3);
+  assert_true(mq_file_exists(mark)); /* asked for: so the mark works */
+  write_plan("known.yaml", EXAMPLE, "lsq_plain");
+  run(&o, "bench known.yaml -o out4 --dry-run --plugin " EXAMPLE);
+  if (o.status != 0) fail_msg("%s", o.err);
+  assert_non_null(strstr(o.out, "lsq_plain"));
+  unsetenv("MQ_TEST_MARK");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(quantizes_by_a_plugin),
@@ -194,7 +221,8 @@ int main(void) {
       cmocka_unit_test(options_and_variants_reach_the_method),
       cmocka_unit_test(parts_of_a_variant_act_alone),
       cmocka_unit_test(refusals_are_one_line),
-      cmocka_unit_test(plans_load_plugins),
+      cmocka_unit_test(plans_load_nothing),
+      cmocka_unit_test(plans_name_plugins),
   };
   return cmocka_run_group_tests(tests, make_network, drop_scratch);
 }
