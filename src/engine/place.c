@@ -2,7 +2,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "engine/compile.h"
+#include "engine/train/codes.h"
 
 struct mq_shape engine_shape(const struct engine_compiler *c, const struct mq_value *value) {
   return mq_shape_at_batch(&value->shape, c->images);
@@ -187,7 +187,10 @@ mq_status engine_read(int *place, struct engine_compiler *c, const struct mq_val
     }
   }
   assert(*known >= 0 && "the graph is sorted");
-  mq_status status = engine_arrange(place, c, *known, layout, err);
+  mq_status status = c->training ? engine_decode(known, c, value, err) : MQ_OK;
+  if (status == MQ_OK) {
+    status = engine_arrange(place, c, *known, layout, err);
+  }
   if (status == MQ_OK) {
     c->place_of[value->index] = *place; /* whoever reads it next finds it arranged */
   }

@@ -164,6 +164,26 @@ static mq_status is_coded(bool *is_product, struct engine_compiler *c, const str
   return status;
 }
 
+/* The node that alone reads the value; NULL: there are more, or it is an output. */
+static const struct mq_node *only_reader(const struct mq_value *value) {
+  return value->n_uses == 1 && !value->is_output ? value->uses[0].node : NULL;
+}
+
+/* Is it one of two summands that the step of a point behind them adds itself (op_codes.c)? That one can read
+ * codes. Where it does not come to that, floats are made of them (engine_decode). */
+static bool is_summand(const struct engine_compiler *c, const struct mq_use *use) {
+  const struct mq_node *add = use->node;
+  if (add->op != MQ_OP_Add || add->inputs[0] == add->inputs[1] || add->inputs[1 - use->input]->constant ||
+      !mq_shape_equal(&add->inputs[0]->shape, &add->inputs[1]->shape)) {
+    return false;
+  }
+  const struct mq_node *reader = only_reader(add->outputs[0]);
+  if (reader && (reader->op == MQ_OP_Relu || reader->op == MQ_OP_Clip)) {
+    reader = only_reader(reader->outputs[0]);
+  }
+  return reader && reader->op == MQ_OP_FakeQuantize && point_of(c, reader);
+}
+
 mq_status engine_find_code_readers(struct engine_code_readers *readers, struct engine_compiler *c,
                                    const struct mq_node *node, bool is_weight, struct mq_err *err) {
   const struct mq_value *value = node->outputs[0];
@@ -173,6 +193,9 @@ mq_status engine_find_code_readers(struct engine_code_readers *readers, struct e
     bool takes;
     engine_layout layout = value->uses[i].node->op == MQ_OP_Conv ? ENGINE_CHANNELS_LAST : ENGINE_ROW_MAJOR;
     status = is_coded(&takes, c, &value->uses[i], is_weight, err);
+    if (status == MQ_OK && !takes && !is_weight && is_summand(c, &value->uses[i])) {
+      continue;
+    }
     if (status == MQ_OK && (!takes || (readers->are_products && layout != readers->layout))) {
       readers->has_others = true;
     } else {

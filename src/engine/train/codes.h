@@ -53,14 +53,15 @@ struct engine_quantizer {
    * another place, then a clip. */
   bool has_clip;
   float lo, hi;
-  int64_t n_channels;   /* of gain and shift */
-  bool is_in_place;     /* the gradient at x lies where that at the codes does */
-  int gain, normalised; /* places: gain and shift; what is not stored any more; -1: x comes as it is */
-  int other;            /* place of what is added; -1: nothing */
+  int64_t n_channels;    /* of gain and shift */
+  bool is_in_place;      /* the gradient at x lies where that at the codes does */
+  int gain, normalised;  /* places: gain and shift; what is not stored any more; -1: x comes as it is */
+  int other, other_grid; /* places: what is added, -1: nothing; its grid if it is codes, -1: it is floats */
 };
-/* inputs {x, form[, other]}, outputs {codes, grid[, y]} */
+/* inputs {x, form[, other[, its grid]]}, outputs {codes, grid[, y]} */
 extern const struct engine_function engine_codes_function;
-/* inputs {x, form, gain and shift[, other]}: the gradient it leaves at its outputs is that of gain x + shift.
+/* inputs {x, form, gain and shift[, other[, its grid]]}: the gradient it leaves at its outputs is that of
+ * gain x + shift.
  */
 extern const struct engine_function engine_normalised_codes_function;
 size_t engine_codes_scratch_bytes(const struct engine_quantizer *s);
@@ -73,5 +74,9 @@ mq_status engine_take_over(int *x, struct engine_quantizer *s, struct engine_com
  * and the gradient is x's. NULL: there is no such grid. */
 mq_status engine_recode(const struct engine_codes **codes, struct engine_compiler *c,
                         const struct mq_value *value, int x, struct mq_err *err) MQ_MUST_CHECK;
+
+/* Where `known` is the place of the value's codes, floats are made of them: `known` becomes their place. */
+mq_status engine_decode(int *known, struct engine_compiler *c, const struct mq_value *value,
+                        struct mq_err *err) MQ_MUST_CHECK;
 
 #endif

@@ -6,7 +6,54 @@
 
 #include "engine/train/codes.h"
 
+#define ALIGNMENT 64
 #define PART 4096 /* values, or a row of channels where that is more */
+
+/* ---- Floats of codes: inputs {codes, grid}, outputs {y} -------------------------------------------- */
+static void decode(float *y, const struct mq_tensor *codes, int64_t at, int64_t count, const double *grid) {
+  mq_loop_dequantize_codes(y, (const char *)codes->data + at, codes->dtype == MQ_I8, count, (float)grid[0],
+                           (float)grid[1]);
+}
+
+static mq_status forward_decode(const struct engine_step *step, struct engine_frame *frame,
+                                struct mq_err *err) {
+  (void)err;
+  const struct mq_tensor *codes = engine_input(step, frame, 0);
+  decode(engine_output(step, frame, 0)->data, codes, 0, mq_shape_count(&codes->shape),
+         engine_input(step, frame, 1)->data);
+  return MQ_OK;
+}
+
+/* Codes and what is made of them, or what they are made of, have one gradient. */
+static mq_status leave_gradient(const struct engine_step *step, struct engine_frame *frame,
+                                struct mq_err *err) {
+  (void)step;
+  (void)frame;
+  (void)err;
+  return MQ_OK;
+}
+
+static const struct engine_function decode_function = {
+    .forward = forward_decode, .backward = leave_gradient, .ignores = 1u << 1};
+
+mq_status engine_decode(int *known, struct engine_compiler *c, const struct mq_value *value,
+                        struct mq_err *err) {
+  const struct engine_codes *codes = engine_codes_of(c, value);
+  if (!codes || codes->codes != *known) {
+    return MQ_OK;
+  }
+  const struct mq_tensor like = *engine_tensor(c, codes->codes);
+  const int inputs[2] = {codes->codes, codes->grid};
+  engine_scope scope = c->scope;
+  c->scope = c->engine->places[codes->codes].scope;
+  mq_status status = engine_new_place(known, c, MQ_F32, &like.shape, like.stride, err);
+  if (status == MQ_OK) {
+    c->engine->places[*known].gradient = c->engine->places[inputs[0]].gradient;
+    status = engine_emit_simple(c, &decode_function, NULL, inputs, 2, *known, err);
+  }
+  c->scope = scope;
+  return status;
+}
 
 /* ---- Taking over -------------------------------------------------------------------------------- */
 static const struct engine_step *last_step(const struct engine_compiler *c) {
@@ -65,6 +112,24 @@ static mq_status take_clip(const struct mq_value **value, int *x, struct engine_
   return mq_node_get_clip(&s->lo, &s->hi, before, err);
 }
 
+/* Floats that were just made of codes for this sum alone: the codes are read instead. */
+static bool take_codes(struct engine_quantizer *s, struct engine_compiler *c, const struct mq_node *add,
+                       const int operands[2], const struct mq_value **value, int *x) {
+  const struct engine_step *last = last_step(c);
+  for (int i = 0; i < 2; i++) {
+    if (last->function == &decode_function && last->outputs[0] == operands[i]) {
+      s->other = last->inputs[0];
+      s->other_grid = last->inputs[1];
+      drop_last(c);
+      engine_bind(c, add->inputs[i], s->other);
+      *x = operands[1 - i];
+      *value = add->inputs[1 - i];
+      return true;
+    }
+  }
+  return false;
+}
+
 static void take_sum(const struct mq_value **value, int *x, struct engine_quantizer *s,
                      struct engine_compiler *c) {
   const struct mq_node *before = last_before(c, *value, *x);
@@ -73,6 +138,9 @@ static void take_sum(const struct mq_value **value, int *x, struct engine_quanti
   }
   const int operands[2] = {last_step(c)->inputs[0], last_step(c)->inputs[1]};
   drop_last(c);
+  if (take_codes(s, c, before, operands, value, x)) {
+    return;
+  }
   int own = 0; /* the operand to go on with: what was made last, or else what nobody else reads */
   for (int i = 0; i < 2; i++) {
     own = is_only_reader(c, before->inputs[i], operands[i]) ? i : own;
@@ -122,24 +190,27 @@ static int64_t part_of(const struct engine_quantizer *s) {
 }
 
 static size_t part_bytes(const struct engine_quantizer *s) {
-  return (size_t)part_of(s) * sizeof(float);
+  return ((size_t)part_of(s) * sizeof(float) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
 static size_t larger(size_t a, size_t b) {
   return a > b ? a : b;
 }
 
-/* Weights: a grid to read, or a gradient nobody wants. Activations: two parts, and sums per channel. */
+/* Weights: a grid to read, or a gradient nobody wants. Activations: three parts, and sums per channel. */
 size_t engine_codes_scratch_bytes(const struct engine_quantizer *s) {
   size_t grid = (size_t)s->config.n_channels * (sizeof(float) + sizeof(int32_t));
   size_t whole = s->config.is_weight ? (size_t)(s->n_rows * s->row_count) * sizeof(float) : 0;
   size_t sums = 2 * (size_t)s->n_channels * sizeof(double);
-  return larger(larger(grid, whole), 2 * part_bytes(s) + sums);
+  return larger(larger(grid, whole), 3 * part_bytes(s) + sums);
 }
 
-/* What it reads besides x and the form; NULL where there is none. */
+/* What it reads besides the form; NULL where there is none. */
 struct operands {
   const float *x, *gain, *other;
+  const struct mq_tensor *other_codes; /* and their grid, and a part where they become floats */
+  const double *other_grid;
+  float *other_part;
 };
 
 static int other_input(const struct engine_quantizer *s) {
@@ -148,28 +219,43 @@ static int other_input(const struct engine_quantizer *s) {
 
 static struct operands operands_of(const struct engine_step *step, struct engine_frame *frame) {
   const struct engine_quantizer *s = step->state;
-  return (struct operands){
-      .x = engine_input(step, frame, 0)->data,
-      .gain = s->gain >= 0 ? engine_input(step, frame, 2)->data : NULL,
-      .other = s->other >= 0 ? engine_input(step, frame, other_input(s))->data : NULL,
-  };
+  struct operands o = {.x = engine_input(step, frame, 0)->data,
+                       .gain = s->gain >= 0 ? engine_input(step, frame, 2)->data : NULL};
+  if (s->other_grid >= 0) {
+    o.other_codes = engine_input(step, frame, other_input(s));
+    o.other_grid = engine_input(step, frame, other_input(s) + 1)->data;
+    o.other_part = (float *)(void *)((char *)frame->scratch + 2 * part_bytes(s));
+  } else if (s->other >= 0) {
+    o.other = engine_input(step, frame, other_input(s))->data;
+  }
+  return o;
+}
+
+/* What is added to the `count` values from `at` on; NULL: nothing. */
+static const float *other_at(const struct operands *o, int64_t at, int64_t count) {
+  if (o->other_codes) {
+    decode(o->other_part, o->other_codes, at, count, o->other_grid);
+    return o->other_part;
+  }
+  return o->other ? o->other + at : NULL;
 }
 
 /* What the quantizer sees of the `count` values from `at` on; rounded where the steps by themselves would. */
 static const float *prepare(float *part, const struct engine_quantizer *s, const struct operands *o,
                             int64_t at, int64_t count) {
   const float lo = s->has_clip ? s->lo : -INFINITY, hi = s->has_clip ? s->hi : INFINITY, *x = o->x + at;
+  const float *other = other_at(o, at, count);
   if (o->gain) {
     mq_loop_affine(part, x, count / s->n_channels, s->n_channels, o->gain, o->gain + s->n_channels,
-                   o->other ? -INFINITY : lo, o->other ? INFINITY : hi);
+                   other ? -INFINITY : lo, other ? INFINITY : hi);
     x = part;
   }
-  if (o->other) {
-    mq_loop_add(part, x, o->other + at, count, lo, hi);
+  if (other) {
+    mq_loop_add(part, x, other, count, lo, hi);
   } else if (s->has_clip && !o->gain) {
     mq_loop_clip(part, x, count, lo, hi);
   }
-  return o->gain || o->other || s->has_clip ? part : x;
+  return o->gain || other || s->has_clip ? part : x;
 }
 
 /* ---- Forward ------------------------------------------------------------------------------------ */
@@ -308,7 +394,7 @@ static mq_status backward_codes(const struct engine_step *step, struct engine_fr
   const double *form = engine_input(step, frame, 1)->data;
   float *dx = engine_input_gradient(step, frame, 0)->data;
   int64_t n = s->n_rows * s->row_count, part = part_of(s);
-  float *seen_part = frame->scratch, *d_part = seen_part + part;
+  float *seen_part = frame->scratch, *d_part = (float *)(void *)((char *)frame->scratch + part_bytes(s));
   bool is_direct = dx && (s->is_in_place || !step->adds[0]), adds_other;
   float *d_other = other_gradient(&adds_other, step, frame);
   for (int64_t at = 0; at < n; at += part) {
@@ -333,7 +419,7 @@ static mq_status backward_normalised(const struct engine_step *step, struct engi
   float *g = engine_output_gradient(step, frame, 0)->data;
   double *totals = engine_input_gradient(step, frame, 2)->data, *sums = begin_sums(step, frame);
   int64_t n = s->n_rows * s->row_count, part = part_of(s), channels = s->n_channels;
-  double *own = (double *)(void *)((char *)frame->scratch + part_bytes(s));
+  double *own = (double *)(void *)((char *)frame->scratch + 3 * part_bytes(s));
   bool adds_other;
   float *d_other = other_gradient(&adds_other, step, frame);
   memset(totals, 0, 2 * (size_t)channels * sizeof *totals);
@@ -377,17 +463,8 @@ static mq_status forward_recode(const struct engine_step *step, struct engine_fr
   return MQ_OK;
 }
 
-/* The gradient at the codes lies where that at x does. */
-static mq_status backward_recode(const struct engine_step *step, struct engine_frame *frame,
-                                 struct mq_err *err) {
-  (void)step;
-  (void)frame;
-  (void)err;
-  return MQ_OK;
-}
-
 static const struct engine_function recode_function = {
-    .forward = forward_recode, .backward = backward_recode, .ignores = 1u << 1};
+    .forward = forward_recode, .backward = leave_gradient, .ignores = 1u << 1};
 
 static mq_status emit_recode(struct engine_codes *codes, struct engine_compiler *c,
                              const struct engine_quantizer *s, int x, struct mq_err *err) {

@@ -292,13 +292,13 @@ static mq_status new_outputs(int outputs[3], int *n_outputs, struct engine_compi
 static mq_status emit_quantize(struct engine_compiler *c, const struct mq_node *node,
                                struct engine_quantizer *s, const struct handover *handover, int x, int axis,
                                struct mq_err *err) {
-  int outputs[3], n_outputs, n_inputs = 2, inputs[4] = {x, s->form};
+  int outputs[3], n_outputs, n_inputs = 2, inputs[5] = {x, s->form};
   mq_status status = new_outputs(outputs, &n_outputs, c, s, handover, x, err);
   if (status != MQ_OK) {
     return status;
   }
-  const int others[2] = {s->gain, s->other};
-  for (int i = 0; i < 2; i++) {
+  const int others[3] = {s->gain, s->other, s->other_grid};
+  for (int i = 0; i < 3; i++) {
     if (others[i] >= 0) {
       inputs[n_inputs++] = others[i];
     }
@@ -398,7 +398,7 @@ mq_status engine_train_fake_quantize(struct engine_compiler *c, const struct mq_
     c->training->quantizer_of[node->index] = state; /* for whom else lies on its grid */
   }
   engine_scope scope = c->scope;
-  state->gain = state->normalised = state->other = -1;
+  state->gain = state->normalised = state->other = state->other_grid = -1;
   if (state->form < 0) {
     status = emit_form(&state->form, c, point, state, x, err);
     c->scope = scope;
