@@ -233,7 +233,7 @@ struct mq_quantizer_ops {
   void (*derive)(double *form, const struct mq_quantizer_config *config, const float *parameters,
                  const double *statistics, const float *least_scale);
   /* y: real values on the grid; codes: the same as integers (uint8 where the grid's quant_min >= 0, else
-   * int8); either may be NULL, codes only where `grid` says true. y may be x. */
+   * int8); either may be NULL, codes only where `grid` says true and its bounds fit. y may be x. */
   void (*forward)(float *y, void *codes, const struct mq_quantizer_config *config, const double *form,
                   const float *x, int64_t n_rows, int64_t row_count);
   /* dx = (adds: +=) the gradient at x for the gradient g at y; `sums` added to. dx may be g. */
@@ -248,7 +248,8 @@ struct mq_quantizer_ops {
   void (*update)(float *parameters, const struct mq_quantizer_config *config, const double *form,
                  const double *statistics, const double *sums);
   /* True: outputs are s (q - z) on this grid (out is inited with n_channels and filled); its bounds are those
-   * of the codes, which need not be the scheme's (APoT). False: on no integer grid of 8 bits. */
+   * of the codes, which need not be the scheme's (APoT), and may need more than 8 bits. False: on no integer
+   * grid. */
   bool (*grid)(struct mq_qparams *out, const struct mq_quantizer_config *config, const double *form);
   /* What a deployable weight is: rows such that plain fake quantization with `out` gives what forward gives.
    * Weights only; NULL: the rows stay and `grid` answers the scales. False: there are none (the quantized

@@ -140,6 +140,7 @@ struct mq_qat_options {
   struct mq_method method;
   bool is_published_fold; /* folding 2 and 3 are trained as 1: so does the paper's released code, where they
                            * inherit a flag that freezes the statistics */
+  bool is_handed_over;    /* MQ_BAD_USAGE, before the first step, where a point will be on no integer grid */
   struct mq_train_options train; /* evaluate and context are set here */
 };
 /* The clipping ranges of all points when the run was judged. */

@@ -314,26 +314,7 @@ static mq_status quantize(struct trial *t, struct mq_err *err) {
   return status == MQ_OK ? mq_trial_record_points(t, err) : status;
 }
 
-/* Methods on no integer grid have nothing to hand over. */
-static mq_status check_grid(const struct trial *t, struct mq_err *err) {
-  for (size_t i = 0; i < t->prepared.n_points; i++) {
-    const struct mq_point *point = &t->prepared.points[i];
-    if (point->quantizer) {
-      return mq_fail(
-          err, MQ_BAD_USAGE,
-          "method %s quantizes %s on no integer grid: there is no bundle of it, mqbench bench measures "
-          "its accuracy",
-          point->quantizer->name, point->tensor);
-    }
-  }
-  return t->is_diverged ? mq_fail(err, MQ_NO, "%s", t->result->run.message) : MQ_OK;
-}
-
 static mq_status write_bundle(struct trial *t, struct mq_err *err) {
-  mq_status status = check_grid(t, err);
-  if (status != MQ_OK) {
-    return status;
-  }
   const struct mq_run *run = &t->result->run;
   const struct mq_data_spec *spec = &t->calib->spec;
   const struct mq_bundle_contents contents = {
@@ -408,7 +389,8 @@ static mq_status measure(struct trial *t, struct mq_err *err) {
   if (status == MQ_OK && t->options->trained && t->trained && !t->is_diverged) {
     status = mq_onnx_write(t->options->trained, t->trained, err);
   }
-  return status == MQ_OK && t->options->bundle && !is_float ? write_bundle(t, err) : status;
+  return status == MQ_OK && t->options->bundle && !is_float && !t->is_diverged ? write_bundle(t, err)
+                                                                               : status;
 }
 
 static void clean_up(struct trial *t) {

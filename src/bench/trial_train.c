@@ -92,6 +92,7 @@ static struct mq_qat_options qat_options(const struct trial *t) {
                  .option = cell->method_option,
                  .is_published = mq_variant_has(cell->variant, MQ_VARIANT_QUANTIZER),
                  .is_own_observer = cell->has_own_observers},
+      .is_handed_over = t->options->bundle != NULL,
       .is_published_fold = mq_variant_has(cell->variant, MQ_VARIANT_BN_FOLD)};
 }
 

@@ -98,8 +98,20 @@ static mq_status make_cell(struct mq_cell *cell, const struct quantize_run *run,
   return status;
 }
 
+static void print_accuracy(const struct mq_run *r) {
+  if (!isfinite(r->top1)) {
+    printf("%lld images without labels: accuracy is unknown\n", (long long)r->images);
+    return;
+  }
+  printf("float      %.2f%% (%lld of %lld)\n", 100 * r->float_top1, (long long)r->float_correct,
+         (long long)r->images);
+  printf("quantized  %.2f%% (%lld of %lld), %+.2f points\n", 100 * r->top1, (long long)r->correct,
+         (long long)r->images, 100 * (r->top1 - r->float_top1));
+}
+
 static mq_status report(const struct quantize_run *run, struct mq_err *err) {
   const struct mq_run *r = &run->result.run;
+  bool has_bundle = !cli_has_no_result(r);
   cli_data_warn(&run->inputs);
   if (run->common.is_json) {
     json_t *object = json_object();
@@ -111,12 +123,13 @@ static mq_status report(const struct quantize_run *run, struct mq_err *err) {
     json_object_set_new(object, "images", json_integer(r->images));
     json_object_set_new(object, "seconds", cli_json_real(r->seconds));
     json_object_set_new(object, "calib_seconds", cli_json_real(r->calib_seconds));
-    json_object_set_new(object, "bundle", json_string(run->output));
+    json_object_set_new(object, "bundle", has_bundle ? json_string(run->output) : json_null());
     json_object_set_new(object, "w_bits", json_integer(r->w_bits));
     json_object_set_new(object, "a_bits", json_integer(r->a_bits));
     json_object_set_new(object, "points", json_integer((json_int_t)run->result.n_points));
     json_object_set_new(object, "result_sha256", json_string(r->result_sha256));
     if (r->history) {
+      json_object_set_new(object, "status", json_string(r->status));
       json_object_set_new(object, "train_seconds", cli_json_real(r->train_seconds));
       json_object_set_new(object, "best_top1", cli_json_real(r->best_top1));
     }
@@ -124,14 +137,10 @@ static mq_status report(const struct quantize_run *run, struct mq_err *err) {
   }
   printf("%s, %s, W%dA%d, weights by %s, activations by %s\n", r->target, r->method, r->w_bits, r->a_bits,
          r->w_observer, r->a_observer);
-  if (isfinite(r->top1)) {
-    printf("float      %.2f%% (%lld of %lld)\n", 100 * r->float_top1, (long long)r->float_correct,
-           (long long)r->images);
-    printf("quantized  %.2f%% (%lld of %lld), %+.2f points\n", 100 * r->top1, (long long)r->correct,
-           (long long)r->images, 100 * (r->top1 - r->float_top1));
-  } else {
-    printf("%lld images without labels: accuracy is unknown\n", (long long)r->images);
+  if (!has_bundle) {
+    return MQ_OK; /* cli_check_converged tells */
   }
+  print_accuracy(r);
   printf("calibrated in %.2f s, %.2f s in all\nbundle     %s\n", r->calib_seconds, r->seconds, run->output);
   return MQ_OK;
 }
@@ -189,9 +198,12 @@ static mq_status run_quantize(struct quantize_run *run, struct mq_err *err) {
   if (status == MQ_OK && run->result.failure != MQ_OK) {
     status = mq_fail(err, run->result.failure, "%s", run->result.run.message);
   }
+  if (status == MQ_OK && cli_is_first_rank()) {
+    mq_trial_remove_checkpoint(checkpoints, &run->result.run);
+    status = report(run, err);
+  }
   if (status == MQ_OK) {
-    if (cli_is_first_rank()) mq_trial_remove_checkpoint(checkpoints, &run->result.run);
-    status = cli_is_first_rank() ? report(run, err) : MQ_OK;
+    status = cli_check_converged(&run->result.run, err);
   }
   return status == MQ_OK ? check_drop(run, err) : status;
 }
@@ -237,8 +249,7 @@ mq_status cmd_quantize(int argc, char **argv, struct mq_err *err) {
   size_t n_options = 0;
   while (options[n_options].name)
     n_options++;
-  cli_training_options(options + n_options, &run->training);
-  n_options += CLI_TRAINING_OPTIONS + 1;
+  n_options += cli_training_options(options + n_options, &run->training, false);
   bool is_help;
   mq_status status = cli_parse(&run->common, &is_help, cli_find_command("quantize"), options, n_options, 1, 1,
                                argc, argv, err);

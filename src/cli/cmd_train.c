@@ -59,6 +59,9 @@ static mq_status make_cell(struct mq_cell *cell, const struct train_run *run, st
   if (status == MQ_OK) {
     status = cli_apply_training(cell, &run->training, err);
   }
+  if (status == MQ_OK && cell->bn_fold != MQ_BN_FOLD_TARGET) {
+    status = mq_fail(err, MQ_BAD_USAGE, "bn_fold: a float network keeps its batch normalisation");
+  }
   return status == MQ_OK ? mq_training_check(cell, err) : status;
 }
 
@@ -80,8 +83,11 @@ static mq_status report(const struct train_run *run, const struct mq_cell *cell,
     json_object_set_new(object, "images", json_integer(r->images));
     json_object_set_new(object, "status", json_string(r->status));
     json_object_set_new(object, "result_sha256", json_string(r->result_sha256));
-    json_object_set_new(object, "model", json_string(run->output));
+    json_object_set_new(object, "model", cli_has_no_result(r) ? json_null() : json_string(run->output));
     return cli_print_json(object, err);
+  }
+  if (cli_has_no_result(r)) {
+    return MQ_OK; /* cli_check_converged tells */
   }
   printf("%s, %g epochs, seed %lld\n", cell->model_name, cell->train.epochs, (long long)r->seed);
   printf("accuracy   %.2f%% (%lld of %lld)\n", 100 * r->top1, (long long)r->correct, (long long)r->images);
@@ -121,9 +127,7 @@ static mq_status run_train(struct train_run *run, struct mq_err *err) {
     cli_data_warn(&run->inputs);
     status = cli_is_first_rank() ? report(run, &cell, err) : MQ_OK;
   }
-  return status == MQ_OK && strcmp(r->status, "nc") == 0
-             ? mq_fail(err, MQ_NO, "not converged: %s", r->message)
-             : status;
+  return status == MQ_OK ? cli_check_converged(r, err) : status;
 }
 
 mq_status cmd_train(int argc, char **argv, struct mq_err *err) {
@@ -142,10 +146,10 @@ mq_status cmd_train(int argc, char **argv, struct mq_err *err) {
       {"--output", 'o', CLI_TEXT, &run->output, "OUT.onnx", "the trained network (default trained.onnx)", 0,
        0},
   };
-  cli_training_options(options + 6, &run->training);
+  size_t n_options = 6 + cli_training_options(options + 6, &run->training, true);
   bool is_help;
-  mq_status status = cli_parse(&run->common, &is_help, cli_find_command("train"), options,
-                               sizeof options / sizeof *options, 0, 0, argc, argv, err);
+  mq_status status =
+      cli_parse(&run->common, &is_help, cli_find_command("train"), options, n_options, 0, 0, argc, argv, err);
   if (status == MQ_OK && !is_help) {
     status = run_train(run, err);
   }

@@ -1,5 +1,6 @@
 #include "cli/training.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,19 +20,22 @@ static const struct {
     {"--slice-images", "slice_images", "N", "images of a slice, on which the last bits depend (default 8)"},
 };
 
-void cli_training_options(struct cli_option *options, struct cli_training *training) {
+size_t cli_training_options(struct cli_option *options, struct cli_training *training, bool is_float) {
+  size_t n = 0;
   for (int i = 0; i < CLI_TRAINING_OPTIONS; i++) {
-    options[i] = (struct cli_option){.name = named[i].option,
-                                     .kind = CLI_TEXT,
-                                     .target = &training->text[i],
-                                     .value_name = named[i].value_name,
-                                     .help = named[i].help};
+    if (is_float && !strcmp(named[i].key, "bn_fold")) continue;
+    options[n++] = (struct cli_option){.name = named[i].option,
+                                       .kind = CLI_TEXT,
+                                       .target = &training->text[i],
+                                       .value_name = named[i].value_name,
+                                       .help = named[i].help};
   }
-  options[CLI_TRAINING_OPTIONS] = (struct cli_option){.name = "--set",
-                                                      .kind = CLI_TEXTS,
-                                                      .target = &training->settings,
-                                                      .value_name = "KEY=VALUE",
-                                                      .help = "any other key of a plan's training section"};
+  options[n++] = (struct cli_option){.name = "--set",
+                                     .kind = CLI_TEXTS,
+                                     .target = &training->settings,
+                                     .value_name = "KEY=VALUE",
+                                     .help = "any other key of a plan's training section"};
+  return n;
 }
 
 static mq_status apply(struct mq_cell *cell, const char *name, const char *text, struct mq_err *err) {
@@ -79,4 +83,19 @@ const char *cli_training_given(const struct cli_training *training) {
     if (training->text[i] && !is_general) return named[i].option;
   }
   return training->settings.n > 0 ? "--set" : NULL;
+}
+
+bool cli_has_no_result(const struct mq_run *run) {
+  return strcmp(run->status, "nc") == 0 && isnan(run->top1);
+}
+
+mq_status cli_check_converged(const struct mq_run *run, struct mq_err *err) {
+  if (strcmp(run->status, "nc") != 0) {
+    return MQ_OK;
+  }
+  if (cli_has_no_result(run)) {
+    return mq_fail(err, MQ_NO, "not converged: %s", run->message);
+  }
+  mq_log_warn("not converged: %s", run->message);
+  return MQ_OK;
 }

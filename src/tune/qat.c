@@ -91,6 +91,26 @@ static mq_status deploy(struct mq_prepared *deployed, const struct qat *q, struc
   return status;
 }
 
+/* Whether a method has a grid does not depend on what it learns. */
+static mq_status check_grids(const struct qat *q, struct mq_err *err) {
+  struct mq_prepared deployed;
+  mq_status status = deploy(&deployed, q, err);
+  if (status != MQ_OK) {
+    return status;
+  }
+  for (size_t i = 0; i < deployed.n_points && status == MQ_OK; i++) {
+    const struct mq_point *point = &deployed.points[i];
+    if (point->quantizer) {
+      status = mq_fail(err, MQ_BAD_USAGE,
+                       "method %s quantizes %s on no integer grid: there is no bundle of it, mqbench bench "
+                       "measures its accuracy",
+                       point->quantizer->name, point->tensor);
+    }
+  }
+  mq_prepared_deinit(&deployed);
+  return status;
+}
+
 /* ---- Judging ------------------------------------------------------------------------------------ */
 /* One more record, of n_points ranges; *ranges is to be filled. */
 static mq_status add_record(struct mq_range **ranges, struct qat *q, size_t n_points, int64_t step,
@@ -239,6 +259,7 @@ mq_status mq_qat(struct mq_qat_result *result, const struct mq_graph *model, con
   *result = (struct mq_qat_result){0};
   mq_status status = make_base(&q, model, err);
   if (status == MQ_OK) status = make_forms(&q, err);
+  if (status == MQ_OK && options->is_handed_over) status = check_grids(&q, err);
   if (status == MQ_OK) {
     status = mq_train(&result->train, q.training.graph, q.training.points, q.training.n_points, data, &train,
                       pool, err);

@@ -124,7 +124,7 @@ static void every_folding_strategy_is_deployed(void **state) {
 static void refusals_say_what_to_do(void **state) {
   (void)state;
   const char *const cases[][3] = {
-      {"quantize net.onnx --target academic --data " TRAIN " --method nnie --epochs 0.1", "2",
+      {"quantize net.onnx --target academic --data " TRAIN " --method nnie --epochs 99999", "2",
        "mqbench bench"},
       {"quantize net.onnx --target tensorrt --data " TRAIN " --method apot --epochs 0.1", "3", "apot"},
       {"quantize net.onnx --target snpe --data " TRAIN " --epochs 1", "2", "ptq trains nothing"},
@@ -137,6 +137,8 @@ static void refusals_say_what_to_do(void **state) {
       {"train --arch vgg99 --data " TRAIN, "2", "mqbench list models"},
       {"train --model missing.onnx --data " TRAIN, "3", "missing.onnx"},
       {"train " ARCH " --batch 800", "3", "640 images"},
+      {"train " ARCH " --bn-fold 2", "2", "--bn-fold"},
+      {"train " ARCH " --set bn_fold=2", "2", "bn_fold"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     run(&o, "%s -o refused", cases[i][0]);
@@ -154,6 +156,31 @@ static void divergence_is_not_converged(void **state) {
   assert_int_equal(o.status, 1);
   json_t *made = parse_json(&o);
   assert_string_equal(text(made, "status"), "nc");
+  assert_true(json_is_null(json_object_get(made, "model")));
+  json_decref(made);
+  run(&o, "quantize net.onnx " LSQ " --epochs 2 --lr 1e9 --set warmup_epochs=0 -o lost --json");
+  assert_int_equal(o.status, 1);
+  made = parse_json(&o);
+  assert_string_equal(text(made, "status"), "nc");
+  assert_true(json_is_null(json_object_get(made, "bundle")));
+  json_decref(made);
+  assert_non_null(strstr(o.err, "not converged: the loss was not finite"));
+  assert_int_not_equal(access("lost", F_OK), 0);
+  assert_int_not_equal(access("lost.checkpoints", F_OK), 0);
+}
+
+/* Codes of 16 bits take no part in products on integers, but are a grid like any other. */
+static void activations_of_16_bits_are_handed_over(void **state) {
+  (void)state;
+  run(&o, "quantize net.onnx " LSQ " --a-bits 16 --epochs 0.2 -o wide --json");
+  if (o.status != 0) fail_msg("%s", o.err);
+  json_t *made = parse_json(&o);
+  run(&o, "eval wide --data " EVAL " --json");
+  assert_int_equal(o.status, 0);
+  json_t *read = parse_json(&o);
+  assert_int_equal(json_integer_value(json_object_get(read, "correct")),
+                   json_integer_value(json_object_get(made, "correct")));
+  json_decref(read);
   json_decref(made);
 }
 
@@ -166,6 +193,7 @@ int main(void) {
       cmocka_unit_test(every_folding_strategy_is_deployed),
       cmocka_unit_test(refusals_say_what_to_do),
       cmocka_unit_test(divergence_is_not_converged),
+      cmocka_unit_test(activations_of_16_bits_are_handed_over),
   };
   return cmocka_run_group_tests(tests, make_scratch, drop_scratch);
 }

@@ -140,7 +140,8 @@ void step_forward(struct step *step, bool is_training, const float *x, int64_t n
     merge_tree(step->statistics, step->n_statistics, &slices, 0, n_rows, observe_slice, merge_statistics);
   ops->derive(step->form, &step->config, step->parameters, is_gathered ? step->statistics : NULL,
               step->least_scale);
-  step->has_grid = ops->grid(&step->grid, &step->config, step->form);
+  bool is_on_grid = ops->grid(&step->grid, &step->config, step->form);
+  step->has_grid = is_on_grid && step->grid.quant_max - step->grid.quant_min <= UINT8_MAX;
   ops->forward(step->y, step->has_grid ? step->codes : NULL, &step->config, step->form, x, n_rows, row_count);
 }
 

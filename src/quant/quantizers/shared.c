@@ -194,7 +194,7 @@ bool mq_uniform_grid(struct mq_qparams *out, const struct mq_quantizer_config *c
     out->scale[c] = (float)uniform->channel[c].scale;
     out->zero_point[c] = (int32_t)uniform->channel[c].zero_point;
   }
-  return config->scheme.bits <= 8 && uniform->offset == 0;
+  return uniform->offset == 0;
 }
 
 /* ---- Backward ---- */
