@@ -204,7 +204,8 @@ static mq_status keep_run(struct grid *grid, struct mq_trial_result *trial, cons
     status = mq_store_put_artefact(grid->store, trial->run.id, "model.onnx", trained, err);
     (void)unlink(trained);
   }
-  if (status == MQ_OK) {
+  /* Where the disk or memory did not suffice the next attempt goes on. */
+  if (status == MQ_OK && trial->failure != MQ_FAILED) {
     mq_trial_remove_checkpoint(grid->checkpoints, &trial->run);
   }
   return status;

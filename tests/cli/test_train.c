@@ -61,31 +61,61 @@ static void threads_and_the_way_do_not_change_the_bits(void **state) {
   assert_false(same_files("t1.onnx", "s1.onnx"));
 }
 
-/* Ctrl-C after the first checkpoint; the same command goes on and ends with the same bits. */
-static void an_interrupted_training_goes_on(void **state) {
-  (void)state;
-  char command[2000], directory[700];
+/* Ctrl-C once there is a checkpoint in `directory` (or the command has ended). */
+static void interrupt(const char *directory, const char *arguments) {
+  char command[2000], look[900];
   int how = 0;
-  run_training("train " ARCH " --epochs 3 -o whole.onnx -q");
-  snprintf(directory, sizeof directory, "%s/part.onnx.checkpoints", scratch);
-  snprintf(command, sizeof command,
-           "cd '%s' && exec '" MQ_PROGRAM "' train " ARCH " --epochs 3 -o part.onnx -q", scratch);
+  snprintf(command, sizeof command, "cd '%s' && exec '" MQ_PROGRAM "' %s -q", scratch, arguments);
+  snprintf(look, sizeof look, "ls '%s/%s'/*.checkpoint >/dev/null 2>&1", scratch, directory);
   pid_t child = fork();
   if (child == 0) {
     execl("/bin/sh", "sh", "-c", command, (char *)NULL);
     _exit(127);
   }
-  for (int i = 0; i < 3000; i++) { /* until there is a checkpoint, or it has ended */
-    char name[900];
-    snprintf(name, sizeof name, "ls '%s'/*.checkpoint >/dev/null 2>&1", directory);
-    if (system(name) == 0 || waitpid(child, &how, WNOHANG) == child) break;
+  for (int i = 0; i < 3000; i++) {
+    if (system(look) == 0 || waitpid(child, &how, WNOHANG) == child) break;
     usleep(2000);
   }
   kill(child, SIGINT);
   waitpid(child, &how, 0);
+}
+
+static void an_interrupted_training_goes_on(void **state) {
+  (void)state;
+  char directory[700];
+  run_training("train " ARCH " --epochs 3 -o whole.onnx -q");
+  interrupt("part.onnx.checkpoints", "train " ARCH " --epochs 3 -o part.onnx");
   run_training("train " ARCH " --epochs 3 -o part.onnx -q");
   assert_true(same_files("whole.onnx", "part.onnx"));
+  snprintf(directory, sizeof directory, "%s/part.onnx.checkpoints", scratch);
   assert_false(mq_file_exists(directory)); /* nothing stays behind */
+}
+
+/* A cell that the disk is too small for has failed, and the next attempt goes on from its last checkpoint. */
+static void a_full_disk_loses_no_checkpoint(void **state) {
+  (void)state;
+  char command[2000], path[700];
+  snprintf(path, sizeof path, "%s/plan.yaml", scratch);
+  FILE *plan = fopen(path, "w");
+  assert_non_null(plan);
+  fputs(
+      "name: full\nmodels: [{arch: resnet14_s32}]\n"
+      "data: {train: \"" TRAIN "\", eval: \"" EVAL
+      "\"}\ngrid: {method: [float]}\n"
+      "training: {epochs: 3, batch: 32, augment: none}\n",
+      plan);
+  assert_int_equal(fclose(plan), 0);
+  interrupt("full/checkpoints", "bench plan.yaml -o full");
+  snprintf(command, sizeof command,
+           "cd '%s' && trap '' XFSZ && ulimit -f 800 && '" MQ_PROGRAM
+           "' bench plan.yaml -o full -q >/dev/null 2>&1",
+           scratch);
+  assert_int_not_equal(system(command), 0);
+  snprintf(command, sizeof command, "ls '%s'/full/checkpoints/*.checkpoint >/dev/null 2>&1", scratch);
+  assert_int_equal(system(command), 0);
+  run(&o, "bench plan.yaml -o full");
+  assert_int_equal(o.status, 0);
+  assert_non_null(strstr(o.err, "going on after step"));
 }
 
 static void quantizes_by_training(void **state) {
@@ -189,6 +219,7 @@ int main(void) {
       cmocka_unit_test(trains_a_network_that_evaluates_to_what_it_says),
       cmocka_unit_test(threads_and_the_way_do_not_change_the_bits),
       cmocka_unit_test(an_interrupted_training_goes_on),
+      cmocka_unit_test(a_full_disk_loses_no_checkpoint),
       cmocka_unit_test(quantizes_by_training),
       cmocka_unit_test(every_folding_strategy_is_deployed),
       cmocka_unit_test(refusals_say_what_to_do),
