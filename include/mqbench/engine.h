@@ -158,7 +158,9 @@ struct mq_trainer_job {
 struct mq_trainer_result {
   double loss; /* mean over the batch's images */
   int64_t correct, images;
-  bool is_finite; /* false: the loss is NaN or infinite, nothing was changed but running statistics */
+  /* false: the loss is NaN or infinite, and nothing was changed but running statistics; or the loss is finite
+   * and mq_trainer_step has made a parameter NaN or infinite */
+  bool is_finite;
 };
 /* One step: forward, backward, the quantizers' own updates, the optimiser at `rate`. */
 mq_status mq_trainer_step(struct mq_trainer_result *result, struct mq_trainer *trainer,

@@ -149,8 +149,8 @@ static mq_status record_training(struct mq_run_history **history, struct trial *
   if (result->is_diverged) {
     t->is_diverged = true;
     run->status = "nc";
-    run->message =
-        mq_arena_printf(t->arena, "the loss was not finite at step %lld", (long long)result->steps);
+    run->message = mq_arena_printf(t->arena, "the loss or a parameter was not finite at step %lld",
+                                   (long long)result->steps);
   }
   return status;
 }

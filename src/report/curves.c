@@ -72,7 +72,7 @@ static const struct mq_run_history *history_of(const struct mq_training_line *li
   return line->run->run.history ? line->run->run.history : &none;
 }
 
-/* Training stopped because its loss was not finite. */
+/* Training stopped because its loss or a parameter was not finite. */
 static bool is_diverged(const struct mq_training_line *line) {
   const struct mq_run_history *history = history_of(line);
   return history->n_curve > 0 && isnan(history->curve[history->n_curve - 1].loss);

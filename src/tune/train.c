@@ -211,6 +211,11 @@ static mq_status judge(double *top1, struct training *t, struct mq_err *err) {
   return status;
 }
 
+/* Of a training that ends here: NaN where the loss is a number but a parameter is none. */
+static double last_loss(double loss) {
+  return isfinite(loss) ? (double)NAN : loss;
+}
+
 /* A point of the curve where one is due, and where the network is judged. */
 static mq_status record(struct training *t, double rate, double loss, struct mq_err *err) {
   struct tune_progress *p = &t->progress;
@@ -223,12 +228,13 @@ static mq_status record(struct training *t, double rate, double loss, struct mq_
   }
   double images = (double)p->interval.images;
   struct mq_curve_point *point = &p->curve[p->n_curve];
-  *point = (struct mq_curve_point){.step = p->step,
-                                   .epoch = (double)p->step / (double)t->steps_per_epoch,
-                                   .rate = rate,
-                                   .loss = t->result->is_diverged ? loss : p->interval.loss / images,
-                                   .train_top1 = (double)p->interval.correct / images,
-                                   .test_top1 = (double)NAN};
+  *point =
+      (struct mq_curve_point){.step = p->step,
+                              .epoch = (double)p->step / (double)t->steps_per_epoch,
+                              .rate = rate,
+                              .loss = t->result->is_diverged ? last_loss(loss) : p->interval.loss / images,
+                              .train_top1 = (double)p->interval.correct / images,
+                              .test_top1 = (double)NAN};
   mq_status status = is_judged ? judge(&point->test_top1, t, err) : MQ_OK;
   if (status == MQ_OK) {
     p->n_curve++;

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #define CHUNK 65536 /* floats that a task moves */
+#define PIECE 4096  /* looked at while they are in the nearest cache */
 
 /* ---- Creation ----------------------------------------------------------------------------------- */
 static double or_weights(double decay, const struct mq_trainer_options *o) {
@@ -113,6 +114,7 @@ void engine_optimiser_deinit(struct engine_optimiser *optimiser) {
 struct move_run {
   const struct engine_optimiser *optimiser;
   double rate;
+  _Atomic bool is_lost; /* something became NaN or infinite: what, does not depend on the order */
 };
 
 static void move(const struct engine_mover *m, const struct move_run *run, size_t first, size_t n) {
@@ -142,16 +144,31 @@ static void move(const struct engine_mover *m, const struct move_run *run, size_
   mq_loop_adam(m->values + first, m->first + first, m->second + first, m->gradient + first, count, &adam);
 }
 
+static bool is_finite(const float *values, size_t n) {
+  float min, max;
+  mq_loop_min_max(&min, &max, values, (int64_t)n);
+  return isfinite(min) && isfinite(max);
+}
+
+/* A gradient that is not finite makes its parameter so. */
+static void move_and_check(const struct engine_mover *m, struct move_run *run, size_t first, size_t n) {
+  for (size_t end = first + n; first < end; first += PIECE) {
+    size_t n_piece = end - first < PIECE ? end - first : PIECE;
+    move(m, run, first, n_piece);
+    if (!is_finite(m->values + first, n_piece)) run->is_lost = true;
+  }
+}
+
 static mq_status move_chunk(void *context, size_t task, unsigned worker, struct mq_err *err) {
   (void)worker;
   (void)err;
-  const struct move_run *run = context;
+  struct move_run *run = context;
   for (size_t i = 0; i < run->optimiser->n_movers; i++) {
     const struct engine_mover *m = &run->optimiser->movers[i];
     size_t n_chunks = (m->count + CHUNK - 1) / CHUNK;
     if (task < n_chunks) {
       size_t first = task * CHUNK, left = m->count - first;
-      move(m, run, first, left < CHUNK ? left : CHUNK);
+      move_and_check(m, run, first, left < CHUNK ? left : CHUNK);
       return MQ_OK;
     }
     task -= n_chunks;
@@ -159,7 +176,8 @@ static mq_status move_chunk(void *context, size_t task, unsigned worker, struct 
   return MQ_OK;
 }
 
-mq_status engine_optimiser_step(struct engine_optimiser *optimiser, double rate, struct mq_err *err) {
+mq_status engine_optimiser_step(bool *is_finite_out, struct engine_optimiser *optimiser, double rate,
+                                struct mq_err *err) {
   struct move_run run = {.optimiser = optimiser, .rate = rate};
   size_t n_chunks = 0;
   for (size_t i = 0; i < optimiser->n_movers; i++) {
@@ -167,5 +185,6 @@ mq_status engine_optimiser_step(struct engine_optimiser *optimiser, double rate,
   }
   mq_status status = mq_pool_run(optimiser->frames->engine->pool, n_chunks, move_chunk, &run, err);
   optimiser->n_steps += status == MQ_OK;
+  *is_finite_out = !run.is_lost;
   return status;
 }

@@ -26,7 +26,8 @@ struct engine_optimiser {
 mq_status engine_optimiser_init(struct engine_optimiser *optimiser, struct engine_frames *frames,
                                 const struct mq_trainer_options *options, struct mq_err *err) MQ_MUST_CHECK;
 void engine_optimiser_deinit(struct engine_optimiser *optimiser);
-mq_status engine_optimiser_step(struct engine_optimiser *optimiser, double rate,
+/* *is_finite: no parameter has become NaN or infinite. */
+mq_status engine_optimiser_step(bool *is_finite, struct engine_optimiser *optimiser, double rate,
                                 struct mq_err *err) MQ_MUST_CHECK;
 
 #endif

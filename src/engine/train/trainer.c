@@ -202,7 +202,7 @@ mq_status mq_trainer_step(struct mq_trainer_result *result, struct mq_trainer *t
     return status;
   }
   update_quantizers(trainer);
-  status = engine_optimiser_step(&trainer->optimiser, rate, err);
+  status = engine_optimiser_step(&result->is_finite, &trainer->optimiser, rate, err);
   project_quantizers(trainer);
   return status;
 }
