@@ -148,6 +148,16 @@ struct mq_range_record {
   int64_t step;
   struct mq_range *ranges; /* n_points of the prepared form: least and largest over channels; owned */
 };
+struct mq_evaluation {
+  int64_t n_images, n_labelled;
+  int64_t correct, correct5;      /* ties: the lower class index counts as larger */
+  double loss;                    /* mean cross entropy, summed in tree order; NAN without labels; an output
+                                     that is a softmax or its logarithm already is taken as that */
+  double seconds, engine_seconds; /* wall; what the engine alone takes on the cores it may use */
+  uint8_t *is_correct;            /* n_images bits, image i in bit i % 8 of byte i / 8; owned */
+  int32_t *predicted;             /* n_images; owned */
+  bool is_finite;                 /* every pixel, weight and logit was */
+};
 struct mq_qat_result {
   struct mq_prepared prepared; /* deployable, scales frozen; owned */
   struct mq_graph *trained;    /* float weights as learned; owned */
@@ -155,6 +165,9 @@ struct mq_qat_result {
   struct mq_range_record *records; /* owned */
   size_t n_records;
   double calibrate_seconds;
+  bool
+      is_evaluated; /* `evaluation`, owned, is the judgement after the last step: that of `prepared` itself */
+  struct mq_evaluation evaluation;
 };
 mq_status mq_qat(struct mq_qat_result *result, const struct mq_graph *model, const struct mq_target *target,
                  struct mq_dataset *data, struct mq_dataset *eval_data, const struct mq_qat_options *options,
@@ -168,16 +181,6 @@ struct mq_evaluate_options {
   int64_t slice_images;    /* 0: 8 */
   unsigned loader_threads; /* that decode ahead; 0: workers decode what they take */
   const char *label;       /* of the progress bar */
-};
-struct mq_evaluation {
-  int64_t n_images, n_labelled;
-  int64_t correct, correct5;      /* ties: the lower class index counts as larger */
-  double loss;                    /* mean cross entropy, summed in tree order; NAN without labels; an output
-                                     that is a softmax or its logarithm already is taken as that */
-  double seconds, engine_seconds; /* wall; what the engine alone takes on the cores it may use */
-  uint8_t *is_correct;            /* n_images bits, image i in bit i % 8 of byte i / 8; owned */
-  int32_t *predicted;             /* n_images; owned */
-  bool is_finite;                 /* every pixel, weight and logit was */
 };
 mq_status mq_evaluate(struct mq_evaluation *evaluation, const struct mq_graph *graph, struct mq_dataset *data,
                       const struct mq_evaluate_options *options, struct mq_pool *pool,

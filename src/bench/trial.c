@@ -165,6 +165,7 @@ static mq_status evaluate(struct trial *t, const struct mq_graph *graph, const s
                                               .slice_images = t->cell->slice_images,
                                               .loader_threads = mq_pool_workers(t->options->pool),
                                               .label = label};
+  mq_evaluation_deinit(&t->evaluation);
   return mq_evaluate(&t->evaluation, graph, t->eval->dataset, &options, t->options->pool, err);
 }
 
@@ -308,7 +309,7 @@ static mq_status quantize(struct trial *t, struct mq_err *err) {
   if (status == MQ_OK) {
     status = mq_cell_trains(t->cell) ? mq_trial_train(t, err) : calibrate(t, err);
   }
-  if (status == MQ_OK && !t->is_diverged) {
+  if (status == MQ_OK && !t->is_diverged && !t->is_evaluated) {
     status = evaluate(t, t->prepared.graph, t->prepared.points, t->prepared.n_points, t->label, err);
   }
   return status == MQ_OK ? mq_trial_record_points(t, err) : status;
@@ -355,7 +356,7 @@ static mq_status write_bundle(struct trial *t, struct mq_err *err) {
 /* As it is, or trained first. */
 static mq_status evaluate_float(struct trial *t, struct mq_err *err) {
   mq_status status = t->cell->trains_float ? mq_trial_train_float(t, err) : MQ_OK;
-  if (status != MQ_OK || t->is_diverged) {
+  if (status != MQ_OK || t->is_diverged || t->is_evaluated) {
     return status;
   }
   return evaluate(t, t->trained ? t->trained : t->model->graph, NULL, 0, t->label, err);

@@ -23,6 +23,7 @@ struct trial {
   struct mq_cache_model own; /* of an architecture */
   struct mq_graph *trained;  /* float weights as learned; NULL: nothing was trained */
   bool is_diverged;
+  bool is_evaluated; /* t->evaluation is of the trained network already: its last judgement */
 };
 
 /* part / whole, NAN of nothing. */

@@ -180,27 +180,36 @@ mq_status mq_trial_train(struct trial *t, struct mq_err *err) {
   t->prepared = result.prepared;
   t->is_prepared = true;
   t->trained = result.trained;
+  t->evaluation = result.evaluation;
+  t->is_evaluated = result.is_evaluated;
   result.prepared = (struct mq_prepared){.graph = NULL};
+  result.evaluation = (struct mq_evaluation){0};
   result.trained = NULL;
   mq_qat_result_deinit(&result);
   return status;
 }
 
 /* ---- Float ------------------------------------------------------------------------------------------ */
+struct float_training {
+  struct trial *t;
+  int64_t judged_step; /* t->evaluation is of the network after so many steps */
+};
+
 /* mq_train_options.evaluate: the network as it stands, in inference. */
 static mq_status judge_float(void *context, struct mq_trainer *trainer, double *top1, struct mq_err *err) {
-  const struct trial *t = context;
+  struct float_training *training = context;
+  struct trial *t = training->t;
   const struct mq_evaluate_options options = {.slice_images = t->cell->slice_images,
                                               .loader_threads = mq_pool_workers(t->options->pool),
                                               .label = "evaluate"};
-  struct mq_evaluation evaluation;
   mq_status status = mq_trainer_export(trainer, t->trained, NULL, err);
+  mq_evaluation_deinit(&t->evaluation);
   if (status == MQ_OK) {
-    status = mq_evaluate(&evaluation, t->trained, t->eval->dataset, &options, t->options->pool, err);
+    status = mq_evaluate(&t->evaluation, t->trained, t->eval->dataset, &options, t->options->pool, err);
   }
   if (status == MQ_OK) {
-    *top1 = mq_trial_share(evaluation.correct, evaluation.n_labelled);
-    mq_evaluation_deinit(&evaluation);
+    *top1 = mq_trial_share(t->evaluation.correct, t->evaluation.n_labelled);
+    training->judged_step = mq_trainer_steps(trainer);
   }
   return status;
 }
@@ -221,11 +230,13 @@ mq_status mq_trial_train_float(struct trial *t, struct mq_err *err) {
     return status;
   }
   struct mq_train_options options = train_options(t, &augment, checkpoint);
-  options.context = t;
+  struct float_training training = {.t = t};
+  options.context = &training;
   options.evaluate = judge_float;
   status = mq_train(&result, t->trained, NULL, 0, t->calib->dataset, &options, t->options->pool, err);
   if (status == MQ_OK) {
     status = record_training(&history, t, &result, err);
+    t->is_evaluated = training.judged_step == result.steps;
     mq_train_result_deinit(&result);
   }
   return status;

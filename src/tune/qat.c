@@ -16,6 +16,10 @@ struct qat {
   struct mq_qat_result *result;
   size_t record_capacity;
   uint8_t *notes; /* the records as bytes */
+  /* the last judgement: what was judged, after how many steps, and how it did */
+  struct mq_prepared judged;
+  struct mq_evaluation evaluation;
+  int64_t judged_step; /* 0: none */
 };
 
 /* ---- Forms -------------------------------------------------------------------------------------- */
@@ -186,22 +190,20 @@ static mq_status recall_records(void *context, const void *bytes, size_t n, stru
   return status;
 }
 
-static mq_status evaluate(double *top1, const struct qat *q, const struct mq_prepared *deployed,
+static mq_status evaluate(double *top1, struct qat *q, const struct mq_prepared *deployed,
                           struct mq_err *err) {
-  struct mq_evaluation evaluation;
   const struct mq_evaluate_options options = {.points = deployed->points,
                                               .n_points = deployed->n_points,
                                               .slice_images = q->options->train.slice_images,
                                               .loader_threads = q->options->train.loader_threads,
                                               .label = "evaluate"};
-  mq_status status = mq_evaluate(&evaluation, deployed->graph, q->eval_data, &options, q->pool, err);
-  if (status != MQ_OK) {
-    return status;
+  const struct mq_evaluation *e = &q->evaluation;
+  mq_evaluation_deinit(&q->evaluation);
+  mq_status status = mq_evaluate(&q->evaluation, deployed->graph, q->eval_data, &options, q->pool, err);
+  if (status == MQ_OK) {
+    *top1 = e->n_labelled > 0 ? (double)e->correct / (double)e->n_labelled : (double)NAN;
   }
-  *top1 =
-      evaluation.n_labelled > 0 ? (double)evaluation.correct / (double)evaluation.n_labelled : (double)NAN;
-  mq_evaluation_deinit(&evaluation);
-  return MQ_OK;
+  return status;
 }
 
 /* mq_train_options.evaluate: the deployed form as it would be handed over now. */
@@ -219,7 +221,9 @@ static mq_status judge(void *context, struct mq_trainer *trainer, double *top1, 
   if (status == MQ_OK) {
     status = evaluate(top1, q, &deployed, err);
   }
-  mq_prepared_deinit(&deployed);
+  mq_prepared_deinit(&q->judged);
+  q->judged = deployed;
+  q->judged_step = status == MQ_OK ? mq_trainer_steps(trainer) : 0;
   return status;
 }
 
@@ -238,6 +242,28 @@ static mq_status take_weights(struct qat *q, struct mq_err *err) {
     }
     mq_tensor_copy(to->constant, from->constant);
   }
+  return MQ_OK;
+}
+
+/* What was judged after the last step is what is handed over, with its judgement. */
+static void take_judged(struct qat *q) {
+  q->result->prepared = q->judged;
+  q->result->evaluation = q->evaluation;
+  q->result->is_evaluated = true;
+  q->judged = (struct mq_prepared){.graph = NULL};
+  q->evaluation = (struct mq_evaluation){0};
+}
+
+static mq_status hand_over(struct qat *q, struct mq_err *err) {
+  mq_status status = take_weights(q, err);
+  if (status != MQ_OK) {
+    return status;
+  }
+  mq_prepared_deinit(&q->result->prepared);
+  if (q->judged_step != q->result->train.steps) {
+    return deploy(&q->result->prepared, q, err);
+  }
+  take_judged(q);
   return MQ_OK;
 }
 
@@ -265,17 +291,15 @@ mq_status mq_qat(struct mq_qat_result *result, const struct mq_graph *model, con
                       pool, err);
   }
   if (status == MQ_OK && !result->train.is_diverged) { /* what is not finite cannot be folded */
-    status = take_weights(&q, err);
-    if (status == MQ_OK) {
-      mq_prepared_deinit(&result->prepared);
-      status = deploy(&result->prepared, &q, err);
-    }
+    status = hand_over(&q, err);
   }
   if (status == MQ_OK) {
     result->trained = q.base;
     q.base = NULL;
   }
   mq_prepared_deinit(&q.training);
+  mq_prepared_deinit(&q.judged);
+  mq_evaluation_deinit(&q.evaluation);
   mq_graph_destroy(q.base);
   mq_free(q.notes);
   if (status != MQ_OK) mq_qat_result_deinit(result);
@@ -286,6 +310,7 @@ void mq_qat_result_deinit(struct mq_qat_result *result) {
   mq_prepared_deinit(&result->prepared);
   mq_graph_destroy(result->trained);
   mq_train_result_deinit(&result->train);
+  mq_evaluation_deinit(&result->evaluation);
   for (size_t i = 0; i < result->n_records; i++) {
     mq_free(result->records[i].ranges);
   }

@@ -54,7 +54,9 @@ static struct mq_graph *learned_net(struct fixture *f) {
   return net.graph;
 }
 
-static double top1_of(const struct mq_prepared *prepared, struct fixture *f) {
+/* `known`, if there is one, must be what measuring again gives, bit for bit. */
+static double top1_of(const struct mq_prepared *prepared, const struct mq_evaluation *known,
+                      struct fixture *f) {
   struct mq_err err = {0};
   struct mq_evaluation e;
   const struct mq_evaluate_options options = {
@@ -62,6 +64,13 @@ static double top1_of(const struct mq_prepared *prepared, struct fixture *f) {
   assert_ok(mq_evaluate(&e, prepared->graph, f->data, &options, f->pool, &err));
   double top1 = (double)e.correct / (double)e.n_labelled;
   assert_true(e.is_finite);
+  if (known) {
+    assert_true(known->is_finite && known->n_images == e.n_images && known->n_labelled == e.n_labelled);
+    assert_true(known->correct == e.correct && known->correct5 == e.correct5);
+    assert_memory_equal(&known->loss, &e.loss, sizeof e.loss);
+    assert_memory_equal(known->is_correct, e.is_correct, (size_t)e.n_images / 8 + 1);
+    assert_memory_equal(known->predicted, e.predicted, (size_t)e.n_images * sizeof *e.predicted);
+  }
   mq_evaluation_deinit(&e);
   return top1;
 }
@@ -76,7 +85,8 @@ static void check_case(const struct qat_case *c, struct fixture *f, const struct
   assert_int_equal(result.train.steps, 5 * (int64_t)c->epochs);
   assert_int_equal(result.n_records, (int)c->epochs);
   assert_false(result.train.is_diverged);
-  assert_true(result.train.last_top1 == top1_of(&result.prepared, f));
+  assert_true(result.is_evaluated);
+  assert_true(result.train.last_top1 == top1_of(&result.prepared, &result.evaluation, f));
   if (!(result.train.last_top1 > c->least))
     fail_msg("%s on %s, %d bits, folding %d: accuracy %g", c->method, c->target, c->bits, (int)c->fold,
              result.train.last_top1);
@@ -181,8 +191,7 @@ static void test_workers(void **state) {
 }
 
 /* What was recorded before an interruption is there after it: here it came right after the last step. */
-static void test_resumed_records(void **state) {
-  (void)state;
+static void check_resumed(double ema) {
   struct mq_err err = {0};
   struct fixture f;
   struct mq_qat_result whole, resumed;
@@ -197,9 +206,12 @@ static void test_resumed_records(void **state) {
   snprintf(path, sizeof path, "%s/qat.checkpoint", f.directory);
   options.train.checkpoint = path;
   options.train.resumes = true;
+  options.train.ema = ema;
   assert_ok(mq_qat(&whole, net.graph, target, f.data, f.data, &options, f.pool, &err));
   assert_ok(mq_qat(&resumed, net.graph, target, f.data, f.data, &options, f.pool, &err));
   assert_true(resumed.train.is_resumed && !whole.train.is_resumed);
+  /* the one hands over what its last judgement was of, the other what the checkpoint holds */
+  assert_true(whole.is_evaluated && !resumed.is_evaluated);
   assert_int_equal(whole.n_records, 3);
   assert_int_equal(resumed.n_records, 3);
   assert_true(whole.prepared.n_points > 5);
@@ -209,11 +221,26 @@ static void test_resumed_records(void **state) {
                         whole.prepared.n_points * sizeof(struct mq_range));
   }
   assert_true(constants_bits(resumed.prepared.graph) == constants_bits(whole.prepared.graph));
+  assert_true(constants_bits(resumed.trained) == constants_bits(whole.trained));
+  assert_int_equal(resumed.prepared.n_points, whole.prepared.n_points);
+  for (size_t i = 0; i < whole.prepared.n_points; i++) {
+    const struct mq_qparams *a = &whole.prepared.points[i].qparams, *b = &resumed.prepared.points[i].qparams;
+    assert_int_equal(a->n_channels, b->n_channels);
+    assert_memory_equal(a->scale, b->scale, (size_t)a->n_channels * sizeof *a->scale);
+    assert_memory_equal(a->zero_point, b->zero_point, (size_t)a->n_channels * sizeof *a->zero_point);
+  }
+  assert_true(whole.train.last_top1 == top1_of(&resumed.prepared, &whole.evaluation, &f));
   mq_qat_result_deinit(&whole);
   mq_qat_result_deinit(&resumed);
   mq_graph_destroy(net.graph);
   mq_target_destroy(target);
   fixture_deinit(&f);
+}
+
+static void test_resumed_records(void **state) {
+  (void)state;
+  check_resumed(0);
+  check_resumed(0.9);
 }
 
 /* A scheme that the method is not defined for is an error that names the tensor. */
