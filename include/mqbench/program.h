@@ -101,8 +101,8 @@ typedef enum mq_step_kind {
                  */
   MQ_STEP_LINEAR,  /* [..][I] -> [..][O]; second input likewise */
   MQ_STEP_ADD,     /* a + b, broadcast: equal ranks, each dimension y's or 1 */
-  MQ_STEP_AVERAGE, /* pool over windows: [H][W][C] -> [H'][W'][C]; f32 too */
-  MQ_STEP_MEAN,    /* over all dimensions but the last: [H][W][C] -> [C] or [1][1][C]; f32 too */
+  MQ_STEP_AVERAGE, /* pool over windows: [H][W][C] -> [H'][W'][C]. f32: added in float32, then divided */
+  MQ_STEP_MEAN,    /* over all but the last dimension: [H][W][C] -> [C] or [1][1][C]. f32: added in double */
   MQ_STEP_TABLE,   /* s8, u8 -> s8, u8, s16, f32: entries[q - least code of the type] */
   /* Moves of any type; codes keep scale, zero point and type. */
   MQ_STEP_MAX, /* pool over windows; not s32 */

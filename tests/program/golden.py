@@ -251,6 +251,11 @@ class Ort:
         zeros = f(y.z - fma(ra, a.z, f(rb * b.z)))
         return clamp(rne(fma(qa, ra, fma(qb, rb, zeros))), lo, hi)
 
+    def careless_add(self, a, b, y, lo, hi, qa, qb):  # without fusing
+        ra, rb = f(a.s / y.s), f(b.s / y.s)
+        zeros = f(y.z - fma(ra, a.z, f(rb * b.z)))
+        return clamp(rne(f(f(qa * ra) + fma(qb, rb, zeros))), lo, hi)
+
     def mean(self, x, y, n, total, lo, hi, clip):
         k = f(x.s / f(y.s * f(n)))
         if not F(2) ** -32 <= k < 256:
@@ -360,7 +365,7 @@ def clip_of(a):
 
 
 def layers(a, pot_only, symmetric):
-    for i in range(60):
+    for i in range(40):
         pot = pot_only or i % 3 == 0
         l = Layer(pot, i % 5 if pot else 0)
         c = a.channel(l)
@@ -384,26 +389,41 @@ def layers(a, pot_only, symmetric):
                      a.requantize(l, acc, y, lo, hi, clip, shortcut))
 
 
+def nearest_ties(candidates, value, n):
+    """The n candidates whose value, in doubles, lies nearest to a half: there one rounding too many shows."""
+    return sorted(candidates, key=lambda c: abs(value(c) - value(c).__floor__() - 0.5))[:n]
+
+
 def points(a, pot_only, symmetric):
-    for i in range(30):
-        y = Point(-4, pot_only or i % 2 == 0, symmetric)
-        q = random.randint(y.lo - 3, y.hi + 3)
-        for x in (real((q - y.z + F(1, 2)) * y.s), real(random.uniform(-9, 9)), real(random.uniform(-1e30, 1e30)), F(0)):
+    for i in range(40):
+        y = Point(-4, pot_only or i % 4 == 0, symmetric, bits_=8 if i % 2 else None)
+        halves = [real((random.randint(y.lo, y.hi - 1) - y.z + F(1, 2)) * y.s) for _ in range(3)]
+        for x in halves + [real(random.choice([random.uniform(-9, 9), random.uniform(-1e30, 1e30), 0]))]:
             show('quantize', a.name, bits(x), y, y.lo, y.hi, a.quantize(x, y, y.lo, y.hi))
 
 
 def adds(a, pot_only, symmetric):
     if not hasattr(a, 'add'):
         return
-    for i in range(60):
-        pot = pot_only or i % 3 == 0
+    for i in range(50):
+        pot = pot_only or i % 5 == 0
         p, q, y = Point(-4, pot, symmetric), Point(-5, pot, symmetric), Point(random.choice([-4, -3, -2]), pot, symmetric)
+        if i % 2 and not pot:  # scales whose ratios are small fractions: ties that only rounding decides
+            q.s, y.s = p.s * random.choice([1, 2, F(1, 2)]), f(p.s * random.choice([2, 3, 6, F(6, 5), F(10, 3)]))
         if i % 20 == 19 and not pot_only:
             y.s = scale(-30, False)  # what some refuse
         lo, hi = (y.lo, y.hi) if a.name == 'trt_model' else activation(y)
         clip = clip_of(a)
-        for _ in range(4):
-            qa, qb = p.code(), q.code()
+        sa, sb = float(p.s / y.s), float(q.s / y.s)
+        steps = lambda c: sa * (c[0] - p.z) + sb * (c[1] - q.z)
+        inside = lambda c: y.lo <= steps(c) + y.z < y.hi
+        pairs = [(p.code(), q.code()) for _ in range(300)]
+        ties = nearest_ties(filter(inside, pairs), steps, 4)
+        if hasattr(a, 'careless_add'):  # and where that gives another code
+            every = [(v, w) for v in range(p.lo, p.hi + 1, 3) for w in range(q.lo, q.hi + 1, 3)]
+            near = nearest_ties(filter(inside, every), steps, 60)
+            ties += [c for c in near if a.careless_add(p, q, y, lo, hi, *c) != a.add(p, q, y, lo, hi, clip, *c)][:2]
+        for qa, qb in ties + pairs[:1]:
             r = a.add(p, q, y, lo, hi, clip, qa, qb)
             show('add', a.name, p, q, y, lo, hi, bits(clip[0]), bits(clip[1]), qa, qb, 'invalid' if r is None else r)
 
@@ -412,16 +432,23 @@ def pools(a, pot_only, symmetric):
     if not hasattr(a, 'mean'):
         return
     for kind in ('average', 'mean'):
-        for i in range(60):
-            pot = pot_only or i % 3 == 0
-            x, y = Point(-4, pot, symmetric), Point(-5, pot, symmetric)
+        for i in range(45):
+            pot = pot_only or i % 5 == 0
+            x, y = Point(-4, pot, symmetric, bits_=8), Point(-5, pot, symmetric, bits_=8)
             if (a.name == 'fbgemm' or (a.name, kind) == ('tflite_ref', 'average')) and i % 10:
                 y = x
+            elif i % 3 == 0 and not pot_only:
+                y.s = f(x.s * random.choice([1, 2, 3]))
             n = random.choice([1, 2, 3, 4, 6, 9, 16, 49, 64, 63])
-            lo, hi, clip = y.lo, y.hi, clip_of(a)
-            total = sum(x.code() for _ in range(n))
-            r = getattr(a, kind)(x, y, n, total, lo, hi, clip)
-            show(kind, a.name, x, y, n, total, lo, hi, bits(clip[0]), bits(clip[1]), 'invalid' if r is None else r)
+            if kind == 'mean' and i % 20 == 7 and not pot_only and y is not x:
+                x.s, n = scale(-33, False), 64  # a multiplier of 2^-30
+            clip, ratio = clip_of(a), float(x.s / y.s) / n
+            totals = [random.randint(n * x.lo, n * x.hi) for _ in range(200)]
+            inside = [t for t in totals if y.lo <= ratio * (t - n * x.z) + y.z < y.hi]
+            for total in nearest_ties(inside, lambda t: ratio * (t - n * x.z), 2) + totals[:1]:
+                r = getattr(a, kind)(x, y, n, total, y.lo, y.hi, clip)
+                show(kind, a.name, x, y, n, total, y.lo, y.hi, bits(clip[0]), bits(clip[1]),
+                     'invalid' if r is None else r)
 
 
 for arithmetic in (Tflite(), Xnnpack(), Fbgemm(), Ort(), Pot('pot_shift', up), Pot('pot_shift_even', rne), Trt(),
@@ -434,6 +461,7 @@ for arithmetic in (Tflite(), Xnnpack(), Fbgemm(), Ort(), Pot('pot_shift', up), P
     pools(arithmetic, is_pot, is_symmetric)
 for _ in range(100):
     p = Point(-4, random.random() < 0.5)
-    u, v = F(random.choice([0, -1])), random.choice([F(6), INF, F(1), real(random.uniform(0, 20))])
+    u = F(random.choice([0, -1]))
+    v = random.choice([F(6), INF, F(1), real(random.uniform(0, 20)), f((random.randint(0, 9) + F(1, 2)) * p.s)])
     top = p.hi if v == INF else clamp(p.z + away(f(v / p.s)), p.lo, p.hi)
     show('clamp', '-', p, bits(u), bits(v), clamp(p.z + away(f(u / p.s)), p.lo, p.hi), top)
