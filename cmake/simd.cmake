@@ -8,9 +8,13 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|amd64|AMD64)$")
 endif()
 
 function(mq_simd target)
+  set(optimize -O3)
+  if(MQ_SANITIZE) # compilers take minutes to optimise the checks of unrolled intrinsics
+    set(optimize)
+  endif()
   foreach(level base avx2 avx512)
     add_library(${target}_${level} OBJECT ${ARGN})
-    target_compile_options(${target}_${level} PRIVATE -O3 ${MQ_SIMD_FLAGS_${level}})
+    target_compile_options(${target}_${level} PRIVATE ${optimize} ${MQ_SIMD_FLAGS_${level}})
     # Clang tells that sanitized loops were not vectorised; that is no error.
     target_compile_options(${target}_${level} PRIVATE $<$<C_COMPILER_ID:Clang>:-Wno-pass-failed>)
     if(MQ_FUZZ)
