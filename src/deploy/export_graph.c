@@ -43,7 +43,9 @@ struct mq_value *deploy_edit_constant(struct deploy_edit *edit, const char *name
 }
 
 static struct mq_shape shape_of(int64_t n, bool is_scalar) {
-  return is_scalar ? (struct mq_shape){.rank = 0} : (struct mq_shape){.rank = 1, .dim = {n}};
+  struct mq_shape shape = {.rank = is_scalar ? 0 : 1};
+  shape.dim[0] = is_scalar ? 0 : n;
+  return shape;
 }
 
 struct mq_value *deploy_edit_floats(struct deploy_edit *edit, const char *name, const float *x, int64_t n,

@@ -1,0 +1,69 @@
+"""The TFLite interpreter, with whichever kernels. Images go in and come out as N x C x H x W floats: the
+interpreter's own are N x H x W x C, of the tensor's type."""
+MOVES = {"RESHAPE", "PAD", "TRANSPOSE", "CONCATENATION", "STRIDED_SLICE", "QUANTIZE", "DEQUANTIZE"}
+
+
+class Engine:
+    def __init__(self, kernels, model, threads, batch):
+        import ai_edge_litert.interpreter as litert
+
+        self.interpreter = litert.Interpreter(
+            model_path=model, num_threads=threads,
+            experimental_op_resolver_type=getattr(litert.OpResolverType, kernels))
+        for detail in self.interpreter.get_input_details():
+            if detail["shape"][0] != batch:
+                self.interpreter.resize_tensor_input(detail["index"], [batch] + list(detail["shape"][1:]))
+        self.interpreter.allocate_tensors()
+        self.inputs = self.interpreter.get_input_details()
+        self.outputs = self.interpreter.get_output_details()
+
+    def _find(self, inputs, detail):
+        if detail["name"] in inputs:
+            return inputs[detail["name"]]
+        if len(inputs) == 1 and len(self.inputs) == 1:
+            return next(iter(inputs.values()))
+        raise ValueError("no input '%s'" % detail["name"])
+
+    def run(self, inputs):
+        import numpy
+
+        for detail in self.inputs:
+            array = self._find(inputs, detail)
+            if array.ndim == 4:
+                array = array.transpose(0, 2, 3, 1)
+            scale, zero = detail["quantization"]
+            if detail["dtype"] != numpy.float32 and array.dtype == numpy.float32:
+                info = numpy.iinfo(detail["dtype"])
+                ratio = array / numpy.float32(scale)  # halves away from zero, as the kernels round
+                codes = numpy.trunc(ratio + numpy.copysign(numpy.float32(0.5), ratio)) + zero
+                array = numpy.clip(codes, info.min, info.max).astype(detail["dtype"])
+            self.interpreter.set_tensor(detail["index"], numpy.ascontiguousarray(array))
+        self.interpreter.invoke()
+        return [(detail["name"], self._output(detail)) for detail in self.outputs]
+
+    def _output(self, detail):
+        import numpy
+
+        array = self.interpreter.get_tensor(detail["index"])
+        scale, zero = detail["quantization"]
+        if detail["dtype"] != numpy.float32:
+            array = (array.astype(numpy.int32) - zero).astype(numpy.float32) * numpy.float32(scale)
+        return array.transpose(0, 3, 1, 2) if array.ndim == 4 else array
+
+    def nodes(self):
+        """With a delegate, its part is one node called DELEGATE."""
+        import numpy
+
+        types = {detail["index"]: detail["dtype"] for detail in self.interpreter.get_tensor_details()}
+        found = []
+        for op in self.interpreter._get_ops_details():
+            kind = op["op_name"]
+            outputs = [types.get(index) for index in op["outputs"]]
+            if kind not in MOVES:
+                found.append(("%d" % op["index"], kind, all(t in (numpy.int8, numpy.uint8, numpy.int16)
+                                                            for t in outputs)))
+        return found
+
+
+def loader(kernels):
+    return lambda model, threads, batch: Engine(kernels, model, threads, batch)
