@@ -62,8 +62,7 @@ struct mq_program_tensor {
   uint32_t next_in_arena;         /* private */
 };
 
-/* ---- Convolutions and linear layers ---------------------------------------------------------------------
- */
+/* ---- Convolutions and linear layers ------------------------------------------------------------------ */
 /* Of an output channel: made by the arithmetic's make_channel, checked by mq_program_finish. The fields a
  * formula does not use are 0. This is the layout in the file too: seven 32-bit words. */
 struct mq_program_channel {
@@ -90,8 +89,7 @@ struct mq_program_conv {
   const struct mq_program_channel *channels; /* O */
 };
 
-/* ---- Steps ----------------------------------------------------------------------------------------------
- */
+/* ---- Steps ------------------------------------------------------------------------------------------- */
 typedef enum mq_step_kind {
   /* Between floats and codes. */
   MQ_STEP_QUANTIZE = 1, /* f32 -> codes: the arithmetic's quantize */
@@ -243,8 +241,7 @@ bool mq_program_bound(int64_t *lo, int64_t *hi, const struct mq_program_tensor *
  * round(f(u/s))), hi = min(code_max, z + round(f(v/s))), half away from zero. */
 void mq_program_clamp(int32_t *lo, int32_t *hi, const struct mq_program_tensor *y, float u, float v);
 
-/* ---- Arithmetics ----------------------------------------------------------------------------------------
- */
+/* ---- Arithmetics ------------------------------------------------------------------------------------- */
 /* What lowering knows of an output channel. */
 struct mq_program_layer {
   float x_scale, w_scale;
@@ -309,8 +306,7 @@ mq_arithmetic_kind mq_program_arithmetic_find(const char *name);
 struct mq_program_output mq_program_get_output(const struct mq_program *program,
                                                const struct mq_program_step *step);
 
-/* ---- File -----------------------------------------------------------------------------------------------
- */
+/* ---- File -------------------------------------------------------------------------------------------- */
 /* Bytes the file takes, and writing it. The program must be finished. The same program gives the same bytes.
  */
 mq_program_status mq_program_file_bytes(size_t *bytes, const struct mq_program *program,
@@ -327,8 +323,7 @@ mq_program_status mq_program_memory_bytes(size_t *bytes, const void *file, size_
 mq_program_status mq_program_load(struct mq_program **program, const void *file, size_t file_bytes,
                                   void *memory, size_t memory_bytes, struct mq_program_err *err);
 
-/* ---- The reference executor -----------------------------------------------------------------------------
- */
+/* ---- The reference executor -------------------------------------------------------------------------- */
 /* Sees every tensor right after its step, and the inputs first. */
 typedef void (*mq_program_see_fn)(void *context, const struct mq_program *program, uint32_t tensor,
                                   int64_t image, const void *data);

@@ -127,7 +127,7 @@ static mq_program_status make_mean(struct mq_program_mean *mean, const struct mq
   if (!(m > 0 && m < 0x1p30))
     return program_fail(err, MQ_PROGRAM_INVALID, "multiplier %g, expected one in (0, 2^30)", m);
   quantize_multiplier(&mean->scaling, m);
-  while (k < 31 && n >> (k + 1) != 0)
+  for (int32_t rest = n >> 1; rest != 0; rest >>= 1)
     k++;
   if (k > 31 + mean->scaling.shift) k = 31 + mean->scaling.shift;
   mean->scaling.multiplier = (int32_t)(((int64_t)mean->scaling.multiplier << k) / n);

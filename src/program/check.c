@@ -63,8 +63,7 @@ static mq_program_status check_constant(const struct mq_program *program, uint32
   return MQ_PROGRAM_OK;
 }
 
-/* ---- Steps ----------------------------------------------------------------------------------------------
- */
+/* ---- Steps ------------------------------------------------------------------------------------------- */
 static mq_program_status check_range(const struct mq_program *program, const struct mq_program_step *step,
                                      bool has_codes, struct mq_program_err *err) {
   const struct mq_program_tensor *y = program_output(program, step);
@@ -120,8 +119,7 @@ mq_program_status program_check_step(const struct mq_program *program, const str
   return status == MQ_PROGRAM_OK ? op->check(program, step, err) : status;
 }
 
-/* ---- The whole ------------------------------------------------------------------------------------------
- */
+/* ---- The whole --------------------------------------------------------------------------------------- */
 static mq_program_status check_counts(const struct mq_program *program, struct mq_program_err *err) {
   if (program->n_tensors == 0 || program->n_tensors > MQ_PROGRAM_MAX_ITEMS || program->n_steps == 0 ||
       program->n_steps > MQ_PROGRAM_MAX_ITEMS)

@@ -5,8 +5,7 @@
 
 static const uint8_t magic[8] = {0x89, 'M', 'Q', 'I', '\r', '\n', 0x1a, '\n'};
 
-/* ---- Header ---------------------------------------------------------------------------------------------
- */
+/* ---- Header ------------------------------------------------------------------------------------------ */
 static uint64_t align(uint64_t at) {
   return (at + PROGRAM_FILE_ALIGNMENT - 1) / PROGRAM_FILE_ALIGNMENT * PROGRAM_FILE_ALIGNMENT;
 }
@@ -93,8 +92,7 @@ void program_file_seal(void *file, struct program_file_header *header) {
   program_copy(file, header, sizeof *header);
 }
 
-/* ---- Fields ---------------------------------------------------------------------------------------------
- */
+/* ---- Fields ------------------------------------------------------------------------------------------ */
 /* The next `n` bytes of a section: NULL while counting, and where reading finds fewer. */
 static unsigned char *take(struct program_codec *codec, struct program_section *section, uint64_t n) {
   if (codec->direction != PROGRAM_COUNTS && (codec->is_short || n > section->size - section->at)) {
@@ -185,8 +183,7 @@ const void *program_field_constant(struct program_codec *codec, const void *cons
   return constant;
 }
 
-/* ---- The walk -------------------------------------------------------------------------------------------
- */
+/* ---- The walk ---------------------------------------------------------------------------------------- */
 void program_walk_begin(struct program_codec *codec, struct mq_program *program) {
   int32_t arithmetic = (int32_t)program->arithmetic;
   program_field_count(codec, &program->n_tensors);

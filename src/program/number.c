@@ -14,7 +14,8 @@ float program_fma(float a, float b, float c) {
 
 bool program_round_double(int32_t *whole, double x) {
   *whole = 0;
-  if (!(x > -0x1p31 && x < 0x1p31)) return false;
+  const double limit = 2147483648.0; /* 2^31 */
+  if (!(x > -limit && x < limit)) return false;
   int64_t n = (int64_t)x;
   const double rest = x - (double)n;
   if (rest > 0.5 || (rest == 0.5 && n % 2 != 0)) n++;

@@ -40,8 +40,7 @@ extern const struct program_op program_op_quantize, program_op_dequantize, progr
 
 const struct program_op *program_op_get(mq_step_kind kind); /* NULL: there is none */
 
-/* ---- Shared by checks (check.c) -------------------------------------------------------------------------
- */
+/* ---- Shared by checks (check.c) ---------------------------------------------------------------------- */
 static inline const struct mq_program_tensor *program_input(const struct mq_program *program,
                                                             const struct mq_program_step *step, uint32_t i) {
   return &program->tensors[step->inputs[i]];
@@ -89,8 +88,7 @@ uint64_t program_plus(uint64_t a, uint64_t b);
 /* Places tensors in the arena by their lifetimes. */
 mq_program_status program_plan(struct mq_program *program, struct mq_program_err *err);
 
-/* ---- Shared by executing (run.c) ------------------------------------------------------------------------
- */
+/* ---- Shared by executing (run.c) --------------------------------------------------------------------- */
 static inline const void *program_read(const struct program_frame *frame, uint32_t tensor) {
   const struct mq_program_tensor *t = &frame->program->tensors[tensor];
   return t->constant != NULL ? t->constant : frame->arena + t->offset;
@@ -116,8 +114,7 @@ void program_strides(int64_t stride[MQ_PROGRAM_MAX_RANK], const struct mq_progra
 struct program_walk program_walk_broadcast(const struct mq_program_tensor *y,
                                            const struct mq_program_tensor *x);
 
-/* ---- Float functions (float_math.c) ---------------------------------------------------------------------
- */
+/* ---- Float functions (float_math.c) ------------------------------------------------------------------ */
 float program_sigmoid(float x);
 void program_softmax(float *y, const float *x, int64_t n); /* one row */
 

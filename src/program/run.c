@@ -49,8 +49,7 @@ void program_walk_next(struct program_walk *walk) {
   }
 }
 
-/* ---- An image -------------------------------------------------------------------------------------------
- */
+/* ---- An image ---------------------------------------------------------------------------------------- */
 static void see(const struct program_frame *frame, const struct mq_program_run *run, uint32_t tensor,
                 int64_t image) {
   if (run->see != NULL) run->see(run->context, frame->program, tensor, image, program_read(frame, tensor));

@@ -15,8 +15,7 @@ static mq_program_status check_floats(const struct mq_program *program, const st
   return MQ_PROGRAM_OK;
 }
 
-/* ---- Affine ---------------------------------------------------------------------------------------------
- */
+/* ---- Affine ------------------------------------------------------------------------------------------ */
 static void affine_constants(struct program_codec *codec, const struct mq_program *program,
                              struct mq_program_step *step) {
   const int64_t channels = program_last_dim(program_output(program, step));
@@ -45,8 +44,7 @@ const struct program_op program_op_affine = {
     .run = run_affine,
 };
 
-/* ---- Unary ----------------------------------------------------------------------------------------------
- */
+/* ---- Unary ------------------------------------------------------------------------------------------- */
 static mq_program_status check_unary(const struct mq_program *program, const struct mq_program_step *step,
                                      struct mq_program_err *err) {
   const mq_program_unary kind = step->as.unary.kind;
@@ -105,8 +103,7 @@ const struct program_op program_op_unary = {
     .run = run_unary,
 };
 
-/* ---- Binary ---------------------------------------------------------------------------------------------
- */
+/* ---- Binary ------------------------------------------------------------------------------------------ */
 static mq_program_status check_binary(const struct mq_program *program, const struct mq_program_step *step,
                                       struct mq_program_err *err) {
   const mq_program_binary kind = step->as.binary.kind;
@@ -163,8 +160,7 @@ const struct program_op program_op_binary = {
     .run = run_binary,
 };
 
-/* ---- Softmax --------------------------------------------------------------------------------------------
- */
+/* ---- Softmax ----------------------------------------------------------------------------------------- */
 static void run_softmax(const struct program_frame *frame, const struct mq_program_step *step) {
   const struct mq_program_tensor *y = program_output(frame->program, step);
   const int64_t n = program_last_dim(y), rows = mq_program_elements(y) / n;

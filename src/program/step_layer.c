@@ -2,8 +2,7 @@
 #include "program/arith.h"
 #include "program/file.h"
 
-/* ---- Checks ---------------------------------------------------------------------------------------------
- */
+/* ---- Checks ------------------------------------------------------------------------------------------ */
 /* Types of input, shortcut and output. */
 static mq_program_status check_operands(const struct mq_program *program, const struct mq_program_step *step,
                                         struct mq_program_err *err) {
@@ -93,8 +92,7 @@ static mq_program_status check_linear(const struct mq_program *program, const st
   return program_fail_step(err, program, step, "expected shapes that differ in the last dimension at most");
 }
 
-/* ---- Constants ------------------------------------------------------------------------------------------
- */
+/* ---- Constants --------------------------------------------------------------------------------------- */
 static void layer_constants(struct program_codec *codec, const struct mq_program *program,
                             struct mq_program_step *step) {
   struct mq_program_conv *conv = &step->as.conv;
@@ -175,8 +173,7 @@ static uint64_t layer_work(const struct mq_program *program, const struct mq_pro
   return program_times(outputs, (uint64_t)row_count(program, step));
 }
 
-/* ---- Running --------------------------------------------------------------------------------------------
- */
+/* ---- Running ----------------------------------------------------------------------------------------- */
 /* sum (q - z)(w - zw) of n codes beside each other; 8-bit ones fit 32 bits, see mq_program_bound. */
 static int64_t dot(const struct mq_program_tensor *x, const void *codes, int64_t at, const int8_t *weights,
                    int32_t w_zero_point, int64_t n) {

@@ -66,8 +66,7 @@ static mq_program_status check_axis(const struct mq_program *program, const stru
                            (long long)input, (long long)axis, (long long)y->rank);
 }
 
-/* ---- Concat ---------------------------------------------------------------------------------------------
- */
+/* ---- Concat ------------------------------------------------------------------------------------------ */
 static mq_program_status check_concat(const struct mq_program *program, const struct mq_program_step *step,
                                       struct mq_program_err *err) {
   const struct mq_program_tensor *y = program_output(program, step);
@@ -110,8 +109,7 @@ const struct program_op program_op_concat = {
     .run = run_concat,
 };
 
-/* ---- Pad ------------------------------------------------------------------------------------------------
- */
+/* ---- Pad --------------------------------------------------------------------------------------------- */
 static mq_program_status check_pad(const struct mq_program *program, const struct mq_program_step *step,
                                    struct mq_program_err *err) {
   const struct mq_program_tensor *x = program_input(program, step, 0), *y = program_output(program, step);
@@ -182,8 +180,7 @@ const struct program_op program_op_pad = {
     .run = run_pad,
 };
 
-/* ---- Slice ----------------------------------------------------------------------------------------------
- */
+/* ---- Slice ------------------------------------------------------------------------------------------- */
 static mq_program_status check_slice(const struct mq_program *program, const struct mq_program_step *step,
                                      struct mq_program_err *err) {
   const struct mq_program_tensor *x = program_input(program, step, 0), *y = program_output(program, step);
@@ -228,8 +225,7 @@ const struct program_op program_op_slice = {
     .run = run_slice,
 };
 
-/* ---- Gather ---------------------------------------------------------------------------------------------
- */
+/* ---- Gather ------------------------------------------------------------------------------------------ */
 static mq_program_status check_gather(const struct mq_program *program, const struct mq_program_step *step,
                                       struct mq_program_err *err) {
   const mq_program_status status = check_kept(program, step, err);
@@ -281,8 +277,7 @@ const struct program_op program_op_gather = {
     .run = run_gather,
 };
 
-/* ---- Transpose ------------------------------------------------------------------------------------------
- */
+/* ---- Transpose --------------------------------------------------------------------------------------- */
 static mq_program_status check_transpose(const struct mq_program *program, const struct mq_program_step *step,
                                          struct mq_program_err *err) {
   const struct mq_program_tensor *x = program_input(program, step, 0), *y = program_output(program, step);
@@ -326,8 +321,7 @@ const struct program_op program_op_transpose = {
     .run = run_transpose,
 };
 
-/* ---- Reshape --------------------------------------------------------------------------------------------
- */
+/* ---- Reshape ----------------------------------------------------------------------------------------- */
 static mq_program_status check_reshape(const struct mq_program *program, const struct mq_program_step *step,
                                        struct mq_program_err *err) {
   const int64_t n = mq_program_elements(program_input(program, step, 0));

@@ -10,8 +10,7 @@ static mq_program_status check_types(const struct mq_program *program, const str
   return program_fail_step(err, program, step, "input and output differ in shape, expected the same");
 }
 
-/* ---- Quantize -------------------------------------------------------------------------------------------
- */
+/* ---- Quantize ---------------------------------------------------------------------------------------- */
 static mq_program_status check_quantize(const struct mq_program *program, const struct mq_program_step *step,
                                         struct mq_program_err *err) {
   const bool is_right =
@@ -37,8 +36,7 @@ const struct program_op program_op_quantize = {
     .run = run_quantize,
 };
 
-/* ---- Dequantize -----------------------------------------------------------------------------------------
- */
+/* ---- Dequantize -------------------------------------------------------------------------------------- */
 static mq_program_status check_dequantize(const struct mq_program *program,
                                           const struct mq_program_step *step, struct mq_program_err *err) {
   const bool is_right =
@@ -62,8 +60,7 @@ const struct program_op program_op_dequantize = {
     .run = run_dequantize,
 };
 
-/* ---- Table ----------------------------------------------------------------------------------------------
- */
+/* ---- Table ------------------------------------------------------------------------------------------- */
 #define TABLE_ENTRIES 256
 
 static mq_program_status check_table(const struct mq_program *program, const struct mq_program_step *step,

@@ -2,8 +2,7 @@
 #include "program/arith.h"
 #include "program/file.h"
 
-/* ---- Windows --------------------------------------------------------------------------------------------
- */
+/* ---- Windows ----------------------------------------------------------------------------------------- */
 /* A place of a window: [row, row + n_rows) taps from input row `top`, columns likewise, and how many taps
  * count (with padding, where that counts). */
 struct place {
@@ -81,8 +80,7 @@ static uint64_t pool_work(const struct mq_program *program, const struct mq_prog
   return program_times((uint64_t)mq_program_elements(program_output(program, step)), taps);
 }
 
-/* ---- Averages of codes: what average and mean share -----------------------------------------------------
- */
+/* ---- Averages of codes: what average and mean share -------------------------------------------------- */
 typedef mq_program_status (*make_fn)(struct mq_program_mean *mean, const struct mq_program_tensor *x,
                                      const struct mq_program_tensor *y, int32_t n,
                                      struct mq_program_err *err);
@@ -104,8 +102,7 @@ static mq_program_status check_averaging(const struct mq_program *program, const
   return MQ_PROGRAM_OK;
 }
 
-/* ---- Average --------------------------------------------------------------------------------------------
- */
+/* ---- Average ----------------------------------------------------------------------------------------- */
 static mq_program_status check_average(const struct mq_program *program, const struct mq_program_step *step,
                                        struct mq_program_err *err) {
   const struct mq_program_tensor *x = program_input(program, step, 0), *y = program_output(program, step);
@@ -188,8 +185,7 @@ const struct program_op program_op_average = {
     .run = run_average,
 };
 
-/* ---- Mean -----------------------------------------------------------------------------------------------
- */
+/* ---- Mean -------------------------------------------------------------------------------------------- */
 static mq_program_status check_mean(const struct mq_program *program, const struct mq_program_step *step,
                                     struct mq_program_err *err) {
   const struct mq_program_tensor *x = program_input(program, step, 0), *y = program_output(program, step);
@@ -246,8 +242,7 @@ const struct program_op program_op_mean = {
     .run = run_mean,
 };
 
-/* ---- Max ------------------------------------------------------------------------------------------------
- */
+/* ---- Max --------------------------------------------------------------------------------------------- */
 static mq_program_status check_max(const struct mq_program *program, const struct mq_program_step *step,
                                    struct mq_program_err *err) {
   const struct mq_program_tensor *x = program_input(program, step, 0), *y = program_output(program, step);

@@ -181,8 +181,7 @@ void help_layer(struct help *help, struct mq_program_step *step, float w_scale, 
   conv->w_name = "weights";
 }
 
-/* ---- Everything -----------------------------------------------------------------------------------------
- */
+/* ---- Everything -------------------------------------------------------------------------------------- */
 /* Appends a step with one input that makes `output`. */
 static struct mq_program_step *then(struct help *help, mq_step_kind kind, mq_arithmetic_kind arithmetic,
                                     uint32_t input, uint32_t output) {
@@ -289,8 +288,7 @@ void help_everything(struct help *help, mq_arithmetic_kind kind) {
   if (mq_program_finish(&help->program, &help->err) != MQ_PROGRAM_OK) fail_msg("%s", help->err.message);
 }
 
-/* ---- Files and runs -------------------------------------------------------------------------------------
- */
+/* ---- Files and runs ---------------------------------------------------------------------------------- */
 unsigned char *help_write(struct help *help, size_t *bytes) {
   if (mq_program_file_bytes(bytes, &help->program, &help->err) != MQ_PROGRAM_OK)
     fail_msg("%s", help->err.message);

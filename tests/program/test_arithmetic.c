@@ -206,8 +206,7 @@ static void test_golden(void **state) {
   fclose(file);
 }
 
-/* ---- What the golden numbers do not reach ---------------------------------------------------------------
- */
+/* ---- What the golden numbers do not reach ------------------------------------------------------------ */
 static void test_table(void **state) {
   (void)state;
   assert_null(mq_program_arithmetic_get((mq_arithmetic_kind)0));

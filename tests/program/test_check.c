@@ -250,8 +250,7 @@ static void test_message_is_a_line(void **state) {
   help_end(&help);
 }
 
-/* ---- Overflow -------------------------------------------------------------------------------------------
- */
+/* ---- Overflow ---------------------------------------------------------------------------------------- */
 static void expect_bound(const struct mq_program_tensor *x, int8_t weight, int64_t n, int32_t w_zero_point,
                          int32_t bias, bool fits) {
   int8_t *weights = malloc((size_t)n);

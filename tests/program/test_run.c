@@ -2,8 +2,7 @@
  * scattering, and indices taken apart. */
 #include "program/help_program.h"
 
-/* ---- Elements by their indices --------------------------------------------------------------------------
- */
+/* ---- Elements by their indices ----------------------------------------------------------------------- */
 static void take_apart(int64_t index[MQ_PROGRAM_MAX_RANK], const struct mq_program_tensor *t, int64_t at) {
   for (int32_t i = t->rank - 1; i >= 0; i--) {
     index[i] = at % t->dim[i];
@@ -46,8 +45,7 @@ static void expect(const struct seen *seen, int64_t at, double expected) {
     fail_msg("step %s, element %lld: %.9g, expected %.9g", seen->step->name, (long long)at, found, expected);
 }
 
-/* ---- Layers ---------------------------------------------------------------------------------------------
- */
+/* ---- Layers ------------------------------------------------------------------------------------------ */
 /* Accumulators as doubles: exact below 2^53. */
 static double *accumulate(const struct seen *seen, bool is_scattered) {
   const struct mq_program_conv *conv = &seen->step->as.conv;
@@ -210,8 +208,7 @@ static void test_linear(void **state) {
   }
 }
 
-/* ---- Pools ----------------------------------------------------------------------------------------------
- */
+/* ---- Pools ------------------------------------------------------------------------------------------- */
 /* Whether input index `i` is a tap of output o, or a place of the padding. */
 static bool is_tap(const struct mq_program_window *w, int axis, int64_t o, int64_t i) {
   const int64_t from = i + w->pad_begin[axis] - o * w->stride[axis];
@@ -349,8 +346,7 @@ static void test_mean(void **state) {
   }
 }
 
-/* ---- Adds and other broadcasts --------------------------------------------------------------------------
- */
+/* ---- Adds and other broadcasts ----------------------------------------------------------------------- */
 static int64_t broadcast_at(const struct mq_program_tensor *x, const struct mq_program_tensor *y,
                             int64_t at) {
   int64_t index[MQ_PROGRAM_MAX_RANK];
@@ -427,8 +423,7 @@ static void test_broadcast(void **state) {
   }
 }
 
-/* ---- Moves, tables and floats: the program of all kinds -------------------------------------------------
- */
+/* ---- Moves, tables and floats: the program of all kinds ---------------------------------------------- */
 /* The element of x behind element `at` of y. */
 static int64_t moved_from(const struct seen *seen, int64_t at) {
   const struct mq_program_step *step = seen->step;
