@@ -7,6 +7,9 @@
 
 #include "base/file.h"
 #include "bench/cache.h"
+#include "bench/ranks.h"
+#include "bench/training.h"
+#include "mqbench/engine.h"
 
 typedef enum cell_state {
   CELL_PENDING,
@@ -211,6 +214,21 @@ static mq_status keep_run(struct grid *grid, struct mq_trial_result *trial, cons
   return status;
 }
 
+/* What trains is run by all ranks. */
+static mq_status run_trial(struct mq_trial_result *trial, const struct item *item,
+                           const struct mq_trial_options *options, struct mq_arena *arena,
+                           struct mq_err *err) {
+  bool is_shared = mq_cell_trains(item->cell);
+  mq_status status = is_shared ? bench_announce(options->ranks, item->number - 1, err) : MQ_OK;
+  if (status == MQ_OK) {
+    status = mq_trial_run(trial, item->cell, options, arena, err);
+  }
+  if (status == MQ_OK && is_shared) {
+    status = bench_compare_outcomes(options->ranks, trial->failure, err);
+  }
+  return status;
+}
+
 static mq_status run_cell(struct grid *grid, struct item *item, struct mq_err *err) {
   struct mq_arena arena;
   const char *trained = NULL;
@@ -228,10 +246,11 @@ static mq_status run_cell(struct grid *grid, struct item *item, struct mq_err *e
     }
     struct mq_trial_options options = {.trained = trained,
                                        .pool = grid->options->pool,
+                                       .ranks = grid->options->ranks,
                                        .label = bar,
                                        .cache = grid->cache,
                                        .checkpoints = grid->checkpoints};
-    status = mq_trial_run(&trial, item->cell, &options, &arena, err);
+    status = run_trial(&trial, item, &options, &arena, err);
   }
   if (status == MQ_OK) {
     status = keep_run(grid, &trial, trained, err);
@@ -351,9 +370,15 @@ mq_status mq_bench_run(struct mq_bench_result *result, const struct mq_plan *pla
                        const struct mq_bench_options *options, struct mq_err *err) {
   struct grid grid = {.plan = plan, .options = options, .result = result, .start = mq_now()};
   *result = (struct mq_bench_result){.cells = 0};
+  if (mq_collective_rank(options->ranks) > 0) {
+    return bench_follow(plan, options, err);
+  }
   mq_status status = select_cells(&grid, err);
   if (status == MQ_OK) {
     status = run_grid(&grid, err);
+  }
+  if (status == MQ_OK) {
+    status = bench_announce(options->ranks, NO_CELL, err);
   }
   if (status == MQ_CANCELLED) { /* wherever it was noticed */
     status = cancelled(&grid, err);

@@ -219,11 +219,12 @@ static mq_status make_ready(struct bench_run *run, struct mq_err *err) {
     if (!strcmp(run->common.isa, "native")) {
       run->common.isa = mq_isa_name(run->plan->isa);
     }
-    status = cli_session_start(&run->pool, &run->common, err);
+    status = cli_session_start_ranks(&run->pool, &run->common, err);
   }
   run->options.directory = run->directory;
   run->options.resumes = run->resumes;
   run->options.pool = run->pool;
+  run->options.ranks = cli_session_ranks();
   run->db = mq_bench_store_path(&run->options);
   run->report = mq_path_join(run->directory, "report");
   return status == MQ_OK && (!run->db || !run->report) ? mq_fail_memory(err, "report") : status;
@@ -232,9 +233,12 @@ static mq_status make_ready(struct bench_run *run, struct mq_err *err) {
 static mq_status run_bench(struct bench_run *run, struct mq_err *err) {
   mq_status status = make_ready(run, err);
   if (status != MQ_OK || run->is_dry_run) {
-    return status == MQ_OK ? print_list(run, err) : status;
+    return status == MQ_OK && cli_is_first_rank() ? print_list(run, err) : status;
   }
   status = mq_bench_run(&run->result, run->plan, &run->options, err);
+  if (!cli_is_first_rank()) {
+    return status;
+  }
   if (status == MQ_OK) {
     warn_of_calibration_data(run->plan);
     status = write_report(run, err);

@@ -47,8 +47,7 @@ mq_status cli_session_start(struct mq_pool **pool, const struct cli_common *comm
   mq_status status = open_ranks(err);
   if (status == MQ_OK && mq_collective_size(ranks) > 1) {
     status = mq_fail(err, MQ_BAD_USAGE,
-                     "started with %d ranks: only quantize and train share their work between ranks "
-                     "(mqbench bench: --shard)",
+                     "started with %d ranks: only bench, quantize and train share their work between ranks",
                      mq_collective_size(ranks));
   }
   return status == MQ_OK ? start(pool, common, err) : status;

@@ -63,12 +63,41 @@ static void ranks_quantize_together(void **state) {
   assert_true(holds("test \"$(wc -l <out.json)\" = 1")); /* one answer */
 }
 
+/* Nothing but the grid's own times may differ. */
+static void ranks_run_a_plan_together(void **state) {
+  (void)state;
+  char path[700];
+  snprintf(path, sizeof path, "%s/plan.yaml", scratch);
+  FILE *file = fopen(path, "w");
+  assert_non_null(file);
+  fputs(
+      "name: ranks\nmodels: [one.onnx]\n"
+      "data: {train: '" TRAIN "', eval: '" EVAL
+      "'}\n"
+      "grid: {target: [tensorrt, snpe], method: [float, ptq, lsq], bits: [4]}\n"
+      "training: {epochs: 1, batch: 32, lr: 0.01, augment: none}\n",
+      file);
+  fclose(file);
+  run(&o, "bench plan.yaml -o b1 -q");
+  if (o.status > 1) fail_msg("%s", o.err);
+  run_ranks("2", "bench plan.yaml -o b2 --threads 1 --json");
+  assert_true(holds("test \"$(wc -l <out.json)\" = 1"));
+  assert_true(holds("grep -q '\"done\":5' out.json"));
+  assert_true(holds("for b in b1 b2; do '" MQ_PROGRAM
+                    "' report $b/results.db -o $b-csv --format csv -q || exit 1;"
+                    " done"));
+  assert_true(
+      holds("cut -d, -f1-12,36 b1-csv/*.csv >1.csv; cut -d, -f1-12,36 b2-csv/*.csv >2.csv; cmp 1.csv 2.csv"));
+  run_ranks("2", "bench plan.yaml -o b2 --threads 1 --json"); /* all are there: nobody waits for anybody */
+  assert_true(holds("grep -q '\"skipped\":5' out.json"));
+}
+
 static void other_commands_refuse_ranks(void **state) {
   (void)state;
   int status = shell("mpirun --oversubscribe --bind-to none -n %s '" MQ_PROGRAM "' %s", "2",
                      "eval one.onnx --data " EVAL);
   assert_int_equal(status, 2);
-  assert_true(holds("grep -q 'only quantize and train' err.txt"));
+  assert_true(holds("grep -q 'only bench, quantize and train' err.txt"));
 }
 
 /* OpenMPI's own threads and leaks are not ours to judge. */
@@ -91,6 +120,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(ranks_write_the_files_of_one_process),
       cmocka_unit_test(ranks_quantize_together),
+      cmocka_unit_test(ranks_run_a_plan_together),
       cmocka_unit_test(other_commands_refuse_ranks),
   };
   return cmocka_run_group_tests(tests, make_scratch, drop_scratch);
