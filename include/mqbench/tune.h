@@ -140,7 +140,8 @@ struct mq_qat_options {
   struct mq_method method;
   bool is_published_fold; /* folding 2 and 3 are trained as 1: so does the paper's released code, where they
                            * inherit a flag that freezes the statistics */
-  bool is_handed_over;    /* MQ_BAD_USAGE, before the first step, where a point will be on no integer grid */
+  bool observes_in_evaluation; /* judged with mq_observing in batches of training's size */
+  bool is_handed_over; /* MQ_BAD_USAGE, before the first step, where a point will be on no integer grid */
   struct mq_train_options train; /* evaluate and context are set here */
 };
 /* The clipping ranges of all points when the run was judged. */
@@ -166,7 +167,7 @@ struct mq_qat_result {
   size_t n_records;
   double calibrate_seconds;
   bool
-      is_evaluated; /* `evaluation`, owned, is the judgement after the last step: that of `prepared` itself */
+      is_evaluated; /* `evaluation`, owned, is that of `prepared` itself: the judgement after the last step */
   struct mq_evaluation evaluation;
 };
 mq_status mq_qat(struct mq_qat_result *result, const struct mq_graph *model, const struct mq_target *target,
@@ -175,12 +176,26 @@ mq_status mq_qat(struct mq_qat_result *result, const struct mq_graph *model, con
 void mq_qat_result_deinit(struct mq_qat_result *result);
 
 /* ---- Evaluation --------------------------------------------------------------------------------- */
+/* Observers of activations that go on while the network is evaluated, as the paper's released code has it for
+ * PACT and DoReFa. Each batch of `batch` images, in the order of the data, updates the ranges with its values
+ * before they are quantized: a range that follows the data (the inputs of the first and last layer in the
+ * academic setting) takes its average on; one that a method clips at zero takes in negative values from the
+ * first batch on that has some. An evaluation starts from the learned ranges. Points that share a scale, and
+ * scales that follow from others (int32 biases), stay. */
+struct mq_observing;
+/* learned: a deployable form with its quantizers, before mq_freeze_quantizers; copied. For evaluations of the
+ * frozen form. */
+mq_status mq_observing_create(struct mq_observing **observing, const struct mq_prepared *learned,
+                              int64_t batch, struct mq_err *err) MQ_MUST_CHECK;
+void mq_observing_destroy(struct mq_observing *observing);
+
 struct mq_evaluate_options {
   const struct mq_point *points; /* NULL: float */
   size_t n_points;
-  int64_t slice_images;    /* 0: 8 */
-  unsigned loader_threads; /* that decode ahead; 0: workers decode what they take */
-  const char *label;       /* of the progress bar */
+  int64_t slice_images;                 /* 0: 8 */
+  unsigned loader_threads;              /* that decode ahead; 0: workers decode what they take */
+  const char *label;                    /* of the progress bar */
+  const struct mq_observing *observing; /* NULL: ranges stay as they are */
 };
 mq_status mq_evaluate(struct mq_evaluation *evaluation, const struct mq_graph *graph, struct mq_dataset *data,
                       const struct mq_evaluate_options *options, struct mq_pool *pool,

@@ -93,6 +93,8 @@ static struct mq_qat_options qat_options(const struct trial *t) {
                  .is_published = mq_variant_has(cell->variant, MQ_VARIANT_QUANTIZER),
                  .is_own_observer = cell->has_own_observers},
       .is_handed_over = t->options->bundle != NULL,
+      .observes_in_evaluation =
+          mq_variant_observes(cell->method) && mq_variant_has(cell->variant, MQ_VARIANT_OBSERVER_EVAL),
       .is_published_fold = mq_variant_has(cell->variant, MQ_VARIANT_BN_FOLD)};
 }
 

@@ -12,7 +12,8 @@ static const struct {
 } parts[] = {{"quantizer", MQ_VARIANT_QUANTIZER},
              {"observer", MQ_VARIANT_OBSERVER},
              {"bn_fold", MQ_VARIANT_BN_FOLD},
-             {"bn_variance", MQ_VARIANT_BN_VARIANCE}};
+             {"bn_variance", MQ_VARIANT_BN_VARIANCE},
+             {"observer_eval", MQ_VARIANT_OBSERVER_EVAL}};
 
 #define N_PARTS (sizeof parts / sizeof *parts)
 
@@ -33,9 +34,11 @@ static mq_status add_words(unsigned *set, const char *text, struct mq_err *err) 
     size_t n = strcspn(word, SEPARATORS);
     unsigned part = find_part(word, n);
     if (!part) {
-      return mq_fail(err, MQ_BAD_USAGE,
-                     "variant %.*s: expected published, or some of quantizer, observer, bn_fold, bn_variance",
-                     n < 60 ? (int)n : 60, word);
+      return mq_fail(
+          err, MQ_BAD_USAGE,
+          "variant %.*s: expected published, or some of quantizer, observer, bn_fold, bn_variance, "
+          "observer_eval",
+          n < 60 ? (int)n : 60, word);
     }
     *set |= part;
     is_empty = false;
@@ -101,11 +104,18 @@ static bool has_published(const struct mq_quantizer_ops *quantizer) {
   return quantizer->has_published || (of_weights && of_weights->has_published);
 }
 
+bool mq_variant_observes(const char *method) {
+  return !strcmp(method, "pact") || !strcmp(method, "dorefa");
+}
+
 mq_status mq_variant_check(const char *variant, const char *method, struct mq_err *err) {
   if (!variant || !strcmp(variant, WHOLE)) {
     return MQ_OK;
   }
   const struct mq_quantizer_ops *quantizer = mq_quantizer_find(method);
+  if (mq_variant_has(variant, MQ_VARIANT_OBSERVER_EVAL) && !mq_variant_observes(method)) {
+    return mq_fail(err, MQ_BAD_USAGE, "variant observer_eval: method %s, expected pact or dorefa", method);
+  }
   if (!strcmp(method, "float")) {
     return mq_fail(err, MQ_BAD_USAGE, "variant %s: method float has none", variant);
   }

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "mqbench/kernel.h"
-#include "tune/feed.h"
+#include "tune/observing.h"
 
 /* What the model's first output is: a network may end in its own softmax. */
 typedef enum output_form {
@@ -204,19 +204,23 @@ static mq_status execute(struct evaluate_run *run, double *engine_seconds, const
       .simulates = options->points != NULL, .points = options->points, .n_points = options->n_points};
   struct tune_feed_options feed = {
       .n_images = n_images, .slice_images = options->slice_images, .loader_threads = options->loader_threads};
+  feed.loader_threads = options->observing ? 0 : feed.loader_threads; /* it takes slices several times */
   mq_status status = tune_feed_init(&run->feed, graph, data, &feed, err);
   mq_progress_init(&run->progress, options->label ? options->label : "evaluate", (uint64_t)n_images);
   if (status == MQ_OK) {
     engine_options.slice_images = run->feed.slice_images;
     run->n_classes = graph->outputs[0]->shape.dim[1];
     run->form = find_form(graph);
-    status = mq_engine_create(&engine, graph, &engine_options, pool, err);
+    const struct mq_engine_job job = {
+        .context = run, .n_slices = run->feed.n_slices, .fill = fill, .take = take};
+    if (options->observing) {
+      status = tune_observing_run(options->observing, graph, &engine_options, &job, &run->feed, pool, err);
+    } else {
+      status = mq_engine_create(&engine, graph, &engine_options, pool, err);
+      status = status == MQ_OK ? mq_engine_run(engine, &job, err) : status;
+    }
   }
-  if (status == MQ_OK) {
-    struct mq_engine_job job = {.context = run, .n_slices = run->feed.n_slices, .fill = fill, .take = take};
-    status = mq_engine_run(engine, &job, err);
-  }
-  if (status == MQ_OK && engine_seconds) {
+  if (status == MQ_OK && engine_seconds && engine) {
     *engine_seconds = tune_alone_seconds(mq_engine_busy_seconds(engine), run->feed.n_slices,
                                          mq_pool_workers(pool), mq_cores());
   }

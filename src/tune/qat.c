@@ -19,7 +19,8 @@ struct qat {
   /* the last judgement: what was judged, after how many steps, and how it did */
   struct mq_prepared judged;
   struct mq_evaluation evaluation;
-  int64_t judged_step; /* 0: none */
+  int64_t judged_step;            /* 0: none */
+  struct mq_observing *observing; /* of the form deployed last; NULL: observers are done */
 };
 
 /* ---- Forms -------------------------------------------------------------------------------------- */
@@ -79,13 +80,18 @@ static mq_status make_forms(struct qat *q, struct mq_err *err) {
 }
 
 /* The deployed form of what was learned: `base` and the training form's points hold it. */
-static mq_status deploy(struct mq_prepared *deployed, const struct qat *q, struct mq_err *err) {
+static mq_status deploy(struct mq_prepared *deployed, struct qat *q, struct mq_err *err) {
   const struct mq_prepare_options options = deployed_options(q);
   mq_status status = mq_prepare(deployed, q->base, q->target, &options, err);
   if (status != MQ_OK) {
     return status;
   }
   status = mq_copy_quantizers(deployed, &q->training, err);
+  mq_observing_destroy(q->observing);
+  q->observing = NULL;
+  if (status == MQ_OK && q->options->observes_in_evaluation) {
+    status = mq_observing_create(&q->observing, deployed, q->options->train.batch, err);
+  }
   if (status == MQ_OK) {
     status = mq_freeze_quantizers(deployed, q->target->bias, err);
   }
@@ -96,8 +102,14 @@ static mq_status deploy(struct mq_prepared *deployed, const struct qat *q, struc
 }
 
 /* Whether a method has a grid does not depend on what it learns. */
-static mq_status check_grids(const struct qat *q, struct mq_err *err) {
+static mq_status check_grids(struct qat *q, struct mq_err *err) {
   struct mq_prepared deployed;
+  if (q->options->observes_in_evaluation) {
+    return mq_fail(
+        err, MQ_BAD_USAGE,
+        "variant observer_eval: what it measures is not what a bundle does, so there is none; expected "
+        "the other parts of published by name, or mqbench bench");
+  }
   mq_status status = deploy(&deployed, q, err);
   if (status != MQ_OK) {
     return status;
@@ -196,7 +208,8 @@ static mq_status evaluate(double *top1, struct qat *q, const struct mq_prepared 
                                               .n_points = deployed->n_points,
                                               .slice_images = q->options->train.slice_images,
                                               .loader_threads = q->options->train.loader_threads,
-                                              .label = "evaluate"};
+                                              .label = "evaluate",
+                                              .observing = q->observing};
   const struct mq_evaluation *e = &q->evaluation;
   mq_evaluation_deinit(&q->evaluation);
   mq_status status = mq_evaluate(&q->evaluation, deployed->graph, q->eval_data, &options, q->pool, err);
@@ -249,7 +262,7 @@ static mq_status take_weights(struct qat *q, struct mq_err *err) {
 static void take_judged(struct qat *q) {
   q->result->prepared = q->judged;
   q->result->evaluation = q->evaluation;
-  q->result->is_evaluated = true;
+  q->result->is_evaluated = q->eval_data != NULL;
   q->judged = (struct mq_prepared){.graph = NULL};
   q->evaluation = (struct mq_evaluation){0};
 }
@@ -260,11 +273,18 @@ static mq_status hand_over(struct qat *q, struct mq_err *err) {
     return status;
   }
   mq_prepared_deinit(&q->result->prepared);
-  if (q->judged_step != q->result->train.steps) {
-    return deploy(&q->result->prepared, q, err);
+  if (q->judged_step != q->result->train.steps) { /* taken up after the last step */
+    double top1;
+    mq_prepared_deinit(&q->judged);
+    status = deploy(&q->judged, q, err);
+    if (status == MQ_OK && q->eval_data) {
+      status = evaluate(&top1, q, &q->judged, err);
+    }
   }
-  take_judged(q);
-  return MQ_OK;
+  if (status == MQ_OK) {
+    take_judged(q);
+  }
+  return status;
 }
 
 mq_status mq_qat(struct mq_qat_result *result, const struct mq_graph *model, const struct mq_target *target,
@@ -300,6 +320,7 @@ mq_status mq_qat(struct mq_qat_result *result, const struct mq_graph *model, con
   mq_prepared_deinit(&q.training);
   mq_prepared_deinit(&q.judged);
   mq_evaluation_deinit(&q.evaluation);
+  mq_observing_destroy(q.observing);
   mq_graph_destroy(q.base);
   mq_free(q.notes);
   if (status != MQ_OK) mq_qat_result_deinit(result);

@@ -14,7 +14,8 @@ static void test_texts(void **state) {
       {"bn_variance,observer", "published:observer+bn_variance"},
       {"published:observer+bn_variance", "published:observer+bn_variance"},
       {"bn_fold bn_fold", "published:bn_fold"},
-      {"bn_variance,bn_fold,observer,quantizer", "published"},
+      {"bn_variance,bn_fold,observer,quantizer", "published:quantizer+observer+bn_fold+bn_variance"},
+      {"observer_eval,bn_variance,bn_fold,observer,quantizer", "published"},
       {"", NULL},
       {"published:", NULL},
       {"publishe", NULL},
@@ -42,8 +43,8 @@ static void test_texts(void **state) {
 static void test_parts(void **state) {
   (void)state;
   static const unsigned parts[] = {MQ_VARIANT_QUANTIZER, MQ_VARIANT_OBSERVER, MQ_VARIANT_BN_FOLD,
-                                   MQ_VARIANT_BN_VARIANCE};
-  for (size_t i = 0; i < 4; i++) {
+                                   MQ_VARIANT_BN_VARIANCE, MQ_VARIANT_OBSERVER_EVAL};
+  for (size_t i = 0; i < 5; i++) {
     assert_false(mq_variant_has(NULL, parts[i]));
     assert_true(mq_variant_has("published", parts[i]));
     assert_int_equal(mq_variant_has("published:observer+bn_variance", parts[i]), i == 1 || i == 3);
@@ -85,6 +86,7 @@ static void test_refusals(void **state) {
       {"{name: lsq, variant: []}", "variant: found an empty list"},
       {"{name: ptq, variant: bn_fold}", "method ptq trains nothing; expected observer"},
       {"{name: tqt, variant: quantizer}", "method tqt has no other form"},
+      {"{name: lsq, variant: observer_eval}", "variant observer_eval: method lsq, expected pact or dorefa"},
       {"{name: float, variant: observer}", "method float has none"},
       {"{name: dsq, option: 1}", "option 1 of method dsq, expected a number above 0 and below 1"},
       {"{name: pact, option: 0.5}", "option 0.5 of method pact, expected a whole number from 0 and up to 1"},

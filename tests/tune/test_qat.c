@@ -191,13 +191,13 @@ static void test_workers(void **state) {
 }
 
 /* What was recorded before an interruption is there after it: here it came right after the last step. */
-static void check_resumed(double ema) {
+static void check_resumed(const char *method, double ema, bool observes) {
   struct mq_err err = {0};
   struct fixture f;
   struct mq_qat_result whole, resumed;
   struct net net;
   char path[700];
-  const struct qat_case c = {"snpe", "lsq", 4, MQ_BN_FOLD_TARGET, 3, 0};
+  const struct qat_case c = {observes ? "academic" : "snpe", method, 4, MQ_BN_FOLD_TARGET, 3, 0};
   fixture_init_classes(&f, 1);
   struct mq_target *target = load(c.target);
   net_residual(&net, true);
@@ -207,11 +207,12 @@ static void check_resumed(double ema) {
   options.train.checkpoint = path;
   options.train.resumes = true;
   options.train.ema = ema;
+  options.observes_in_evaluation = observes;
   assert_ok(mq_qat(&whole, net.graph, target, f.data, f.data, &options, f.pool, &err));
   assert_ok(mq_qat(&resumed, net.graph, target, f.data, f.data, &options, f.pool, &err));
   assert_true(resumed.train.is_resumed && !whole.train.is_resumed);
   /* the one hands over what its last judgement was of, the other what the checkpoint holds */
-  assert_true(whole.is_evaluated && !resumed.is_evaluated);
+  assert_true(whole.is_evaluated && resumed.is_evaluated);
   assert_int_equal(whole.n_records, 3);
   assert_int_equal(resumed.n_records, 3);
   assert_true(whole.prepared.n_points > 5);
@@ -229,7 +230,9 @@ static void check_resumed(double ema) {
     assert_memory_equal(a->scale, b->scale, (size_t)a->n_channels * sizeof *a->scale);
     assert_memory_equal(a->zero_point, b->zero_point, (size_t)a->n_channels * sizeof *a->zero_point);
   }
-  assert_true(whole.train.last_top1 == top1_of(&resumed.prepared, &whole.evaluation, &f));
+  assert_memory_equal(&whole.evaluation.loss, &resumed.evaluation.loss, sizeof whole.evaluation.loss);
+  double top1 = top1_of(&resumed.prepared, observes ? NULL : &whole.evaluation, &f);
+  assert_true(observes || whole.train.last_top1 == top1);
   mq_qat_result_deinit(&whole);
   mq_qat_result_deinit(&resumed);
   mq_graph_destroy(net.graph);
@@ -239,8 +242,9 @@ static void check_resumed(double ema) {
 
 static void test_resumed_records(void **state) {
   (void)state;
-  check_resumed(0);
-  check_resumed(0.9);
+  check_resumed("lsq", 0, false);
+  check_resumed("lsq", 0.9, false);
+  check_resumed("pact", 0, true);
 }
 
 /* A scheme that the method is not defined for is an error that names the tensor. */
@@ -258,6 +262,11 @@ static void test_refusal(void **state) {
   const struct mq_qat_options options = usual_options(&c);
   assert_int_equal(mq_qat(&result, net.graph, target, f.data, f.data, &options, f.pool, &err), MQ_BAD_INPUT);
   assert_non_null(strstr(err.message, "apot"));
+  struct mq_qat_options observing = usual_options(&(struct qat_case){"tensorrt", "pact", 4, 0, 1, 0});
+  observing.observes_in_evaluation = observing.is_handed_over = true;
+  assert_int_equal(mq_qat(&result, net.graph, target, f.data, f.data, &observing, f.pool, &err),
+                   MQ_BAD_USAGE);
+  assert_non_null(strstr(err.message, "observer_eval"));
   assert_null(result.prepared.graph);
   mq_graph_destroy(net.graph);
   mq_target_destroy(target);
