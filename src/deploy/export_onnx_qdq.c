@@ -5,15 +5,20 @@
  *   b_quantized (int32)    -> DequantizeLinear(s_x s_w[c]) -> b      where the target adds int32 biases
  *
  * Integers are stored in 8 bits, or in the standard's own 4 and 2 bits where the model's opset has them (21,
- * 25); a narrower range than the type's is kept by a Clip. An input of a layer or an add that lies on the
- * grid of a point further up (behind MaxPool, Flatten, Concat, an average that keeps its scale) is quantized
- * to it once more, because engines look for the pair right before the node. */
+ * 25); a narrower range than the type's is kept by a Clip. Behind an operator that only moves values, and
+ * before a layer or an add whose input lies on the grid of a point further up (behind a Concat, or an average
+ * that keeps its scale), the pair stands once more: engines look for it right beside each node, and ONNX
+ * Runtime 1.31 writes an invalid model where it has to move a pair of int8 itself (opset 21). */
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
 #include "deploy/export.h"
 #include "mqbench/load.h"
+#include "target/roles.h"
+
+/* Attribute of a FakeQuantize whose input lies on the grid already: there is nothing to clip. */
+#define REPEATED "repeated"
 
 struct packed_constant {
   const struct mq_value *value;
@@ -154,7 +159,7 @@ static void replace_activation(struct qdq *qdq, struct mq_node *fake, const stru
   const struct storage storage = find_storage(q, false, edit->graph->opset);
   struct mq_value *x = fake->inputs[0], *y = fake->outputs[0];
   const char *name = x->name;
-  clip_kind clip = find_clip(q, &storage, x);
+  clip_kind clip = mq_node_find_attr(fake, REPEATED) ? CLIP_NONE : find_clip(q, &storage, x);
   mq_graph_remove_node(edit->graph, fake);
   deploy_edit_rename(edit, y, deploy_edit_name(edit, name, "_dequantized"));
   const struct grid grid = add_grid(qdq, name, q, &storage);
@@ -219,10 +224,9 @@ static void replace_weight(struct qdq *qdq, struct mq_node *fake, const struct m
 
 /* ---- Layers ---------------------------------------------------------------------------------------- */
 
-/* An input from further up on a grid: the pair once more, right before the node. */
-static void repeat_pair(struct qdq *qdq, const struct mq_node *node, int input) {
+/* A tensor that lies on the grid of a point further up: the pair once more, for all who read it. */
+static void repeat_pair(struct qdq *qdq, struct mq_value *x) {
   struct deploy_edit *edit = &qdq->edit;
-  struct mq_value *x = node->inputs[input];
   const struct mq_node *grid = deploy_grid_of(edit->bundle, x);
   if (edit->status != MQ_OK || !grid || grid == x->producer) {
     return;
@@ -233,7 +237,10 @@ static void repeat_pair(struct qdq *qdq, const struct mq_node *node, int input) 
   if (edit->status == MQ_OK) {
     edit->status = mq_node_set_int(edit->graph, fake, "point", point->as.i, edit->err);
   }
-  if (edit->status == MQ_OK) { /* for all who read it: they are on the grid */
+  if (edit->status == MQ_OK) {
+    edit->status = mq_node_set_int(edit->graph, fake, REPEATED, 1, edit->err);
+  }
+  if (edit->status == MQ_OK) {
     edit->status = mq_graph_replace_uses(edit->graph, x, fake->outputs[0], fake, edit->err);
   }
 }
@@ -242,8 +249,17 @@ static void repeat_pair(struct qdq *qdq, const struct mq_node *node, int input) 
 static void repeat_for_add(struct qdq *qdq, const struct mq_node *node) {
   if (deploy_grid_of(qdq->edit.bundle, node->inputs[0]) &&
       deploy_grid_of(qdq->edit.bundle, node->inputs[1])) {
-    repeat_pair(qdq, node, 0);
-    repeat_pair(qdq, node, 1);
+    repeat_pair(qdq, node->inputs[0]);
+    repeat_pair(qdq, node->inputs[1]);
+  }
+}
+
+static void repeat_for_mover(struct qdq *qdq, const struct mq_node *node) {
+  for (int i = 0; i < node->n_outputs; i++) {
+    struct mq_value *y = node->outputs[i];
+    if (y && y->n_uses > 0 && !y->is_output) {
+      repeat_pair(qdq, y);
+    }
   }
 }
 
@@ -328,10 +344,12 @@ static void treat_layers(struct qdq *qdq) {
     struct mq_node *node = graph->nodes[i];
     const struct mq_point *weights = deploy_layer_weights(qdq->edit.bundle, node);
     if (weights) {
-      repeat_pair(qdq, node, 0);
+      repeat_pair(qdq, node->inputs[0]);
       treat_bias(qdq, node, weights);
     } else if (node->op == MQ_OP_Add) {
       repeat_for_add(qdq, node);
+    } else if (mq_moves_values(node)) {
+      repeat_for_mover(qdq, node);
     }
   }
 }

@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "help_bundle.h"
+#include "load/unpack.h"
 #include "mqbench/load.h"
 
 static struct mq_bundle bundle;
@@ -235,11 +236,80 @@ static void sixteen_bits_raise_the_opset(void **state) {
   close_export();
 }
 
+/* The file's tensor types: what the graph holds as int8 is packed. */
+static Onnx__TensorProto *find_tensor(const struct mq_onnx_message *message, const char *name) {
+  const Onnx__GraphProto *graph = ((const Onnx__ModelProto *)message->message)->graph;
+  for (size_t i = 0; i < graph->n_initializer; i++) {
+    if (!strcmp(graph->initializer[i]->name, name)) {
+      return graph->initializer[i];
+    }
+  }
+  fail_msg("the file has no initializer '%s'", name);
+  return NULL;
+}
+
+static void check_packed(const char *target, int opset, int bits, int32_t type, const char *tensor) {
+  struct mq_onnx_message message = {0};
+  char *bytes = NULL, path[900];
+  size_t n;
+  make_bundle("b", target, bits, bits);
+  assert_ok(read_bundle(&bundle, "b", &err));
+  bundle.prepared.graph->opset = opset;
+  snprintf(path, sizeof path, "%s", path_of("b", "packed"));
+  assert_ok(mq_export(mq_exporter_find("onnx_qdq"), path, &bundle, &err));
+  snprintf(path, sizeof path, "%s", path_of("b", "packed.onnx"));
+  assert_ok(mq_file_read(&bytes, &n, path, 1 << 24, &err));
+  assert_ok(mq_onnx_unpack(&message, (const uint8_t *)bytes, n, &onnx__model_proto__descriptor, path, &err));
+  assert_int_equal(find_tensor(&message, tensor)->data_type, type);
+  mq_onnx_message_deinit(&message);
+  mq_free(bytes);
+  mq_bundle_deinit(&bundle);
+}
+
+static void low_bits_have_types_of_their_own_from_opset_21(void **state) {
+  (void)state;
+  check_packed("snpe", 17, 4, ONNX__TENSOR_PROTO__DATA_TYPE__UINT8, "conv0.weight_quantized");
+  check_packed("snpe", 21, 4, MQ_ONNX_UINT4, "conv0.weight_quantized");
+  check_packed("snpe", 21, 4, MQ_ONNX_UINT4, "input_zero_point");
+  check_packed("tvm", 21, 4, MQ_ONNX_INT4, "conv0.weight_quantized");
+  check_packed("tvm", 21, 4, MQ_ONNX_INT4, "input_zero_point");
+  check_packed("tensorrt", 21, 4, MQ_ONNX_INT4, "conv0.weight_quantized");
+  check_packed("tensorrt", 21, 4, ONNX__TENSOR_PROTO__DATA_TYPE__INT8,
+               "input_zero_point"); /* narrow: clipped */
+  check_packed("tvm", 21, 3, MQ_ONNX_INT4, "conv0.weight_quantized");
+  check_packed("tvm", 21, 3, ONNX__TENSOR_PROTO__DATA_TYPE__INT8, "input_zero_point");
+  check_packed("tvm", 24, 2, MQ_ONNX_INT4, "conv0.weight_quantized");
+  check_packed("tvm", 25, 2, MQ_ONNX_INT2, "conv0.weight_quantized");
+  check_packed("snpe", 25, 2, MQ_ONNX_UINT2, "input_zero_point");
+}
+
+/* ONNX's own checker, with shape inference; Debian's knows opsets up to its release. */
+static void onnx_checker_accepts_them(void **state) {
+  (void)state;
+  static const char *const targets[] = {"academic", "tensorrt", "acl", "tvm", "snpe", "fbgemm"};
+  if (system("/usr/bin/python3 -c 'import onnx.checker' 2>/dev/null") != 0) {
+    print_message("skipped: python3-onnx is not installed\n");
+    skip();
+  }
+  for (size_t i = 0; i < 12; i++) {
+    char command[1200];
+    open_export(targets[i / 2], i % 2 ? 4 : 8, i % 2 ? 5 : 8);
+    close_export();
+    snprintf(command, sizeof command,
+             "/usr/bin/python3 -c 'import onnx, sys; onnx.checker.check_model(onnx.load(sys.argv[1]), "
+             "full_check=True)' '%s'",
+             path_of("b", "export/x.onnx"));
+    assert_int_equal(system(command), 0);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_target_and_width),
       cmocka_unit_test(outputs_keep_their_names),
       cmocka_unit_test(sixteen_bits_raise_the_opset),
+      cmocka_unit_test(low_bits_have_types_of_their_own_from_opset_21),
+      cmocka_unit_test(onnx_checker_accepts_them),
   };
   return cmocka_run_group_tests(tests, make_scratch, drop_scratch);
 }
