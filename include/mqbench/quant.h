@@ -48,6 +48,8 @@ struct mq_qparams {
   bool is_non_negative; /* the data that answered it were all >= 0 */
   float *scale;
   int32_t *zero_point;
+  float *plain_scale; /* before it became a power of two: where a learned threshold starts; NULL or
+                       * 0: not kept */
 };
 mq_status mq_qparams_init(struct mq_qparams *qparams, int64_t n_channels, int channel_axis,
                           struct mq_err *err) MQ_MUST_CHECK;

@@ -11,7 +11,8 @@ mq_status mq_qparams_init(struct mq_qparams *qparams, int64_t n_channels, int ch
   *qparams = (struct mq_qparams){.n_channels = n_channels, .channel_axis = channel_axis};
   qparams->scale = mq_alloc((size_t)n_channels, sizeof *qparams->scale);
   qparams->zero_point = mq_alloc((size_t)n_channels, sizeof *qparams->zero_point);
-  if (!qparams->scale || !qparams->zero_point) {
+  qparams->plain_scale = mq_alloc((size_t)n_channels, sizeof *qparams->plain_scale);
+  if (!qparams->scale || !qparams->zero_point || !qparams->plain_scale) {
     mq_qparams_deinit(qparams);
     return mq_fail_memory(err, "quantization parameters");
   }
@@ -37,6 +38,8 @@ mq_status mq_qparams_copy(struct mq_qparams *to, const struct mq_qparams *from, 
   to->is_signed = from->is_signed;
   to->is_non_negative = from->is_non_negative;
   memcpy(to->scale, from->scale, (size_t)from->n_channels * sizeof *to->scale);
+  if (from->plain_scale)
+    memcpy(to->plain_scale, from->plain_scale, (size_t)from->n_channels * sizeof *to->plain_scale);
   memcpy(to->zero_point, from->zero_point, (size_t)from->n_channels * sizeof *to->zero_point);
   return MQ_OK;
 }
@@ -44,6 +47,7 @@ mq_status mq_qparams_copy(struct mq_qparams *to, const struct mq_qparams *from, 
 void mq_qparams_deinit(struct mq_qparams *qparams) {
   mq_free(qparams->scale);
   mq_free(qparams->zero_point);
+  mq_free(qparams->plain_scale);
   *qparams = (struct mq_qparams){0};
 }
 
@@ -72,16 +76,23 @@ static float next_pot(float scale) {
   return clamp_pot(m == 0.5f ? exponent - 1 : exponent);
 }
 
-/* The scheme's form, and what no scale may leave: a range of zeros (scale 0) has scale 1, others are normal
- * floats, so that x / s is never NaN, and at least `least`. */
-static float finish_scale(float scale, bool is_zero_range, const struct mq_scheme *scheme, float least) {
-  if (is_zero_range) scale = 1;
-  if (!(scale >= FLT_MIN)) scale = FLT_MIN;
-  if (scale > FLT_MAX) scale = FLT_MAX;
+/* A range of zeros (scale 0) has scale 1, others are normal floats, so that x / s is never NaN. */
+static float normal_scale(float scale, bool is_zero_range) {
+  if (is_zero_range) return 1;
+  if (!(scale >= FLT_MIN)) return FLT_MIN;
+  return scale > FLT_MAX ? FLT_MAX : scale;
+}
+
+/* In the scheme's form, and at least least_scale. */
+static void set_scale(struct mq_qparams *out, int64_t c, float scale, bool is_zero_range,
+                      const struct mq_scheme *scheme, const float *least_scale) {
+  float least = least_scale ? least_scale[c] : 0;
+  scale = normal_scale(scale, is_zero_range);
+  if (out->plain_scale) out->plain_scale[c] = scale;
   bool is_pot = scheme->scale_form == MQ_SCALE_POT;
   if (is_pot) scale = mq_scale_to_pot(scale);
   if (least > scale) scale = is_pot ? next_pot(least) : least;
-  return scale;
+  out->scale[c] = scale;
 }
 
 static void set_bounds(struct mq_qparams *out, const struct mq_scheme *scheme, bool is_non_negative) {
@@ -118,8 +129,7 @@ void mq_qparams_from_observed(struct mq_qparams *out, const struct mq_scheme *sc
       hi = fmaxf(hi, 0);
     }
     float scale = scale_of_range(out, scheme, lo, hi, is_non_negative);
-    float least = least_scale ? least_scale[c] : 0;
-    out->scale[c] = finish_scale(scale, lo == 0 && hi == 0, scheme, least);
+    set_scale(out, c, scale, lo == 0 && hi == 0, scheme, least_scale);
     out->zero_point[c] =
         scheme->is_symmetric ? 0 : clip_zero_point(out, (float)out->quant_min - rintf(lo / out->scale[c]));
   }
@@ -137,8 +147,7 @@ void mq_qparams_from_scale(struct mq_qparams *out, const struct mq_scheme *schem
                            const float *zero_point, bool is_non_negative, const float *least_scale) {
   set_bounds(out, scheme, is_non_negative);
   for (int64_t c = 0; c < out->n_channels; c++) {
-    float least = least_scale ? least_scale[c] : 0;
-    out->scale[c] = finish_scale(scale[c], scale[c] == 0, scheme, least);
+    set_scale(out, c, scale[c], scale[c] == 0, scheme, least_scale);
     out->zero_point[c] = scheme->is_symmetric || !zero_point ? 0 : clip_zero_point(out, zero_point[c]);
   }
 }

@@ -371,6 +371,33 @@ static void an_observer_of_the_run_decides(void **state) {
   mq_qparams_deinit(&observed);
 }
 
+/* Calibrated for scales that are powers of two, the threshold is the clip all the same, and t = 5 rounds up
+ * to 8. */
+static void thresholds_start_at_the_clip(void **state) {
+  (void)state;
+  struct mq_err err;
+  struct mq_scheme scheme = scheme_of(8, true, true);
+  scheme.scale_form = MQ_SCALE_POT;
+  struct mq_quantizer_config config = quantizer_config(&scheme, false, 1, 3);
+  struct mq_qparams observed, copy;
+  const struct mq_range range = {-5, 3};
+  assert_ok(mq_qparams_init(&observed, 1, -1, &err));
+  mq_qparams_from_range(&observed, &scheme, &range, NULL);
+  assert_ok(mq_qparams_copy(&copy, &observed, &err));
+  assert_true(observed.scale[0] == 0x1p-5f);
+  const struct mq_quantizer_ops *tqt = mq_quantizer_find("tqt");
+  float value;
+  double form[64] = {0}; /* as in an engine's memory */
+  assert_ok(tqt->init(&value, &config, &copy, NULL, 0, 0, &err));
+  assert_true(fabs((double)value - log2(5)) < 1e-6);
+  assert_true(tqt->form_count(&config) <= 64);
+  tqt->derive(form, &config, &value, NULL, NULL);
+  assert_true(tqt->grid(&copy, &config, form));
+  assert_true(copy.scale[0] == 0x1p-4f);
+  mq_qparams_deinit(&observed);
+  mq_qparams_deinit(&copy);
+}
+
 static void least_scales_raise_weights(void **state) {
   (void)state;
   float x[N];
@@ -439,6 +466,7 @@ int main(void) {
       cmocka_unit_test(lsq_plus_keeps_weights_centred),
       cmocka_unit_test(weights_begin_with_three_deviations),
       cmocka_unit_test(an_observer_of_the_run_decides),
+      cmocka_unit_test(thresholds_start_at_the_clip),
       cmocka_unit_test(least_scales_raise_weights),
       cmocka_unit_test(parameters_stay_in_their_range),
       cmocka_unit_test(undefined_schemes_are_refused),

@@ -22,12 +22,15 @@ static mq_status check(const struct mq_quantizer_config *config, const char *wha
   return mq_quantizer_check_symmetric(&mq_quantizer_tqt, config, what, err);
 }
 
-/* The end of the range that the calibrated scale came from. */
+/* The end of the range that the calibrated scale came from: rounded to a power of two, it would start an
+ * octave off wherever the scale was rounded down. */
 static double observed_end(const struct mq_quantizer_config *config, const struct mq_qparams *observed,
                            int64_t c) {
   double steps = (double)observed->quant_max - (double)observed->quant_min;
   bool is_one_sided = !observed->is_signed && config->is_non_negative;
-  return (double)observed->scale[c] * (is_one_sided ? steps : steps / 2);
+  bool is_kept = observed->plain_scale && observed->plain_scale[c] > 0;
+  float scale = is_kept ? observed->plain_scale[c] : observed->scale[c];
+  return (double)scale * (is_one_sided ? steps : steps / 2);
 }
 
 static float limit(float log2_t) {
@@ -83,7 +86,7 @@ const struct mq_quantizer_ops mq_quantizer_tqt = {
     .bytes = sizeof(struct mq_quantizer_ops),
     .name = "tqt",
     .describes = "learned threshold, power-of-two scale",
-    .revision = 1,
+    .revision = 2,
     .is_for_weights = true,
     .is_for_activations = true,
     .w_observer = "meanstd",
