@@ -7,13 +7,19 @@
 
 #include "mqbench/base.h"
 
+/* Who looked on in vain leaves it out for the next times: once, 3, 7, ... times. */
+struct patience {
+  unsigned left_out, to_leave_out;
+};
+
 struct mq_pool {
   unsigned n_workers, n_threads; /* threads beside the caller */
   pthread_t *threads;
   mq_pool_start_fn on_start;
   pthread_mutex_t mutex;
   pthread_cond_t work, idle;
-  bool has_cores; /* one for each worker: who waits may look on for a while before it sleeps */
+  bool has_cores;           /* one for each worker: who waits may look on for a while before it sleeps */
+  struct patience patience; /* of the caller of mq_pool_run */
   /* The current job; written under the mutex before `job` counts up. */
   _Atomic uint64_t job;
   atomic_uint n_busy;
@@ -69,9 +75,11 @@ static void take_tasks(struct mq_pool *pool, unsigned worker) {
 
 /* ---- Waiting ------------------------------------------------------------------------------------------
  * A step of training has hundreds of jobs that last about a millisecond: to fall asleep and be woken takes a
- * twentieth of that. So who waits looks on for a moment first. */
+ * twentieth of that. So who waits looks on for a moment first, unless that is in vain, as where others want
+ * the cores too: then it only takes from those that it waits for. */
 #define LOOK_SECONDS 1e-4
 #define LOOKS 32 /* between two looks at the clock */
+#define MOST_LEFT_OUT 63
 
 static inline void pause_processor(void) {
 #if defined(__x86_64__)
@@ -80,21 +88,29 @@ static inline void pause_processor(void) {
 }
 
 /* Until another job is there than the one seen (job NULL: until nobody is busy), or for a while. */
-static void look_on(_Atomic uint64_t *job, uint64_t seen, atomic_uint *n_busy) {
+static void look_on(struct patience *patience, _Atomic uint64_t *job, uint64_t seen, atomic_uint *n_busy) {
+  if (patience->to_leave_out > 0) {
+    patience->to_leave_out--;
+    return;
+  }
   double end = mq_now() + LOOK_SECONDS;
   do {
     for (int i = 0; i < LOOKS; i++) {
       if (job ? atomic_load(job) != seen : atomic_load(n_busy) == 0) {
+        patience->left_out = 0;
         return;
       }
       pause_processor();
     }
   } while (mq_now() < end);
+  patience->left_out = 2 * patience->left_out + 1;
+  patience->left_out = patience->left_out < MOST_LEFT_OUT ? patience->left_out : MOST_LEFT_OUT;
+  patience->to_leave_out = patience->left_out;
 }
 
-static void wait_for_job(struct mq_pool *pool, uint64_t seen) {
+static void wait_for_job(struct mq_pool *pool, uint64_t seen, struct patience *patience) {
   if (pool->has_cores) {
-    look_on(&pool->job, seen, NULL);
+    look_on(patience, &pool->job, seen, NULL);
   }
   if (atomic_load(&pool->job) != seen) {
     return;
@@ -108,7 +124,7 @@ static void wait_for_job(struct mq_pool *pool, uint64_t seen) {
 
 static void wait_for_others(struct mq_pool *pool) {
   if (pool->has_cores) {
-    look_on(NULL, 0, &pool->n_busy);
+    look_on(&pool->patience, NULL, 0, &pool->n_busy);
   }
   if (atomic_load(&pool->n_busy) == 0) {
     return;
@@ -136,8 +152,9 @@ static void *run_thread(void *argument) {
   if (pool->on_start) {
     pool->on_start(start.worker);
   }
+  struct patience patience = {0};
   for (uint64_t seen = 0;; seen++) {
-    wait_for_job(pool, seen);
+    wait_for_job(pool, seen, &patience);
     if (atomic_load(&pool->is_stopping)) {
       return NULL;
     }

@@ -146,6 +146,7 @@ static void test_folding_where_the_target_does_not(void **state) {
   struct mq_graph *model = learned_net(&f);
   double folded = 0;
   for (mq_bn_fold fold = MQ_BN_FOLD_0; fold <= MQ_BN_FOLD_4; fold++) {
+    if (test_is_light() && fold != MQ_BN_FOLD_0 && fold != MQ_BN_FOLD_4) continue;
     struct mq_qat_result result;
     const struct qat_case c = {"academic", "dsq", 4, fold, 1, 0};
     struct mq_qat_options options = usual_options(&c);
@@ -164,7 +165,7 @@ static void test_folding_where_the_target_does_not(void **state) {
 
 static void test_workers(void **state) {
   (void)state;
-  const struct qat_case c = {"tensorrt", "lsq", 4, MQ_BN_FOLD_TARGET, 6, 0.5};
+  const struct qat_case c = {"tensorrt", "lsq", 4, MQ_BN_FOLD_TARGET, test_is_light() ? 1 : 6, 0.5};
   uint64_t deployed[3], trained[3];
   for (unsigned workers = 1; workers <= 3; workers++) {
     struct mq_err err = {0};
