@@ -54,8 +54,9 @@ const struct mq_point *deploy_point_of(const struct mq_bundle *bundle, const str
 struct mq_node *deploy_grid_of(const struct mq_bundle *bundle, const struct mq_value *value);
 /* A conv or linear whose weights are quantized: their point; NULL for any other node. */
 const struct mq_point *deploy_layer_weights(const struct mq_bundle *bundle, const struct mq_node *node);
-/* True where values of the tensor cannot be below zero: an activation function's output. */
-bool deploy_is_non_negative(const struct mq_value *value);
+/* True where values of the bundle's tensor cannot be below zero: an activation function's output, also behind
+ * averages and points. */
+bool deploy_is_non_negative(const struct mq_bundle *bundle, const char *tensor);
 /* Whether the integers fill a type of `bits`; `allows_narrow`: or all of it but the lowest. */
 bool deploy_fills(const struct mq_qparams *q, int bits, bool allows_narrow);
 

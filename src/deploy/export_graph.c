@@ -179,9 +179,19 @@ const struct mq_point *deploy_layer_weights(const struct mq_bundle *bundle, cons
   return point && point->kind == MQ_POINT_WEIGHT ? point : NULL;
 }
 
-bool deploy_is_non_negative(const struct mq_value *value) {
+/* Averages, and what only moves values, keep what their input has. */
+bool deploy_is_non_negative(const struct mq_bundle *bundle, const char *tensor) {
   float lo = 0, hi = 0;
-  const struct mq_node *node = value->producer;
+  mq_quant_op op;
+  const struct mq_value *value = mq_graph_find_value(bundle->prepared.graph, tensor);
+  const struct mq_node *node = value ? value->producer : NULL;
+  while (node && (node->op == MQ_OP_FakeQuantize || mq_moves_values(node) ||
+                  (mq_quant_op_of(&op, node) && op == MQ_QUANT_POOL))) {
+    if (node->op == MQ_OP_Relu) {
+      return true;
+    }
+    node = node->inputs[0]->producer;
+  }
   return node && (node->op == MQ_OP_Relu || node->op == MQ_OP_Clip) &&
          mq_node_get_clip(&lo, &hi, node, NULL) == MQ_OK && lo >= 0;
 }

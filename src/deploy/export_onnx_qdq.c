@@ -143,12 +143,12 @@ typedef enum clip_kind {
 } clip_kind;
 
 static clip_kind find_clip(const struct mq_qparams *q, const struct storage *storage,
-                           const struct mq_value *x) {
+                           const struct mq_bundle *bundle, const char *tensor) {
   if (q->quant_min == storage->lo && q->quant_max == storage->hi) {
     return CLIP_NONE;
   }
   if (q->quant_min == storage->lo + 1 && q->quant_max == storage->hi) {
-    return deploy_is_non_negative(x) ? CLIP_NONE : CLIP_FLOATS;
+    return deploy_is_non_negative(bundle, tensor) ? CLIP_NONE : CLIP_FLOATS;
   }
   return CLIP_INTEGERS;
 }
@@ -159,7 +159,8 @@ static void replace_activation(struct qdq *qdq, struct mq_node *fake, const stru
   const struct storage storage = find_storage(q, false, edit->graph->opset);
   struct mq_value *x = fake->inputs[0], *y = fake->outputs[0];
   const char *name = x->name;
-  clip_kind clip = mq_node_find_attr(fake, REPEATED) ? CLIP_NONE : find_clip(q, &storage, x);
+  clip_kind clip =
+      mq_node_find_attr(fake, REPEATED) ? CLIP_NONE : find_clip(q, &storage, edit->bundle, point->tensor);
   mq_graph_remove_node(edit->graph, fake);
   deploy_edit_rename(edit, y, deploy_edit_name(edit, name, "_dequantized"));
   const struct grid grid = add_grid(qdq, name, q, &storage);

@@ -11,17 +11,23 @@
 
 #define DOMAIN "org.openvinotoolkit"
 
-/* Weights lie on the grid already: they take the bounds of their bits, whatever part of those they use. */
-static void find_bounds(int32_t *n, int32_t *p, const struct mq_point *point) {
+/* Weights lie on the grid already: they take the bounds of their bits, whatever part of those they use. A
+ * tensor that is never negative takes the lowest integer in, which it does not use: the plug-in's integer
+ * kernels lose accuracy on activations of 255 levels (2026.4), and ties go the right way. */
+static void find_bounds(int32_t *n, int32_t *p, const struct mq_point *point,
+                        const struct mq_bundle *bundle) {
   const struct mq_qparams *q = &point->qparams;
-  const struct mq_scheme scheme = {.bits = point->scheme.bits,
-                                   .is_signed = q->is_signed,
-                                   .is_narrow = point->scheme.is_narrow && q->is_signed};
+  struct mq_scheme scheme = {.bits = point->scheme.bits, .is_signed = q->is_signed};
+  bool is_weight = point->kind == MQ_POINT_WEIGHT;
+  int32_t lo, hi;
   *n = q->quant_min;
   *p = q->quant_max;
-  int32_t lo, hi;
+  scheme.is_narrow = is_weight && point->scheme.is_narrow && q->is_signed;
   mq_scheme_bounds(&lo, &hi, &scheme);
-  if (point->kind == MQ_POINT_WEIGHT && lo <= *n && *p <= hi) {
+  bool takes_all =
+      is_weight ? lo <= *n && *p <= hi
+                : deploy_is_non_negative(bundle, point->tensor) && deploy_fills(q, point->scheme.bits, true);
+  if (takes_all) {
     *n = lo;
     *p = hi;
   }
@@ -64,7 +70,7 @@ static void set_attributes(struct deploy_edit *edit, struct mq_node *node, int64
 static void replace(struct deploy_edit *edit, struct mq_node *fake, const struct mq_point *point) {
   struct mq_value *x = fake->inputs[0], *y = fake->outputs[0];
   int32_t n, p;
-  find_bounds(&n, &p, point);
+  find_bounds(&n, &p, point, edit->bundle);
   mq_graph_remove_node(edit->graph, fake);
   deploy_edit_rename(edit, y, deploy_edit_name(edit, x->name, "_fake_quantized"));
   struct mq_value *low = add_bound(edit, deploy_edit_name(edit, x->name, "_low"), x, &point->qparams, n),
