@@ -21,7 +21,7 @@ mq_status cli_apply_training(struct mq_cell *cell, const struct cli_training *tr
                              struct mq_err *err) MQ_MUST_CHECK;
 /* The first option that was given, for methods that take none; NULL: none. */
 const char *cli_training_given(const struct cli_training *training);
-/* Not converged, with nothing to write: the loss was not finite. */
+/* Not converged, with nothing to write: the loss or a parameter was not finite. */
 bool cli_has_no_result(const struct mq_run *run);
 /* MQ_NO there; of a result that does not beat guessing, a warning. */
 mq_status cli_check_converged(const struct mq_run *run, struct mq_err *err) MQ_MUST_CHECK;

@@ -194,7 +194,7 @@ static void divergence_is_not_converged(void **state) {
   assert_string_equal(text(made, "status"), "nc");
   assert_true(json_is_null(json_object_get(made, "bundle")));
   json_decref(made);
-  assert_non_null(strstr(o.err, "not converged: the loss was not finite"));
+  assert_non_null(strstr(o.err, "not converged: the loss or a parameter was not finite"));
   assert_int_not_equal(access("lost", F_OK), 0);
   assert_int_not_equal(access("lost.checkpoints", F_OK), 0);
 }
