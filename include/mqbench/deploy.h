@@ -4,15 +4,17 @@
  *   float.onnx       the same network in floats
  *   preprocess.json  what the data went through
  *   quant.json       every point: tensor, scale(s), zero point(s), range, bits, and who reads it
+ *   program.mqi      the integer program, where the target has an arithmetic and the network a program in it
  *   export/          the files of the target's artefacts, FORMAT and a suffix each
  *   manifest.json    cell, versions, hashes, calibration images, renamed tensors, accuracy, times; `files`:
- *                    the SHA-256 of each of the first four, against which a bundle is checked when it is read
+ *                    the SHA-256 of each of the first five, against which a bundle is checked when it is read
  * Everything but manifest.json is a function of model, data, plan and seed. */
 #ifndef MQBENCH_DEPLOY_H
 #define MQBENCH_DEPLOY_H
 
 #include "mqbench/data.h"
 #include "mqbench/prepare.h"
+#include "mqbench/program.h"
 
 /* What the manifest records beside the graph; strings borrowed, NULL where not applicable. */
 struct mq_bundle_record {
@@ -50,8 +52,11 @@ struct mq_bundle {
   struct mq_preprocess preprocess;
   bool has_preprocess;
   char target[128];
-  mq_bias_form bias;       /* that the target's arithmetic adds */
-  double float_top1, top1; /* as the manifest says; NAN if it does not */
+  mq_bias_form bias;                   /* that the target's arithmetic adds */
+  double float_top1, top1;             /* as the manifest says; NAN if it does not */
+  struct mq_program *program;          /* program.mqi, loaded and checked; NULL: the bundle has none */
+  char no_program[256];                /* why, as the manifest says; "": it does not */
+  void *program_file, *program_memory; /* private */
 };
 /* Whether `path` is a directory that holds a quant.json. */
 bool mq_bundle_is(const char *path);
@@ -60,6 +65,21 @@ bool mq_bundle_is(const char *path);
  * file, point, key, what was found and what was expected. */
 mq_status mq_bundle_read(struct mq_bundle *bundle, const char *directory, struct mq_err *err) MQ_MUST_CHECK;
 void mq_bundle_deinit(struct mq_bundle *bundle);
+
+/* ---- Lowering: the integer program that a device would run ------------------------------------------------
+ */
+struct mq_lowered {
+  struct mq_program program; /* finished: checked, no accumulator can overflow */
+  struct mq_arena arena;     /* everything it points to */
+};
+/* `prepared`: in the deployable form, calibrated or trained, its points on grids of integers. Steps follow
+ * the target's arithmetic; what it has none for (float islands, graph 1's sums) is computed in floats. Inputs
+ * are float32, an output at a point are its codes. MQ_BAD_INPUT where the target has no arithmetic, the
+ * program no step for a node (named), an arithmetic no answer for a layer's scales, or an accumulator may
+ * overflow. */
+mq_status mq_lower(struct mq_lowered *lowered, const struct mq_prepared *prepared,
+                   const struct mq_target *target, struct mq_err *err) MQ_MUST_CHECK;
+void mq_lowered_deinit(struct mq_lowered *lowered);
 
 /* ---- Exports: one file of code and one table for each format --------------------------------------------
  */

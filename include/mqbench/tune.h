@@ -205,6 +205,11 @@ void mq_evaluation_deinit(struct mq_evaluation *evaluation);
 mq_status mq_predict(struct mq_tensor *logits, const struct mq_graph *graph, struct mq_dataset *data,
                      int64_t n_images, const struct mq_evaluate_options *options, struct mq_pool *pool,
                      struct mq_err *err) MQ_MUST_CHECK;
+/* The figures of logits [n x classes] that something else made of the first n images of `data`; `graph` tells
+ * what its first output is. Times are 0. */
+mq_status mq_evaluate_logits(struct mq_evaluation *evaluation, const struct mq_tensor *logits,
+                             const struct mq_graph *graph, struct mq_dataset *data,
+                             struct mq_err *err) MQ_MUST_CHECK;
 /* Model and data fit: channels, size, classes; the message says what to set. */
 mq_status mq_check_model_data(const struct mq_graph *graph, const struct mq_dataset *data,
                               struct mq_err *err) MQ_MUST_CHECK;

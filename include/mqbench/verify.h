@@ -1,11 +1,33 @@
-/* Comparing what was simulated with what runs. Here: real engines, each behind an adapter, a small program
- * with one protocol (docs/adapters.md), so that anyone can add a board's runner without touching this code.
- */
+/* Comparing what was simulated with what runs: integer programs, and real engines. */
 #ifndef MQBENCH_VERIFY_H
 #define MQBENCH_VERIFY_H
 
-#include "mqbench/tensor.h"
+#include "mqbench/program.h"
+#include "mqbench/tune.h"
 
+/* ---- Integer programs over a data set --------------------------------------------------------------------
+ */
+struct mq_program_evaluate_options {
+  int64_t slice_images;    /* 0: 8 */
+  unsigned loader_threads; /* as in mq_evaluate_options */
+  const char *label;       /* of the progress bar */
+};
+/* Accuracy of a program, by its reference executor, in slices over the pool. `graph`: what it was lowered
+ * from, whose first input takes the images and whose first output has the classes; codes become floats before
+ * they are judged. The same bits for any number of workers. */
+mq_status mq_program_evaluate(struct mq_evaluation *evaluation, const struct mq_program *program,
+                              const struct mq_graph *graph, struct mq_dataset *data,
+                              const struct mq_program_evaluate_options *options, struct mq_pool *pool,
+                              struct mq_err *err) MQ_MUST_CHECK;
+/* The first `n_images` (0: all) images' logits as float32 [n x classes], owned. */
+mq_status mq_program_predict(struct mq_tensor *logits, const struct mq_program *program,
+                             const struct mq_graph *graph, struct mq_dataset *data, int64_t n_images,
+                             const struct mq_program_evaluate_options *options, struct mq_pool *pool,
+                             struct mq_err *err) MQ_MUST_CHECK;
+
+/* ---- Real engines ----------------------------------------------------------------------------------------
+ * Each behind an adapter, a small program with one protocol (docs/adapters.md), so that anyone can add a
+ * board's runner without touching this code. */
 #define MQ_ADAPTER_PROTOCOL 1
 #define MQ_ADAPTER_TEXT 256
 

@@ -8,13 +8,19 @@
 #include "cli/session.h"
 #include "mqbench/deploy.h"
 #include "mqbench/load.h"
-#include "mqbench/tune.h"
+#include "mqbench/verify.h"
 
 typedef enum eval_mode {
   EVAL_DEFAULT,
   EVAL_FLOAT,
-  EVAL_SIMULATE
+  EVAL_SIMULATE,
+  EVAL_REFERENCE, /* the integer program, by its plain executor */
+  EVAL_MODES
 } eval_mode;
+static const char *const mode_names[EVAL_MODES] = {[EVAL_DEFAULT] = "",
+                                                   [EVAL_FLOAT] = "float",
+                                                   [EVAL_SIMULATE] = "simulate",
+                                                   [EVAL_REFERENCE] = "reference"};
 
 struct eval_run {
   struct cli_common common;
@@ -31,25 +37,20 @@ struct eval_run {
 };
 
 static mq_status parse_mode(struct eval_run *run, struct mq_err *err) {
-  static const char *const later[] = {"exact", "integer", "reference", NULL};
+  static const char *const later[] = {"exact", "integer", NULL};
   const char *text = run->mode_text;
-  if (!text) {
-    return MQ_OK;
+  for (int mode = EVAL_FLOAT; text && mode < EVAL_MODES; mode++) {
+    if (!strcmp(text, mode_names[mode])) {
+      run->mode = (eval_mode)mode;
+      return MQ_OK;
+    }
   }
-  if (!strcmp(text, "float")) {
-    run->mode = EVAL_FLOAT;
-    return MQ_OK;
-  }
-  if (!strcmp(text, "simulate")) {
-    run->mode = EVAL_SIMULATE;
-    return MQ_OK;
-  }
-  for (const char *const *word = later; *word; word++) {
+  for (const char *const *word = later; text && *word; word++) {
     if (!strcmp(text, *word)) {
       return mq_fail(err, MQ_BAD_USAGE, "--mode %s: not in this version", text);
     }
   }
-  return mq_fail(err, MQ_BAD_USAGE, "--mode %s: expected float or simulate", text);
+  return text ? mq_fail(err, MQ_BAD_USAGE, "--mode %s: expected float, simulate or reference", text) : MQ_OK;
 }
 
 static bool has_quantize_nodes(const struct mq_graph *graph) {
@@ -77,6 +78,11 @@ static mq_status load_bundle(struct eval_run *run, const char *path, struct mq_e
     return mq_fail(err, MQ_BAD_USAGE, "--target %s: the bundle %s was made for %s; quantize the model again",
                    run->target, path, run->bundle.target);
   }
+  if (run->mode == EVAL_REFERENCE && !run->bundle.program) {
+    const char *why = run->bundle.no_program;
+    return mq_fail(err, MQ_BAD_INPUT, "%s has no program.mqi: %s", path,
+                   why[0] ? why : "it was made before there were any; quantize the model again");
+  }
   char *float_path = mq_path_join(path, "float.onnx");
   status = float_path ? mq_onnx_read(&run->graph, float_path, NULL, err) : mq_fail_memory(err, path);
   mq_free(float_path);
@@ -85,11 +91,11 @@ static mq_status load_bundle(struct eval_run *run, const char *path, struct mq_e
 
 /* A float model has no scales, so there is nothing that a target or a simulation could mean. */
 static mq_status check_plain_model(const struct eval_run *run, const char *path, struct mq_err *err) {
-  if (run->mode == EVAL_SIMULATE) {
+  if (run->mode != EVAL_DEFAULT && run->mode != EVAL_FLOAT) {
     return mq_fail(err, MQ_BAD_USAGE,
-                   "--mode simulate: %s has no quantization; first mqbench quantize %s --target %s --data D "
+                   "--mode %s: %s has no quantization; first mqbench quantize %s --target %s --data D "
                    "-o DIR, then mqbench eval DIR",
-                   path, path, run->target ? run->target : "T");
+                   mode_names[run->mode], path, path, run->target ? run->target : "T");
   }
   if (run->target) {
     return mq_fail(
@@ -111,8 +117,9 @@ static mq_status load_model(struct eval_run *run, const char *path, struct mq_er
     run->mode = EVAL_FLOAT;
     return status;
   }
-  if (run->mode == EVAL_FLOAT) {
-    return mq_fail(err, MQ_BAD_USAGE, "--mode float: %s is quantized (Q/DQ), expected --mode simulate", path);
+  if (run->mode == EVAL_FLOAT || run->mode == EVAL_REFERENCE) {
+    return mq_fail(err, MQ_BAD_USAGE, "--mode %s: %s is quantized (Q/DQ), expected --mode simulate",
+                   mode_names[run->mode], path);
   }
   if (run->target) {
     mq_log_warn("--target %s changes nothing in mode simulate: the scales are those in %s", run->target,
@@ -122,22 +129,34 @@ static mq_status load_model(struct eval_run *run, const char *path, struct mq_er
   return MQ_OK;
 }
 
+static mq_status evaluate_bundle(struct eval_run *run, const struct mq_evaluate_options *options,
+                                 struct mq_err *err) {
+  const struct mq_prepared *prepared = &run->bundle.prepared;
+  if (run->mode == EVAL_REFERENCE) {
+    const struct mq_program_evaluate_options of_program = {.loader_threads = options->loader_threads,
+                                                           .label = options->label};
+    return mq_program_evaluate(&run->result, run->bundle.program, prepared->graph, run->dataset, &of_program,
+                               run->pool, err);
+  }
+  struct mq_evaluate_options simulated = *options;
+  simulated.points = prepared->points;
+  simulated.n_points = prepared->n_points;
+  return mq_evaluate(&run->result, prepared->graph, run->dataset, &simulated, run->pool, err);
+}
+
 /* Without labels the float model's predictions are what a quantized one is compared with. */
 static mq_status evaluate(struct eval_run *run, struct mq_err *err) {
-  bool is_simulated = run->is_bundle && run->mode == EVAL_SIMULATE;
-  struct mq_evaluate_options options = {.label = "evaluate", .loader_threads = mq_pool_workers(run->pool)};
+  bool is_quantized = run->is_bundle && run->mode != EVAL_FLOAT;
+  const struct mq_evaluate_options options = {.label = "evaluate",
+                                              .loader_threads = mq_pool_workers(run->pool)};
   mq_status status = MQ_OK;
-  if (is_simulated && !mq_dataset_get_info(run->dataset)->has_labels) {
+  if (is_quantized && !mq_dataset_get_info(run->dataset)->has_labels) {
     status = mq_evaluate(&run->reference, run->graph, run->dataset, &options, run->pool, err);
     run->has_agreement = true;
   }
-  if (status == MQ_OK && is_simulated) {
-    options.points = run->bundle.prepared.points;
-    options.n_points = run->bundle.prepared.n_points;
-  }
   if (status == MQ_OK) {
-    status = mq_evaluate(&run->result, is_simulated ? run->bundle.prepared.graph : run->graph, run->dataset,
-                         &options, run->pool, err);
+    status = is_quantized ? evaluate_bundle(run, &options, err)
+                          : mq_evaluate(&run->result, run->graph, run->dataset, &options, run->pool, err);
   }
   return status;
 }
@@ -156,7 +175,7 @@ struct figures {
 static struct figures measure(const struct eval_run *run) {
   const struct mq_evaluation *r = &run->result;
   struct figures f = {
-      .mode = run->mode == EVAL_SIMULATE ? "simulate" : "float",
+      .mode = mode_names[run->mode],
       .top1 = share(r->correct, r->n_labelled),
       .top5 = share(r->correct5, r->n_labelled),
       .agreement = NAN,
@@ -248,7 +267,8 @@ mq_status cmd_eval(int argc, char **argv, struct mq_err *err) {
   const struct cli_option options[] = {
       {"--data", 0, CLI_TEXT, &run.data, "D", "images to measure on: KIND:PATH[,key=value...]", 0, 0},
       {"--target", 0, CLI_TEXT, &run.target, "T", "the target a bundle must have been made for", 0, 0},
-      {"--mode", 0, CLI_TEXT, &run.mode_text, "MODE", "float or simulate", 0, 0},
+      {"--mode", 0, CLI_TEXT, &run.mode_text, "MODE", "float, simulate or reference (the integer program)", 0,
+       0},
   };
   bool is_help;
   mq_status status = cli_parse(&run.common, &is_help, cli_find_command("eval"), options,

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "deploy/bundle_program.h"
 #include "deploy/field.h"
 #include "deploy/json.h"
 #include "deploy/read.h"
@@ -58,9 +59,21 @@ static mq_status verify_file(const struct deploy_at *at, const json_t *hashes, c
   return status;
 }
 
+/* The program's own hash, or why there is no program; bundles of before it have neither. */
+static mq_status verify_program(bool *has_program, const struct reader *r, struct deploy_at *at,
+                                const json_t *manifest, const json_t *hashes) {
+  *has_program = deploy_has(hashes, DEPLOY_PROGRAM);
+  if (*has_program) {
+    return verify_file(at, hashes, DEPLOY_PROGRAM);
+  }
+  const char *why = json_string_value(json_object_get(json_object_get(manifest, "program"), "skipped"));
+  snprintf(r->bundle->no_program, sizeof r->bundle->no_program, "%s", why ? why : "");
+  return MQ_OK;
+}
+
 /* The files are those the manifest was written for: a model with another bundle's scales would run and be
  * wrong. */
-static mq_status read_manifest(const struct reader *r) {
+static mq_status read_manifest(bool *has_program, const struct reader *r) {
   static const char *const names[] = {"model.onnx", "float.onnx", "preprocess.json", "quant.json"};
   struct deploy_at at = {.directory = r->directory, .name = "manifest.json", .err = r->err};
   json_t *manifest = NULL;
@@ -72,6 +85,9 @@ static mq_status read_manifest(const struct reader *r) {
   snprintf(at.where, sizeof at.where, "files: ");
   for (size_t i = 0; status == MQ_OK && i < sizeof names / sizeof names[0]; i++) {
     status = verify_file(&at, hashes, names[i]);
+  }
+  if (status == MQ_OK) {
+    status = verify_program(has_program, r, &at, manifest, hashes);
   }
   at.where[0] = 0;
   if (status == MQ_OK) {
@@ -122,9 +138,13 @@ mq_status mq_bundle_read(struct mq_bundle *bundle, const char *directory, struct
         directory);
   }
   const struct reader reader = {.directory = directory, .bundle = bundle, .err = err};
-  mq_status status = read_manifest(&reader);
+  bool has_program = false;
+  mq_status status = read_manifest(&has_program, &reader);
   if (status == MQ_OK) {
     status = deploy_read_parts(bundle, directory, err);
+  }
+  if (status == MQ_OK && has_program) {
+    status = deploy_program_read(bundle, directory, err);
   }
   if (status != MQ_OK) {
     mq_bundle_deinit(bundle);
@@ -134,4 +154,8 @@ mq_status mq_bundle_read(struct mq_bundle *bundle, const char *directory, struct
 
 void mq_bundle_deinit(struct mq_bundle *bundle) {
   mq_prepared_deinit(&bundle->prepared);
+  mq_free(bundle->program_file);
+  mq_free(bundle->program_memory);
+  bundle->program = NULL;
+  bundle->program_file = bundle->program_memory = NULL;
 }

@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "deploy/bundle_export.h"
+#include "deploy/bundle_program.h"
 #include "deploy/json.h"
 #include "mqbench/deploy.h"
 #include "mqbench/load.h"
@@ -249,20 +250,26 @@ static mq_status write_onnx(const char *directory, const char *name, const struc
 
 /* ---- All or nothing ------------------------------------------------------------------------------ */
 /* In the order in which they are put in place: the manifest last. */
-static const char *const file_names[] = {"model.onnx", "float.onnx", "preprocess.json", "quant.json",
-                                         "manifest.json"};
+static const char *const file_names[] = {"model.onnx", "float.onnx",   "preprocess.json",
+                                         "quant.json", DEPLOY_PROGRAM, "manifest.json"};
 enum {
   N_FILES = sizeof file_names / sizeof file_names[0],
   N_HASHED = N_FILES - 1 /* the manifest holds the hashes of the others */
 };
+
+/* Of the files that there may or may not be. */
+static bool is_optional(const char *name) {
+  return strcmp(name, DEPLOY_PROGRAM) == 0;
+}
 
 static mq_status hashes_json(json_t **hashes, const char *directory, struct mq_err *err) {
   *hashes = json_object();
   mq_status status = *hashes ? MQ_OK : mq_fail_memory(err, directory);
   for (size_t i = 0; status == MQ_OK && i < N_HASHED; i++) {
     char hex[65], *path = mq_path_join(directory, file_names[i]);
-    status = path ? mq_sha256_file(hex, path, err) : mq_fail_memory(err, directory);
-    if (status == MQ_OK) {
+    bool is_missing = path && is_optional(file_names[i]) && !mq_file_exists(path);
+    status = !path ? mq_fail_memory(err, directory) : is_missing ? MQ_OK : mq_sha256_file(hex, path, err);
+    if (status == MQ_OK && !is_missing) {
       json_object_set_new(*hashes, file_names[i], json_string(hex));
     }
     mq_free(path);
@@ -271,7 +278,7 @@ static mq_status hashes_json(json_t **hashes, const char *directory, struct mq_e
 }
 
 static mq_status write_manifest(const char *directory, const struct mq_bundle_contents *contents,
-                                json_t *exports, struct mq_err *err) {
+                                json_t *program, json_t *exports, struct mq_err *err) {
   json_t *hashes = NULL;
   mq_status status = hashes_json(&hashes, directory, err);
   if (status != MQ_OK) {
@@ -280,6 +287,7 @@ static mq_status write_manifest(const char *directory, const struct mq_bundle_co
   }
   json_t *manifest = manifest_json(contents);
   json_object_set_new(manifest, "files", hashes);
+  json_object_set(manifest, "program", program);
   json_object_set(manifest, "exports", exports);
   return deploy_json_write(directory, "manifest.json", manifest, err);
 }
@@ -287,7 +295,7 @@ static mq_status write_manifest(const char *directory, const struct mq_bundle_co
 static mq_status write_files(const char *directory, const struct mq_bundle_contents *contents,
                              struct mq_err *err) {
   struct mq_graph *handover = NULL;
-  json_t *exports = NULL;
+  json_t *exports = NULL, *program = NULL;
   mq_status status = mq_prepare_handover(&handover, contents->prepared, err);
   if (status == MQ_OK) {
     status = write_onnx(directory, "model.onnx", handover, err);
@@ -302,11 +310,15 @@ static mq_status write_files(const char *directory, const struct mq_bundle_conte
     status = write_quant(directory, contents, err);
   }
   if (status == MQ_OK) {
+    status = deploy_program_write(&program, directory, contents, err);
+  }
+  if (status == MQ_OK) {
     status = deploy_exports_write(&exports, directory, contents->target, err);
   }
   if (status == MQ_OK) {
-    status = write_manifest(directory, contents, exports, err);
+    status = write_manifest(directory, contents, program, exports, err);
   }
+  json_decref(program);
   json_decref(exports);
   mq_graph_destroy(handover);
   return status;
@@ -326,7 +338,9 @@ static mq_status move_file(const char *to_directory, const char *from_directory,
                            struct mq_err *err) {
   char *to = mq_path_join(to_directory, name), *from = mq_path_join(from_directory, name);
   mq_status status = to && from ? MQ_OK : mq_fail_memory(err, name);
-  if (status == MQ_OK && rename(from, to) != 0) {
+  if (status == MQ_OK && is_optional(name) && !mq_file_exists(from)) {
+    status = remove_file(to_directory, name, err); /* of an older bundle */
+  } else if (status == MQ_OK && rename(from, to) != 0) {
     status = mq_fail(err, MQ_FAILED, "%s: cannot write: %s", to, strerror(errno));
   }
   mq_free(to);

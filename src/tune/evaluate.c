@@ -272,35 +272,65 @@ static void sum_up(struct mq_evaluation *e, const struct evaluate_run *run, cons
   e->loss = n_losses ? tune_tree_sum(run->losses, n_losses) / (double)n_losses : NAN;
 }
 
+static mq_status begin(struct evaluate_run *run, struct mq_evaluation *evaluation, int64_t n,
+                       struct mq_err *err) {
+  *run = (struct evaluate_run){.evaluation = evaluation};
+  *evaluation = (struct mq_evaluation){.n_images = n};
+  evaluation->is_correct = mq_alloc((size_t)n / 8 + 1, 1);
+  evaluation->predicted = mq_alloc((size_t)n + 1, sizeof(int32_t));
+  run->losses = mq_alloc((size_t)n + 1, sizeof(double));
+  run->hits = mq_alloc((size_t)n + 1, 1);
+  bool is_there = evaluation->is_correct && evaluation->predicted && run->losses && run->hits;
+  return is_there ? MQ_OK : mq_fail_memory(err, "evaluation");
+}
+
+static void end(struct evaluate_run *run, mq_status status) {
+  mq_free(run->losses);
+  mq_free(run->hits);
+  if (status != MQ_OK) {
+    mq_evaluation_deinit(run->evaluation);
+  }
+}
+
 mq_status mq_evaluate(struct mq_evaluation *evaluation, const struct mq_graph *graph, struct mq_dataset *data,
                       const struct mq_evaluate_options *options, struct mq_pool *pool, struct mq_err *err) {
   double start = mq_now();
   int64_t n = mq_dataset_get_info(data)->n_images;
-  struct evaluate_run run = {.evaluation = evaluation};
-  *evaluation = (struct mq_evaluation){.n_images = n};
+  struct evaluate_run run;
+  *evaluation = (struct mq_evaluation){0};
   mq_status status = mq_check_model_data(graph, data, err);
   if (status != MQ_OK) {
-    goto done;
+    return status;
   }
-  evaluation->is_correct = mq_alloc((size_t)n / 8 + 1, 1);
-  evaluation->predicted = mq_alloc((size_t)n + 1, sizeof(int32_t));
-  run.losses = mq_alloc((size_t)n + 1, sizeof(double));
-  run.hits = mq_alloc((size_t)n + 1, 1);
-  if (!evaluation->is_correct || !evaluation->predicted || !run.losses || !run.hits) {
-    status = mq_fail_memory(err, "evaluation");
-    goto done;
+  status = begin(&run, evaluation, n, err);
+  if (status == MQ_OK) {
+    status = execute(&run, &evaluation->engine_seconds, graph, data, n, options, pool, err);
   }
-  status = execute(&run, &evaluation->engine_seconds, graph, data, n, options, pool, err);
   if (status == MQ_OK) {
     sum_up(evaluation, &run, graph, data);
     evaluation->seconds = mq_now() - start;
   }
-done:
-  mq_free(run.losses);
-  mq_free(run.hits);
-  if (status != MQ_OK) {
-    mq_evaluation_deinit(evaluation);
+  end(&run, status);
+  return status;
+}
+
+mq_status mq_evaluate_logits(struct mq_evaluation *evaluation, const struct mq_tensor *logits,
+                             const struct mq_graph *graph, struct mq_dataset *data, struct mq_err *err) {
+  struct evaluate_run run;
+  int64_t n = logits->shape.dim[0];
+  mq_status status = begin(&run, evaluation, n, err);
+  if (status == MQ_OK) {
+    run.feed.data = data;
+    run.n_classes = logits->shape.dim[1];
+    run.form = find_form(graph);
+    for (int64_t i = 0; i < n; i++) {
+      struct row row = {(const float *)logits->data + i * logits->stride[0], run.n_classes,
+                        logits->stride[1]};
+      judge(&run, &row, i);
+    }
+    sum_up(evaluation, &run, graph, data);
   }
+  end(&run, status);
   return status;
 }
 
