@@ -220,7 +220,9 @@ struct mq_program_step *lower_step(struct lowering *l, mq_step_kind kind, const 
                                    uint32_t n_inputs, uint32_t output) {
   void *items = l->steps;
   uint32_t *list = lower_alloc(l, n_inputs, sizeof *list);
-  const char *name = copy_name(l, l->node ? l->node->name : "");
+  const struct mq_point *point =
+      l->node ? lower_point_of(l, l->node) : NULL; /* its node is none of the user's */
+  const char *name = copy_name(l, point ? point->tensor : l->node ? l->node->name : "");
   l->ignored = (struct mq_program_step){.kind = kind};
   if (!make_room(l, &items, l->n_steps, &l->room_steps, sizeof *l->steps, "steps")) {
     return &l->ignored;

@@ -94,11 +94,12 @@ void save(const json_t *object, const char *name, const char *file) {
 }
 
 void reseal(const char *name) {
-  static const char *const names[] = {"model.onnx", "preprocess.json", "quant.json"};
+  static const char *const names[] = {"model.onnx", "preprocess.json", "quant.json", "program.mqi"};
   struct mq_err err = {0};
   char hex[65];
   json_t *manifest = load(name, "manifest.json");
-  for (size_t i = 0; i < 3; i++) {
+  for (size_t i = 0; i < 4; i++) {
+    if (!mq_file_exists(path_of(name, names[i]))) continue;
     assert_ok(mq_sha256_file(hex, path_of(name, names[i]), &err));
     json_object_set_new(json_object_get(manifest, "files"), names[i], json_string(hex));
   }

@@ -192,12 +192,94 @@ static void files_of_other_bundles(void **state) {
   }
 }
 
+/* ---- program.mqi --------------------------------------------------------------------------------------- */
+
+static void a_program_for_every_target(void **state) {
+  (void)state;
+  static const char *const targets[] = {"academic", "tensorrt", "acl", "tvm", "snpe", "fbgemm"};
+  for (size_t i = 0; i < 6; i++) {
+    struct mq_err err = {0};
+    struct mq_bundle bundle;
+    make_bundle("program", targets[i], 0, 0);
+    assert_ok(read_bundle(&bundle, "program", &err));
+    assert_non_null(bundle.program);
+    assert_string_equal(bundle.program->target, targets[i]);
+    assert_string_equal(bundle.no_program, "");
+    mq_bundle_deinit(&bundle);
+  }
+}
+
+/* model.onnx and quant.json say all that the program does: lowered once more from them it has the same bytes.
+ */
+static void a_program_is_made_of_the_other_files(void **state) {
+  (void)state;
+  struct made made;
+  struct mq_err err = {0};
+  struct mq_program_err why;
+  struct mq_bundle bundle;
+  struct mq_lowered again;
+  make_prepared(&made, "snpe", 0, 0);
+  assert_ok(write_bundle(&made, "again", &err));
+  assert_ok(read_bundle(&bundle, "again", &err));
+  assert_ok(mq_lower(&again, &bundle.prepared, made.target, &err));
+  again.program.name = bundle.program->name; /* that of the model's file */
+  size_t n = 0, n_again = 0;
+  assert_int_equal(mq_program_file_bytes(&n, bundle.program, &why), MQ_PROGRAM_OK);
+  assert_int_equal(mq_program_file_bytes(&n_again, &again.program, &why), MQ_PROGRAM_OK);
+  assert_int_equal(n, n_again);
+  void *bytes = mq_alloc(n, 1);
+  assert_int_equal(mq_program_write(bytes, n, &again.program, &why), MQ_PROGRAM_OK);
+  assert_memory_equal(bytes, bundle.program_file, n);
+  mq_free(bytes);
+  mq_lowered_deinit(&again);
+  mq_bundle_deinit(&bundle);
+  drop_prepared(&made);
+}
+
+static void spoil_program(const char *name, long at, int value) {
+  char path[800];
+  snprintf(path, sizeof path, "%s/%s/program.mqi", scratch, name);
+  FILE *file = fopen(path, "r+b");
+  assert_non_null(file);
+  assert_int_equal(fseek(file, at, SEEK_SET), 0);
+  assert_int_equal(fputc(value, file), value);
+  assert_int_equal(fclose(file), 0);
+}
+
+static void a_program_is_checked(void **state) {
+  (void)state;
+  make_bundle("spoilt", "snpe", 0, 0);
+  spoil_program("spoilt", 8, 7);
+  expect_read("spoilt", "program.mqi: differs from the manifest's hash", "another byte");
+  reseal("spoilt");
+  expect_read("spoilt", "program.mqi: ", "another byte and its hash");
+}
+
+/* An older program does not stay beside a new network. */
+static void a_network_without_a_program(void **state) {
+  (void)state;
+  struct made made;
+  struct mq_err err = {0};
+  struct mq_bundle bundle;
+  make_bundle("older", "snpe", 0, 0);
+  make_prepared(&made, "snpe", 0, 0);
+  made.target->arithmetic = NULL;
+  assert_ok(write_bundle(&made, "older", &err));
+  assert_ok(read_bundle(&bundle, "older", &err));
+  assert_null(bundle.program);
+  assert_non_null(strstr(bundle.no_program, "has no arithmetic"));
+  mq_bundle_deinit(&bundle);
+  drop_prepared(&made);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(every_target_and_width), cmocka_unit_test(signs_that_adapt),
-      cmocka_unit_test(scales_at_their_limits), cmocka_unit_test(grids_that_end_elsewhere),
-      cmocka_unit_test(observers_are_named),    cmocka_unit_test(points_without_scales),
-      cmocka_unit_test(nothing_is_no_bundle),   cmocka_unit_test(files_of_other_bundles),
+      cmocka_unit_test(a_program_for_every_target), cmocka_unit_test(a_program_is_made_of_the_other_files),
+      cmocka_unit_test(a_program_is_checked),       cmocka_unit_test(a_network_without_a_program),
+      cmocka_unit_test(every_target_and_width),     cmocka_unit_test(signs_that_adapt),
+      cmocka_unit_test(scales_at_their_limits),     cmocka_unit_test(grids_that_end_elsewhere),
+      cmocka_unit_test(observers_are_named),        cmocka_unit_test(points_without_scales),
+      cmocka_unit_test(nothing_is_no_bundle),       cmocka_unit_test(files_of_other_bundles),
   };
   return cmocka_run_group_tests(tests, make_scratch, drop_scratch);
 }

@@ -63,8 +63,115 @@ static void near_the_simulation(void **state) {
   }
 }
 
+/* ---- Forms and moves ----------------------------------------------------------------------------------- */
+
+/* Images that come channels last, a pad, a slice, a nearest resize, a max pool and a flatten on codes. */
+static struct mq_graph *build_moves(void) {
+  struct net net;
+  static const int64_t turn[] = {0, 3, 1, 2}, pads[] = {0, 0, 1, 0, 0, 0, 0, 1}, one[] = {1}, end[] = {9},
+                       two[] = {2};
+  net_begin(&net, "moves");
+  struct mq_value *x = net_input(&net, "input", (struct mq_shape){.rank = 4, .dim = {MQ_DIM_BATCH, 8, 8, 3}});
+  x = net_node(&net, MQ_OP_Transpose, "turn", &x, 1, net_shape(3, 8, 8));
+  net_check(&net, mq_node_set_ints(net.graph, x->producer, "perm", turn, 4, &net.err));
+  x = net_unary(&net, MQ_OP_Relu, "relu", net_conv(&net, x, "conv", 4, 3, 1, 1));
+  struct mq_value *padded[] = {x, net_ints(&net, "pads", pads, 8)};
+  x = net_node(&net, MQ_OP_Pad, "pad", padded, 2, net_shape(4, 9, 9));
+  struct mq_value *sliced[] = {x, net_ints(&net, "starts", one, 1), net_ints(&net, "ends", end, 1),
+                               net_ints(&net, "axes", two, 1)};
+  x = net_node(&net, MQ_OP_Slice, "slice", sliced, 4, net_shape(4, 8, 9));
+  x = net_window(&net, MQ_OP_MaxPool, x, "max", 2);
+  x = net_gemm(&net, net_flatten(&net, x, "flatten"), "fc", 10);
+  net_output(&net, x);
+  net_check(&net, mq_graph_infer(net.graph, true, &net.err));
+  return net.graph;
+}
+
+static void values_that_move(void **state) {
+  (void)state;
+  for (size_t t = 0; t < N_TARGETS; t++) {
+    struct lowered lowered;
+    struct mq_lowered made;
+    struct compared result;
+    struct mq_err err = {0};
+    make_calibrated(&lowered, build_moves(), targets[t], 0, 0);
+    assert_ok(mq_lower(&made, &lowered.prepared, lowered.target, &err));
+    compare_program(&result, &lowered, &made.program);
+    if (result.n_points < 2 || result.most > 2 || result.worst_output > 2)
+      fail_msg("%s: %zu points, by %d at most (%s); output %.2f steps", targets[t], result.n_points,
+               result.most, result.tensor, result.worst_output);
+    mq_lowered_deinit(&made);
+    drop_calibrated(&lowered);
+  }
+}
+
+/* ---- Refusals ------------------------------------------------------------------------------------------ */
+
+static void expect_refusal(struct lowered *lowered, const char *says) {
+  struct mq_lowered made;
+  struct mq_err err = {0};
+  assert_fails(MQ_BAD_INPUT, says, mq_lower(&made, &lowered->prepared, lowered->target, &err));
+  drop_calibrated(lowered);
+}
+
+static void operators_without_a_step(void **state) {
+  (void)state;
+  struct net net;
+  struct lowered lowered;
+  net_begin(&net, "logarithm");
+  struct mq_value *x = net_flatten(&net, net_input(&net, "input", net_shape(3, 2, 2)), "flatten");
+  net_output(&net, net_unary(&net, MQ_OP_LogSoftmax, "log_softmax", net_gemm(&net, x, "fc", 10)));
+  net_check(&net, mq_graph_infer(net.graph, true, &net.err));
+  make_calibrated(&lowered, net.graph, "snpe", 0, 0);
+  expect_refusal(&lowered, "node 'log_softmax' (LogSoftmax): an integer program has no such operator");
+}
+
+static void targets_without_an_arithmetic(void **state) {
+  (void)state;
+  struct lowered lowered;
+  make_calibrated(&lowered, build(0), "snpe", 0, 0);
+  lowered.target->arithmetic = NULL;
+  expect_refusal(&lowered, "has no arithmetic");
+}
+
+static void float_layers(void **state) {
+  (void)state;
+  struct lowered lowered;
+  make_calibrated(&lowered, build(0), "snpe", 0, 0);
+  for (size_t i = 0; i < lowered.prepared.n_points; i++)
+    if (strcmp(lowered.prepared.points[i].tensor, "conv1.weight") == 0)
+      mq_qparams_deinit(&lowered.prepared.points[i].qparams);
+  expect_refusal(&lowered, "node 'conv1' (Conv): its weights lie on no grid of integers");
+}
+
+static void scale_weights(struct lowered *lowered, const char *tensor, float factor) {
+  for (size_t i = 0; i < lowered->prepared.n_points; i++)
+    if (strcmp(lowered->prepared.points[i].tensor, tensor) == 0)
+      lowered->prepared.points[i].qparams.scale[0] *= factor;
+}
+
+/* A bias of more steps than 32 bits count, and a channel whose weights are all 0, which is none. */
+static void accumulators(void **state) {
+  (void)state;
+  struct lowered lowered;
+  struct mq_lowered made;
+  struct mq_err err = {0};
+  make_calibrated(&lowered, build(0), "snpe", 0, 0);
+  struct mq_value *w = mq_graph_find_value(lowered.prepared.graph, "conv1.weight");
+  memset(w->constant->data, 0, 3 * 3 * 4 * sizeof(float));
+  assert_ok(mq_lower(&made, &lowered.prepared, lowered.target, &err));
+  mq_lowered_deinit(&made);
+  scale_weights(&lowered, "conv1.weight", 1e-9f);
+  expect_refusal(&lowered, "node 'conv1' (Conv): output channel 0: bias");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(values_that_move),
+      cmocka_unit_test(operators_without_a_step),
+      cmocka_unit_test(targets_without_an_arithmetic),
+      cmocka_unit_test(float_layers),
+      cmocka_unit_test(accumulators),
       cmocka_unit_test(near_the_simulation),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
