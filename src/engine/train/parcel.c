@@ -19,6 +19,11 @@ struct engine_parcel {
   void **root_shares; /* of the item being finished */
 };
 
+/* Floats and doubles follow each other in a message: every share begins where a double may. */
+static size_t share_bytes(const struct engine_item *item) {
+  return (item->bytes + sizeof(double) - 1) / sizeof(double) * sizeof(double);
+}
+
 /* ---- Memory ------------------------------------------------------------------------------------- */
 static size_t most_roots(const struct engine_frames *frames) {
   size_t most = 1;
@@ -50,7 +55,7 @@ mq_status engine_parcel_create(struct engine_parcel **parcel_out, const struct e
   if (!parcel) {
     return mq_fail_memory(err, "messages between ranks");
   }
-  size_t room = roots * largest_value(frames->engine);
+  size_t room = roots * (largest_value(frames->engine) + sizeof(double));
   *parcel = (struct engine_parcel){.room = room > LEAST_BYTES ? room : LEAST_BYTES};
   parcel->own = mq_alloc(parcel->room, 1);
   parcel->all = mq_alloc(parcel->room, 1);
@@ -84,7 +89,7 @@ size_t engine_parcel_bytes(const struct engine_parcel *parcel) {
 mq_status engine_parcel_put(struct engine_frames *frames, const struct engine_item *item,
                             struct mq_err *err) {
   struct engine_parcel *p = frames->parcel;
-  size_t all = item->bytes * item->tree->n_roots;
+  size_t all = share_bytes(item) * item->tree->n_roots;
   mq_status status = MQ_OK;
   if (p->n_items == ITEMS || p->used + all > p->room) {
     status = engine_parcel_send(frames, err);
@@ -95,7 +100,7 @@ mq_status engine_parcel_put(struct engine_frames *frames, const struct engine_it
   struct engine_range own = item->tree->of_rank[mq_collective_rank(frames->collective)];
   for (size_t i = own.first; i < own.first + own.count; i++) {
     memcpy(p->own + p->own_used, engine_item_share(frames, item, item->tree->roots[i]), item->bytes);
-    p->own_used += item->bytes;
+    p->own_used += share_bytes(item);
   }
   p->used += all;
   p->items[p->n_items++] = *item;
@@ -109,7 +114,7 @@ static void finish_item(struct engine_frames *frames, const struct engine_item *
   for (int r = 0; r < mq_collective_size(frames->collective); r++) {
     for (size_t i = 0; i < tree->of_rank[r].count; i++) {
       p->root_shares[tree->of_rank[r].first + i] = p->next[r];
-      p->next[r] += item->bytes;
+      p->next[r] += share_bytes(item);
     }
   }
   for (size_t i = 0; i < tree->n_rest; i++) {
@@ -128,7 +133,7 @@ mq_status engine_parcel_send(struct engine_frames *frames, struct mq_err *err) {
   for (int r = 0; r < n_ranks; r++) {
     p->bytes[r] = 0;
     for (size_t i = 0; i < p->n_items; i++) {
-      p->bytes[r] += p->items[i].bytes * p->items[i].tree->of_rank[r].count;
+      p->bytes[r] += share_bytes(&p->items[i]) * p->items[i].tree->of_rank[r].count;
     }
     p->next[r] = start;
     start += p->bytes[r];
