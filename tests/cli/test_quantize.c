@@ -43,6 +43,13 @@ static void quantize_writes_a_bundle_that_evaluates_to_the_same(void **state) {
     json_t *read = parse_json(&o);
     assert_string_equal(json_string_value(json_object_get(read, "mode")), "simulate");
     assert_int_equal(integer(read, "correct"), integer(made, "correct"));
+    int64_t simulated = integer(read, "correct");
+    json_decref(read);
+    run(&o, "eval %s --data npy:x.npy,labels=y.npy --mode reference --json", targets[i]);
+    assert_int_equal(o.status, 0);
+    read = parse_json(&o);
+    assert_string_equal(json_string_value(json_object_get(read, "mode")), "reference");
+    assert_in_range(integer(read, "correct") + 4 - simulated, 0, 8);
     run(&o, "eval %s/float.onnx --data " DATA " --json", targets[i]);
     json_t *plain = parse_json(&o);
     assert_string_equal(json_string_value(json_object_get(plain, "mode")), "float");
@@ -56,14 +63,14 @@ static void quantize_writes_a_bundle_that_evaluates_to_the_same(void **state) {
 
 static void the_same_command_gives_the_same_bytes_for_any_threads(void **state) {
   (void)state;
-  const char *const files[] = {"model.onnx", "float.onnx", "quant.json", "preprocess.json"};
+  const char *const files[] = {"model.onnx", "float.onnx", "quant.json", "preprocess.json", "program.mqi"};
   for (int threads = 1; threads <= 3; threads++) {
     run(&o,
         "quantize " MODEL " --target fbgemm --data " DATA
         " --a-observer mse --calib 24 -o t%d --threads %d -q",
         threads, threads);
     assert_int_equal(o.status, 0);
-    for (size_t i = 0; i < 4 && threads > 1; i++) {
+    for (size_t i = 0; i < 5 && threads > 1; i++) {
       char one[64], other[64];
       snprintf(one, sizeof one, "t1/%s", files[i]);
       snprintf(other, sizeof other, "t%d/%s", threads, files[i]);
@@ -270,7 +277,8 @@ static void a_bundle_that_cannot_be_written_leaves_nothing(void **state) {
   run(&o, "quantize " MODEL " --target snpe --data " DATA " -o full -q");
   assert_int_equal(o.status, 0);
   assert_int_equal(shell("ls full | tr '\\n' ' ' | "
-                         "grep -qx 'export float.onnx manifest.json model.onnx preprocess.json quant.json '"),
+                         "grep -qx 'export float.onnx manifest.json model.onnx preprocess.json program.mqi '"
+                         "'quant.json '"),
                    0);
   assert_int_equal(shell("cp -r full kept"), 0);
   assert_int_not_equal(shell("%s full --w-bits 4 >/dev/null", command), 0);
