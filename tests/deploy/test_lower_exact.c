@@ -74,7 +74,8 @@ static int64_t add_codes(int64_t a, int64_t b, const struct codes *x, const stru
     return shift_up(sum, log2_of((double)y->scale / least));
   }
   double twice = 2 * fmax((double)x->scale, (double)r->scale);
-  int64_t sum = multiply(a << 20, (double)x->scale / twice) + multiply(b << 20, (double)r->scale / twice);
+  int64_t sum =
+      multiply(a * (1 << 20), (double)x->scale / twice) + multiply(b * (1 << 20), (double)r->scale / twice);
   return multiply(sum, twice / (1048576.0 * (double)y->scale));
 }
 
