@@ -155,7 +155,8 @@ struct mq_bench_options {
   bool resumes;        /* accepted for compatibility: what the store holds is always skipped */
   int shard, n_shards; /* 1-based; 0: none */
   struct mq_pool *pool;
-  /* That share the work of trainings, NULL: none. All of them call; rank 0 keeps the runs and has the result. */
+  /* That share the work of trainings, NULL: none. All of them call; rank 0 keeps the runs and has the result.
+   */
   struct mq_collective *ranks;
   double renew_seconds; /* how often the lease of the cell that runs is renewed; 0: four times in its life */
 };

@@ -81,7 +81,7 @@ static mq_status run_slice(void *context, size_t slice, unsigned worker, struct 
                                      .arena = output + run->output_bytes,
                                      .arena_bytes = program->arena_bytes};
   double start = mq_now();
-  look_at_pixels(run, (const float *)input, n * mq_shape_count(&run->feed.image));
+  look_at_pixels(run, view.data, n * mq_shape_count(&run->feed.image));
   if (mq_program_run_reference(program, &job, &why) != MQ_PROGRAM_OK) {
     return mq_fail(err, MQ_FAILED, "%s: %s", program->name, why.message);
   }

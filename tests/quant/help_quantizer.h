@@ -15,7 +15,7 @@ struct step {
   int64_t n;
   float *y, *dx;
   uint8_t *codes; /* valid where has_grid */
-  bool has_grid; /* of 8 bits */
+  bool has_grid;  /* of 8 bits */
   struct mq_qparams grid;
   const float *least_scale;
   const char *observer; /* NULL: the method's own */
