@@ -395,14 +395,15 @@ static mq_status backward_codes(const struct engine_step *step, struct engine_fr
   float *dx = engine_input_gradient(step, frame, 0)->data;
   int64_t n = s->n_rows * s->row_count, part = part_of(s);
   float *seen_part = frame->scratch, *d_part = (float *)(void *)((char *)frame->scratch + part_bytes(s));
-  bool is_direct = dx && (s->is_in_place || !step->adds[0]), adds_other;
+  float *direct = s->is_in_place || !step->adds[0] ? dx : NULL, *added = direct ? NULL : dx;
+  bool adds_other;
   float *d_other = other_gradient(&adds_other, step, frame);
   for (int64_t at = 0; at < n; at += part) {
     int64_t count = n - at < part ? n - at : part;
     const float *seen = prepare(seen_part, s, &o, at, count);
-    float *d = is_direct ? dx + at : d_part;
+    float *d = direct ? direct + at : d_part;
     backward_part(d, s, sums, form, g + at, seen, count);
-    pass_on(dx && !is_direct ? dx + at : NULL, true, d, count);
+    pass_on(added ? added + at : NULL, true, d, count);
     pass_on(d_other ? d_other + at : NULL, adds_other, d, count);
   }
   return MQ_OK;
