@@ -82,6 +82,17 @@ mq_status mq_dataset_read(float *pixels, struct mq_dataset *dataset, int64_t ind
 /* Images that were damaged (truncated) and decoded as far as they went, so far. */
 int64_t mq_dataset_damaged(const struct mq_dataset *dataset);
 
+/* ---- One image, for programs that classify what they are given ------------------------------------------
+ * Preprocessing as in the keys of a data argument: "preset=imagenet", "size=32,mean=0.5/0.5/0.5". A key that
+ * has nothing to do with it is MQ_BAD_USAGE. */
+mq_status mq_preprocess_parse(struct mq_preprocess *preprocess, const char *keys,
+                              struct mq_err *err) MQ_MUST_CHECK;
+/* A JPEG or PNG file, decoded and preprocessed as mq_dataset_read does it, into pixels[height x width x 3]
+ * float32, channels last. MQ_BAD_INPUT where preprocessing gives another size. An image that ends early is
+ * decoded as far as it goes, with a warning. */
+mq_status mq_image_load(float *pixels, int64_t height, int64_t width, const char *path,
+                        const struct mq_preprocess *preprocess, struct mq_err *err) MQ_MUST_CHECK;
+
 /* ---- Training: random views of an image -----------------------------------------------------------------
  * Every draw comes from the counter-based generator keyed by (seed, MQ_RNG_AUGMENT, epoch, image), so a view
  * does not depend on who makes it, nor when. Order: crop, flip, colours, then the data set's mean and std.
