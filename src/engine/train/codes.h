@@ -65,11 +65,18 @@ extern const struct engine_function engine_codes_function;
  */
 extern const struct engine_function engine_normalised_codes_function;
 size_t engine_codes_scratch_bytes(const struct engine_quantizer *s);
+/* Scales and zero points as they stand, into `grid` as engine_codes has it, and qparams, whose arrays lie in
+ * `scratch`. */
+mq_status engine_read_grid(double *grid, struct mq_qparams *qparams, const struct engine_quantizer *s,
+                           const double *form, void *scratch, struct mq_err *err) MQ_MUST_CHECK;
+
+/* ---- take_over.c --------------------------------------------------------------------------------- */
 /* Takes over the last steps, a clip, an addition and a normalisation, whose results only this node reads. x:
  * the place that is read now, and the place to read. */
 mq_status engine_take_over(int *x, struct engine_quantizer *s, struct engine_compiler *c,
                            const struct mq_node *node, struct mq_err *err) MQ_MUST_CHECK;
 
+/* ---- op_recode.c: between codes and floats ---------------------------------------------------------- */
 /* Codes of a value that lies at x as floats on the grid of another one's point: nothing is rounded any more,
  * and the gradient is x's. NULL: there is no such grid. */
 mq_status engine_recode(const struct engine_codes **codes, struct engine_compiler *c,
@@ -78,5 +85,10 @@ mq_status engine_recode(const struct engine_codes **codes, struct engine_compile
 /* Where `known` is the place of the value's codes, floats are made of them: `known` becomes their place. */
 mq_status engine_decode(int *known, struct engine_compiler *c, const struct mq_value *value,
                         struct mq_err *err) MQ_MUST_CHECK;
+/* inputs {codes, grid}, outputs {y} */
+extern const struct engine_function engine_decode_function;
+/* `count` floats of the codes from `at` on. */
+void engine_decode_part(float *y, const struct mq_tensor *codes, int64_t at, int64_t count,
+                        const double *grid);
 
 #endif

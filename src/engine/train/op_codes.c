@@ -9,179 +9,6 @@
 #define ALIGNMENT 64
 #define PART 4096 /* values, or a row of channels where that is more */
 
-/* ---- Floats of codes: inputs {codes, grid}, outputs {y} -------------------------------------------- */
-static void decode(float *y, const struct mq_tensor *codes, int64_t at, int64_t count, const double *grid) {
-  mq_loop_dequantize_codes(y, (const char *)codes->data + at, codes->dtype == MQ_I8, count, (float)grid[0],
-                           (float)grid[1]);
-}
-
-static mq_status forward_decode(const struct engine_step *step, struct engine_frame *frame,
-                                struct mq_err *err) {
-  (void)err;
-  const struct mq_tensor *codes = engine_input(step, frame, 0);
-  decode(engine_output(step, frame, 0)->data, codes, 0, mq_shape_count(&codes->shape),
-         engine_input(step, frame, 1)->data);
-  return MQ_OK;
-}
-
-/* Codes and what is made of them, or what they are made of, have one gradient. */
-static mq_status leave_gradient(const struct engine_step *step, struct engine_frame *frame,
-                                struct mq_err *err) {
-  (void)step;
-  (void)frame;
-  (void)err;
-  return MQ_OK;
-}
-
-static const struct engine_function decode_function = {
-    .forward = forward_decode, .backward = leave_gradient, .ignores = 1u << 1};
-
-mq_status engine_decode(int *known, struct engine_compiler *c, const struct mq_value *value,
-                        struct mq_err *err) {
-  const struct engine_codes *codes = engine_codes_of(c, value);
-  if (!codes || codes->codes != *known) {
-    return MQ_OK;
-  }
-  const struct mq_tensor like = *engine_tensor(c, codes->codes);
-  const int inputs[2] = {codes->codes, codes->grid};
-  engine_scope scope = c->scope;
-  c->scope = c->engine->places[codes->codes].scope;
-  mq_status status = engine_new_place(known, c, MQ_F32, &like.shape, like.stride, err);
-  if (status == MQ_OK) {
-    c->engine->places[*known].gradient = c->engine->places[inputs[0]].gradient;
-    status = engine_emit_simple(c, &decode_function, NULL, inputs, 2, *known, err);
-  }
-  c->scope = scope;
-  return status;
-}
-
-/* ---- Taking over -------------------------------------------------------------------------------- */
-static const struct engine_step *last_step(const struct engine_compiler *c) {
-  return c->engine->n_steps > 0 ? &c->engine->steps[c->engine->n_steps - 1] : NULL;
-}
-
-/* The node that makes the value, whose step was emitted last and whose result at `place` has one reader. */
-static const struct mq_node *last_before(const struct engine_compiler *c, const struct mq_value *value,
-                                         int place) {
-  const struct engine_step *last = last_step(c);
-  bool is_only = value->producer && value->n_uses == 1 && !value->is_output;
-  return is_only && last && last->scope == ENGINE_SLICE && last->n_outputs == 1 && last->outputs[0] == place
-             ? value->producer
-             : NULL;
-}
-
-/* Its result is not stored. */
-static int drop_last(struct engine_compiler *c) {
-  const struct engine_step *last = &c->engine->steps[--c->engine->n_steps];
-  c->engine->buffers[c->engine->places[last->outputs[0]].buffer].bytes = 0;
-  return last->inputs[0];
-}
-
-/* Does nobody else add to the gradient of what is read now? Then it may take the place of the codes'. */
-static bool is_only_reader(const struct engine_compiler *c, const struct mq_value *value, int x) {
-  const struct engine_place *places = c->engine->places;
-  size_t n_sharing = 0; /* views of one value share its gradient */
-  for (size_t i = 0; i < c->engine->n_places; i++) {
-    n_sharing += places[i].gradient == places[x].gradient;
-  }
-  return value->producer && value->n_uses == 1 && !value->is_output && n_sharing == 1;
-}
-
-/* The normalisation's sums go backward over that same memory. */
-static void share_gradient_of_sums(struct engine_compiler *c, int normalised) {
-  for (size_t i = c->engine->n_steps; i-- > 0;) {
-    struct engine_step *step = &c->engine->steps[i];
-    if (step->n_outputs == 2 && step->outputs[1] == normalised && step->function == &engine_sums_function) {
-      step->function = &engine_sums_in_place_function;
-      return;
-    }
-  }
-}
-
-/* Of a value at place x, which is to be read next: value and x become what is read instead. */
-static mq_status take_clip(const struct mq_value **value, int *x, struct engine_quantizer *s,
-                           struct engine_compiler *c, struct mq_err *err) {
-  const struct mq_node *before = last_before(c, *value, *x);
-  if (!before || (before->op != MQ_OP_Relu && before->op != MQ_OP_Clip) ||
-      last_step(c)->function != engine_op_get(before->op)->function) {
-    return MQ_OK;
-  }
-  s->has_clip = true;
-  *x = drop_last(c);
-  *value = before->inputs[0];
-  return mq_node_get_clip(&s->lo, &s->hi, before, err);
-}
-
-/* Floats that were just made of codes for this sum alone: the codes are read instead. */
-static bool take_codes(struct engine_quantizer *s, struct engine_compiler *c, const struct mq_node *add,
-                       const int operands[2], const struct mq_value **value, int *x) {
-  const struct engine_step *last = last_step(c);
-  for (int i = 0; i < 2; i++) {
-    if (last->function == &decode_function && last->outputs[0] == operands[i]) {
-      s->other = last->inputs[0];
-      s->other_grid = last->inputs[1];
-      drop_last(c);
-      engine_bind(c, add->inputs[i], s->other);
-      *x = operands[1 - i];
-      *value = add->inputs[1 - i];
-      return true;
-    }
-  }
-  return false;
-}
-
-static void take_sum(const struct mq_value **value, int *x, struct engine_quantizer *s,
-                     struct engine_compiler *c) {
-  const struct mq_node *before = last_before(c, *value, *x);
-  if (!before || last_step(c)->function != &engine_add_function || before->inputs[0] == before->inputs[1]) {
-    return;
-  }
-  const int operands[2] = {last_step(c)->inputs[0], last_step(c)->inputs[1]};
-  drop_last(c);
-  if (take_codes(s, c, before, operands, value, x)) {
-    return;
-  }
-  int own = 0; /* the operand to go on with: what was made last, or else what nobody else reads */
-  for (int i = 0; i < 2; i++) {
-    own = is_only_reader(c, before->inputs[i], operands[i]) ? i : own;
-  }
-  for (int i = 0; i < 2; i++) {
-    own = last_before(c, before->inputs[i], operands[i]) ? i : own;
-  }
-  *x = operands[own];
-  *value = before->inputs[own];
-  s->other = operands[1 - own];
-}
-
-static void take_normalisation(const struct mq_value **value, int *x, struct engine_quantizer *s,
-                               struct engine_compiler *c) {
-  const struct mq_node *before = last_before(c, *value, *x);
-  if (!before || last_step(c)->function != &engine_normalise_function) {
-    return;
-  }
-  s->normalised = *x;
-  s->gain = last_step(c)->inputs[1];
-  s->n_channels = engine_tensor(c, *x)->shape.dim[1];
-  *x = drop_last(c);
-  *value = before->inputs[0];
-}
-
-mq_status engine_take_over(int *x, struct engine_quantizer *s, struct engine_compiler *c,
-                           const struct mq_node *node, struct mq_err *err) {
-  const struct mq_value *value = node->inputs[0];
-  mq_status status = take_clip(&value, x, s, c, err);
-  if (status != MQ_OK) {
-    return status;
-  }
-  take_sum(&value, x, s, c);
-  take_normalisation(&value, x, s, c);
-  s->is_in_place = value != node->inputs[0] && is_only_reader(c, value, *x);
-  if (s->is_in_place && s->normalised >= 0) {
-    share_gradient_of_sums(c, s->normalised);
-  }
-  return MQ_OK;
-}
-
 /* ---- Parts -------------------------------------------------------------------------------------- */
 static int64_t part_of(const struct engine_quantizer *s) {
   int64_t n = s->n_rows * s->row_count, unit = s->n_channels > 0 ? s->n_channels : 1;
@@ -234,7 +61,7 @@ static struct operands operands_of(const struct engine_step *step, struct engine
 /* What is added to the `count` values from `at` on; NULL: nothing. */
 static const float *other_at(const struct operands *o, int64_t at, int64_t count) {
   if (o->other_codes) {
-    decode(o->other_part, o->other_codes, at, count, o->other_grid);
+    engine_decode_part(o->other_part, o->other_codes, at, count, o->other_grid);
     return o->other_part;
   }
   return o->other ? o->other + at : NULL;
@@ -259,8 +86,7 @@ static const float *prepare(float *part, const struct engine_quantizer *s, const
 }
 
 /* ---- Forward ------------------------------------------------------------------------------------ */
-/* Scales and zero points as they stand. */
-static mq_status read_grid(double *grid, struct mq_qparams *qparams, const struct engine_quantizer *s,
+mq_status engine_read_grid(double *grid, struct mq_qparams *qparams, const struct engine_quantizer *s,
                            const double *form, void *scratch, struct mq_err *err) {
   int64_t n = s->config.n_channels;
   struct mq_qparams q = {.n_channels = n, .channel_axis = -1, .scale = scratch};
@@ -322,7 +148,7 @@ static mq_status forward_codes(const struct engine_step *step, struct engine_fra
   double *grid = engine_output(step, frame, 1)->data;
   float *y = step->n_outputs > 2 ? engine_output(step, frame, 2)->data : NULL;
   struct mq_qparams qparams;
-  mq_status status = read_grid(grid, &qparams, s, form, frame->scratch, err);
+  mq_status status = engine_read_grid(grid, &qparams, s, form, frame->scratch, err);
   if (status != MQ_OK) {
     return status;
   }
@@ -441,82 +267,3 @@ const struct engine_function engine_codes_function = {
     .forward = forward_codes, .backward = backward_codes, .keeps_inputs = true};
 const struct engine_function engine_normalised_codes_function = {
     .forward = forward_codes, .backward = backward_normalised, .keeps_inputs = true, .ignores = 1u << 0};
-
-/* ---- Values on another's grid: inputs {x, form}, outputs {codes, grid} ---------------------------- */
-static mq_status forward_recode(const struct engine_step *step, struct engine_frame *frame,
-                                struct mq_err *err) {
-  const struct engine_quantizer *s = step->state;
-  const struct mq_tensor *x = engine_input(step, frame, 0);
-  struct mq_tensor *codes = engine_output(step, frame, 0);
-  double *grid = engine_output(step, frame, 1)->data;
-  struct mq_qparams qparams;
-  mq_status status = read_grid(grid, &qparams, s, engine_input(step, frame, 1)->data, frame->scratch, err);
-  if (status != MQ_OK) {
-    return status;
-  }
-  const struct mq_fake_quant fq = {.scale = qparams.scale[0],
-                                   .zero_point = (float)qparams.zero_point[0],
-                                   .quant_min = (float)qparams.quant_min,
-                                   .quant_max = (float)qparams.quant_max};
-  if (!mq_loop_quantize_codes(codes->data, codes->dtype == MQ_I8, x->data, mq_shape_count(&x->shape), &fq)) {
-    grid[0] = (double)NAN;
-  }
-  return MQ_OK;
-}
-
-static const struct engine_function recode_function = {
-    .forward = forward_recode, .backward = leave_gradient, .ignores = 1u << 1};
-
-static mq_status emit_recode(struct engine_codes *codes, struct engine_compiler *c,
-                             const struct engine_quantizer *s, int x, struct mq_err *err) {
-  const struct mq_shape row = {.rank = 1, .dim = {2}};
-  const struct mq_tensor like = *engine_tensor(c, x);
-  int outputs[2];
-  mq_status status =
-      engine_new_place(&outputs[0], c, codes->kind.is_signed ? MQ_I8 : MQ_U8, &like.shape, like.stride, err);
-  if (status == MQ_OK) {
-    status = engine_new_place(&outputs[1], c, MQ_F64, &row, NULL, err);
-  }
-  if (status != MQ_OK) {
-    return status;
-  }
-  const int inputs[2] = {x, s->form};
-  c->engine->places[outputs[0]].gradient = c->engine->places[x].gradient;
-  c->engine->places[outputs[1]].gradient = -1;
-  codes->codes = outputs[0];
-  codes->grid = outputs[1];
-  const struct engine_step step = {.function = &recode_function,
-                                   .state = s,
-                                   .inputs = inputs,
-                                   .n_inputs = 2,
-                                   .outputs = outputs,
-                                   .n_outputs = 2,
-                                   .scratch_bytes = sizeof(float) + sizeof(int32_t)};
-  return engine_emit(c, &step, err);
-}
-
-mq_status engine_recode(const struct engine_codes **codes, struct engine_compiler *c,
-                        const struct mq_value *value, int x, struct mq_err *err) {
-  const struct mq_node *source = engine_grid_source(value);
-  const struct engine_quantizer *s =
-      source && c->training->quantizer_of ? c->training->quantizer_of[source->index] : NULL;
-  int64_t index;
-  *codes = NULL;
-  if (!s || s->config.is_weight || s->config.n_channels != 1 || c->training->has_float_forward ||
-      engine_tensor(c, x)->data || c->engine->places[x].scope != ENGINE_SLICE ||
-      mq_node_get_int(&index, source, "point", -1, NULL) != MQ_OK) {
-    return MQ_OK;
-  }
-  bool is_on_grid;
-  struct engine_codes made = {.n_channels = 1};
-  mq_status status = engine_point_codes(&is_on_grid, &made.kind, c, &c->training->points[index], err);
-  if (status != MQ_OK || !is_on_grid) {
-    return status;
-  }
-  status = emit_recode(&made, c, s, x, err);
-  if (status == MQ_OK) {
-    status = engine_note_codes(c, value, &made, err);
-  }
-  *codes = status == MQ_OK ? engine_codes_of(c, value) : NULL;
-  return status;
-}

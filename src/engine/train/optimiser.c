@@ -129,7 +129,7 @@ static void move(const struct engine_mover *m, const struct move_run *run, size_
     return;
   }
   bool is_own = m->adam_rate > 0;
-  double beta1 = is_own || o->momentum == 0 ? 0.9 : o->momentum;
+  double beta1 = is_own ? 0.9 : o->momentum;
   double beta2 = is_own || o->beta2 == 0 ? 0.999 : o->beta2;
   struct mq_adam adam = {.rate = (float)(is_own ? m->adam_rate : run->rate),
                          .beta1 = (float)beta1,
