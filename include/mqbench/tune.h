@@ -189,9 +189,28 @@ mq_status mq_observing_create(struct mq_observing **observing, const struct mq_p
                               int64_t batch, struct mq_err *err) MQ_MUST_CHECK;
 void mq_observing_destroy(struct mq_observing *observing);
 
+/* How quantization is simulated. */
+typedef enum mq_simulation {
+  MQ_SIMULATION_FLOAT, /* `simulate`: float32 values, fake-quantized at the points */
+  /* `exact`: integer sums, and the target's own arithmetic (docs/arithmetic.md) wherever a value becomes a
+   * code: input, bias, requantization, add, average, mean. Written apart from the integer program, whose
+   * every code it equals. */
+  MQ_SIMULATION_EXACT
+} mq_simulation;
+
+/* What of a target the exact simulation needs beside the graph and its points. Borrowed. */
+struct mq_exact_rules {
+  const char *arithmetic; /* as in struct mq_target */
+  bool pot_half_even;
+  mq_pool_rule pool;               /* which averages keep their input's scale */
+  const struct mq_island *islands; /* of struct mq_prepared: adds and averages that are computed in floats */
+  size_t n_islands;
+};
+
 struct mq_evaluate_options {
   const struct mq_point *points; /* NULL: float */
   size_t n_points;
+  const struct mq_exact_rules *exact;   /* NULL: MQ_SIMULATION_FLOAT */
   int64_t slice_images;                 /* 0: 8 */
   unsigned loader_threads;              /* that decode ahead; 0: workers decode what they take */
   const char *label;                    /* of the progress bar */
@@ -205,6 +224,38 @@ void mq_evaluation_deinit(struct mq_evaluation *evaluation);
 mq_status mq_predict(struct mq_tensor *logits, const struct mq_graph *graph, struct mq_dataset *data,
                      int64_t n_images, const struct mq_evaluate_options *options, struct mq_pool *pool,
                      struct mq_err *err) MQ_MUST_CHECK;
+/* One point, or one output of the network that is none, in one image of a simulation. */
+struct mq_seen {
+  const struct mq_point *point; /* NULL: a float output */
+  const char *tensor;           /* the user's name */
+  int64_t image;                /* index in the data set */
+  /* float32, s (q - z) at a point: logical shape, dimension 0 of 1, strides as they come. */
+  struct mq_tensor values;
+  /* int32 q, as in the point's qparams (quant_min..quant_max), row-major in the same logical shape; data NULL
+   * without a point. A program may keep q and z shifted by 128: compare q - z. */
+  struct mq_tensor codes;
+  /* float32, what was rounded to the point: MQ_SIMULATION_FLOAT only, otherwise data NULL. Of the shape and
+   * strides of `values`. */
+  struct mq_tensor before;
+};
+struct mq_see_options {
+  const struct mq_point *points; /* calibrated, on grids of integers */
+  size_t n_points;
+  const struct mq_exact_rules *exact; /* NULL: MQ_SIMULATION_FLOAT */
+  int64_t n_images;                   /* the first ones; 0: all */
+  int64_t slice_images;               /* 0: 8 */
+  void *context;
+  /* Called for every activation point and every output, for one image after the other, in the order of the
+   * graph within an image's slice; in workers, for different slices at the same time. With `replaces` it may
+   * write `values` (on the point's grid): the rest of the network then goes on from those, so that what one
+   * layer does can be looked at with everything before it as something else computed it. */
+  mq_status (*see)(void *context, const struct mq_seen *seen, unsigned worker, struct mq_err *err);
+  bool replaces;
+};
+/* Runs a simulation over images and shows it. */
+mq_status mq_simulate_and_see(const struct mq_graph *graph, struct mq_dataset *data,
+                              const struct mq_see_options *options, struct mq_pool *pool,
+                              struct mq_err *err) MQ_MUST_CHECK;
 /* The figures of logits [n x classes] that something else made of the first n images of `data`; `graph` tells
  * what its first output is. Times are 0. */
 mq_status mq_evaluate_logits(struct mq_evaluation *evaluation, const struct mq_tensor *logits,
