@@ -111,9 +111,10 @@ struct zoo_tensor zoo_convolve(struct zoo_builder *b, struct zoo_tensor x, const
   return y;
 }
 
-struct zoo_tensor zoo_normalise(struct zoo_builder *b, struct zoo_tensor x, const char *name) {
+static struct zoo_tensor normalise(struct zoo_builder *b, struct zoo_tensor x, const char *name,
+                                   double gamma) {
   static const char *const parts[] = {"weight", "bias", "running_mean", "running_var"};
-  static const double starts[] = {1, 0, 0, 1};
+  const double starts[] = {gamma, 0, 0, 1};
   struct mq_shape shape = {.rank = 1, .dim = {x.channels}};
   struct mq_value *inputs[5] = {x.value};
   for (int i = 0; i < 4; i++) {
@@ -124,6 +125,14 @@ struct zoo_tensor zoo_normalise(struct zoo_builder *b, struct zoo_tensor x, cons
   set_float(b, y, "epsilon", 1e-5f);
   set_float(b, y, "momentum", 0.9f);
   return y;
+}
+
+struct zoo_tensor zoo_normalise(struct zoo_builder *b, struct zoo_tensor x, const char *name) {
+  return normalise(b, x, name, 1);
+}
+
+struct zoo_tensor zoo_normalise_to_zero(struct zoo_builder *b, struct zoo_tensor x, const char *name) {
+  return normalise(b, x, name, 0);
 }
 
 struct zoo_tensor zoo_relu(struct zoo_builder *b, struct zoo_tensor x, const char *name) {

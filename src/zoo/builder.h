@@ -44,6 +44,9 @@ struct zoo_tensor zoo_input(struct zoo_builder *b);
 struct zoo_tensor zoo_convolve(struct zoo_builder *b, struct zoo_tensor x, const char *name,
                                const struct zoo_conv *conv);
 struct zoo_tensor zoo_normalise(struct zoo_builder *b, struct zoo_tensor x, const char *name);
+/* At the end of a deep residual branch: gamma starts as 0, so that the block starts as its shortcut (Goyal et
+ * al., "Accurate, Large Minibatch SGD", arXiv 1706.02677, section 5.1). */
+struct zoo_tensor zoo_normalise_to_zero(struct zoo_builder *b, struct zoo_tensor x, const char *name);
 struct zoo_tensor zoo_relu(struct zoo_builder *b, struct zoo_tensor x, const char *name);
 struct zoo_tensor zoo_relu6(struct zoo_builder *b, struct zoo_tensor x, const char *name);
 struct zoo_tensor zoo_add(struct zoo_builder *b, struct zoo_tensor x, struct zoo_tensor y, const char *name);

@@ -36,13 +36,12 @@ static struct zoo_tensor residual(struct zoo_builder *b, struct zoo_tensor x, co
   const struct zoo_conv convs[] = {
       {width, 1, 1, 1}, {width, 3, stride, width / GROUP_WIDTH}, {width, 1, 1, 1}};
   struct zoo_tensor y = x;
-  for (int i = 0; i < 3; i++) {
+  for (int i = 0; i < 2; i++) {
     const char *name = zoo_name(b, "%s.conv%d", block, i + 1);
-    y = convolve(b, y, name, &convs[i]);
-    if (i < 2) {
-      y = zoo_relu(b, y, zoo_name(b, "%s.act", name));
-    }
+    y = zoo_relu(b, convolve(b, y, name, &convs[i]), zoo_name(b, "%s.act", name));
   }
+  y = zoo_convolve(b, y, zoo_name(b, "%s.conv3.conv", block), &convs[2]);
+  y = zoo_normalise_to_zero(b, y, zoo_name(b, "%s.conv3.bn", block));
   if (stride != 1 || x.channels != width) {
     x = convolve(b, x, zoo_name(b, "%s.downsample", block), &(struct zoo_conv){width, 1, stride, 1});
   }

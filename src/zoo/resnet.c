@@ -24,14 +24,13 @@ static struct zoo_tensor bottleneck_branch(struct zoo_builder *b, struct zoo_ten
                                            int64_t channels, int64_t stride) {
   static const char *const relus[] = {"relu", "relu_1"};
   const struct zoo_conv convs[] = {{channels, 1, 1, 1}, {channels, 3, stride, 1}, {4 * channels, 1, 1, 1}};
-  for (int i = 0; i < 3; i++) {
+  for (int i = 0; i < 2; i++) {
     x = zoo_convolve(b, x, zoo_name(b, "%s.conv%d", block, i + 1), &convs[i]);
     x = zoo_normalise(b, x, zoo_name(b, "%s.bn%d", block, i + 1));
-    if (i < 2) {
-      x = zoo_relu(b, x, zoo_name(b, "%s.%s", block, relus[i]));
-    }
+    x = zoo_relu(b, x, zoo_name(b, "%s.%s", block, relus[i]));
   }
-  return x;
+  x = zoo_convolve(b, x, zoo_name(b, "%s.conv3", block), &convs[2]);
+  return zoo_normalise_to_zero(b, x, zoo_name(b, "%s.bn3", block));
 }
 
 /* The shortcut is a 1x1 projection where the shape changes (the paper's option B), else the identity. */
