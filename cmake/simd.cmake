@@ -1,4 +1,4 @@
-# mq_simd(TARGET source...): compiles each source once per instruction set, with MQ_SIMD_LEVEL defined to the
+# mq_simd(FOLDER source...): compiles each source once per instruction set, with MQ_SIMD_LEVEL defined to the
 # suffix of its symbols (base, avx2, avx512); kernel/simd.h turns that into names and a dispatch table.
 # Other processors than x86-64 use the base tables (mq_isa_detect), so the others are made with its flags.
 set(MQ_SIMD_FLAGS_base "")
@@ -7,7 +7,8 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|amd64|AMD64)$")
   set(MQ_SIMD_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprefer-vector-width=512)
 endif()
 
-function(mq_simd target)
+function(mq_simd folder)
+  set(target mq_${folder})
   set(optimize -O3)
   if(MQ_SANITIZE) # compilers take minutes to optimise the checks of unrolled intrinsics
     set(optimize)
@@ -25,6 +26,6 @@ function(mq_simd target)
     target_include_directories(${target}_${level} PRIVATE ${PROJECT_SOURCE_DIR}/include
                                                           ${PROJECT_SOURCE_DIR}/src)
     target_sources(${target} PRIVATE $<TARGET_OBJECTS:${target}_${level}>)
-    set_property(GLOBAL APPEND PROPERTY mq_objects $<TARGET_OBJECTS:${target}_${level}>) # library.cmake
+    set_property(GLOBAL APPEND PROPERTY mq_objects_${folder} $<TARGET_OBJECTS:${target}_${level}>) # library.cmake
   endforeach()
 endfunction()

@@ -229,6 +229,8 @@ size_t mq_program_type_bytes(mq_program_type type);                     /* 0: no
 int64_t mq_program_elements(const struct mq_program_tensor *tensor);    /* of one image */
 size_t mq_program_tensor_bytes(const struct mq_program_tensor *tensor); /* of one image */
 const char *mq_step_kind_name(mq_step_kind kind);                       /* "conv"; "?" if there is none */
+/* Element `at` of a tensor's data as the number it stands for: f(f(q - z) * s); s32 and f32 as they are. */
+float mq_program_value(const struct mq_program_tensor *tensor, const void *data, int64_t at);
 
 /* Least and largest accumulator of an output channel, bias included, for every input in the tensor's range
  * and any subset of taps; weights: n codes of the channel. False where it, or the plain sum of code products

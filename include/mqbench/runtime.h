@@ -31,6 +31,10 @@ struct mq_runtime_options {
 mq_status mq_runtime_create(struct mq_runtime **runtime, const struct mq_program *program,
                             const struct mq_runtime_options *options, struct mq_err *err) MQ_MUST_CHECK;
 void mq_runtime_destroy(struct mq_runtime *runtime); /* accepts NULL */
+/* The same of a file, program.mqi of a bundle, whose program the runtime owns. MQ_BAD_INPUT: it is none. */
+mq_status mq_runtime_open(struct mq_runtime **runtime, const char *path,
+                          const struct mq_runtime_options *options, struct mq_err *err) MQ_MUST_CHECK;
+const struct mq_program *mq_runtime_get_program(const struct mq_runtime *runtime);
 
 /* As mq_program_run_reference; run->arena is not used and may be NULL. One run at a time. `see` is called
  * by one thread at a time, with the tensors of an image in the order of the program; images may interleave.

@@ -34,6 +34,29 @@ size_t mq_program_tensor_bytes(const struct mq_program_tensor *tensor) {
   return (size_t)mq_program_elements(tensor) * mq_program_type_bytes(tensor->type);
 }
 
+static int32_t code_at(const struct mq_program_tensor *tensor, const void *data, int64_t at) {
+  switch (tensor->type) {
+    case MQ_PROGRAM_S8:
+      return ((const int8_t *)data)[at];
+    case MQ_PROGRAM_U8:
+      return ((const uint8_t *)data)[at];
+    case MQ_PROGRAM_S16:
+      return ((const int16_t *)data)[at];
+    case MQ_PROGRAM_S32:
+    case MQ_PROGRAM_F32:
+      break;
+  }
+  return ((const int32_t *)data)[at];
+}
+
+float mq_program_value(const struct mq_program_tensor *tensor, const void *data, int64_t at) {
+  if (tensor->type == MQ_PROGRAM_F32) {
+    return ((const float *)data)[at];
+  }
+  const float x = (float)(code_at(tensor, data, at) - tensor->zero_point);
+  return tensor->type == MQ_PROGRAM_S32 ? x : x * tensor->scale;
+}
+
 bool program_same_shape(const struct mq_program_tensor *a, const struct mq_program_tensor *b) {
   bool is_same = a->rank == b->rank;
   for (int32_t i = 0; i < a->rank && is_same; i++)

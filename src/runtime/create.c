@@ -128,6 +128,7 @@ mq_status mq_runtime_create(struct mq_runtime **out, const struct mq_program *pr
 void mq_runtime_destroy(struct mq_runtime *runtime) {
   if (runtime == NULL) return;
   mq_free(runtime->memory);
+  mq_free(runtime->file);
   mq_arena_deinit(&runtime->arena);
   mq_free(runtime);
 }

@@ -68,6 +68,7 @@ struct runtime_share {
 
 struct mq_runtime {
   const struct mq_program *program;
+  void *file; /* owned: what the program lies in; NULL: whoever created this owns it */
   struct mq_pool *pool;
   mq_runtime_cut cut;
   unsigned n_workers;

@@ -36,23 +36,6 @@ static struct mq_tensor view_input(const struct program_run *run, void *data) {
   return mq_tensor_view(data, MQ_F32, &shape, stride);
 }
 
-/* Codes as the floats they stand for. */
-static float value_at(const struct mq_program_tensor *y, const void *data, int64_t at) {
-  switch (y->type) {
-    case MQ_PROGRAM_S8:
-      return (float)(((const int8_t *)data)[at] - y->zero_point) * y->scale;
-    case MQ_PROGRAM_U8:
-      return (float)(((const uint8_t *)data)[at] - y->zero_point) * y->scale;
-    case MQ_PROGRAM_S16:
-      return (float)(((const int16_t *)data)[at] - y->zero_point) * y->scale;
-    case MQ_PROGRAM_S32:
-      return (float)((const int32_t *)data)[at];
-    case MQ_PROGRAM_F32:
-      break;
-  }
-  return ((const float *)data)[at];
-}
-
 static void look_at_pixels(struct program_run *run, const float *pixels, int64_t n) {
   for (int64_t i = 0; i < n; i++) {
     if (!isfinite(pixels[i])) {
@@ -88,7 +71,7 @@ static mq_status run_slice(void *context, size_t slice, unsigned worker, struct 
   atomic_fetch_add(&run->busy_ns, (int64_t)((mq_now() - start) * 1e9));
   const struct mq_program_tensor *y = &program->tensors[program->outputs[0]];
   for (int64_t i = 0; i < n * run->n_classes; i++) {
-    run->logits[first * run->n_classes + i] = value_at(y, output, i);
+    run->logits[first * run->n_classes + i] = mq_program_value(y, output, i);
   }
   mq_progress_add(&run->progress, (uint64_t)n);
   return MQ_OK;
