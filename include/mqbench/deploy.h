@@ -66,6 +66,16 @@ bool mq_bundle_is(const char *path);
 mq_status mq_bundle_read(struct mq_bundle *bundle, const char *directory, struct mq_err *err) MQ_MUST_CHECK;
 void mq_bundle_deinit(struct mq_bundle *bundle);
 
+/* Whose arithmetic a Q/DQ model is given when no target is named. */
+#define MQ_QDQ_TARGET "onnx_qdq"
+/* A Q/DQ model of someone else (mq_prepare_qdq) as the bundle it would be: points, integer program (NULL and
+ * the reason in no_program where there is none), no preprocessing. `target` is a name or a YAML file; its
+ * arithmetic counts, and the model's schemes must suit it (mq_prepare_fit_target). NULL: MQ_QDQ_TARGET, which
+ * takes the integers in the types of the file, whatever they are. MQ_BAD_INPUT where the file is no Q/DQ
+ * model. */
+mq_status mq_bundle_read_qdq(struct mq_bundle *bundle, const char *path, const char *target,
+                             struct mq_err *err) MQ_MUST_CHECK;
+
 /* ---- Lowering: the integer program that a device would run ------------------------------------------------
  */
 struct mq_lowered {

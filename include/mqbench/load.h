@@ -10,6 +10,9 @@ struct mq_onnx_options {
   const char *const *frozen_names;
   const struct mq_tensor *const *frozen;
   size_t n_frozen;
+  /* Constants of 4 and 2 bits, which become int8 and uint8 with their value's packed_bits set: for those who
+   * look at that. Otherwise they are refused. */
+  bool takes_packed;
 };
 
 /* Reads an ONNX model (opset 7 and later): initialisers in the file or as external data inside the model's

@@ -70,4 +70,28 @@ void mq_prepared_deinit(struct mq_prepared *prepared);
 mq_status mq_prepare_handover(struct mq_graph **graph, const struct mq_prepared *prepared,
                               struct mq_err *err) MQ_MUST_CHECK;
 
+
+/* ---- Models that others quantized -------------------------------------------------------------------------
+ */
+/* Whether the graph holds a QuantizeLinear or DequantizeLinear. */
+bool mq_is_qdq(const struct mq_graph *graph);
+/* From QuantizeLinear and DequantizeLinear to points: what mq_prepare and calibration make of a float model.
+ * The points are the file's. Weights and biases that are stored as integers, or quantized each time, become
+ * the real numbers that their codes stand for; a layer's weights of 8 bits or fewer are a point. A tensor
+ * that is integers in the file (the network's inputs and outputs too) becomes real. Operators that only move
+ * values may stand between the two nodes, and a Clip of the integers, which narrows the point's range.
+ * `prepared->islands` are the nodes that such a network computes in floats. `model` is not changed.
+ *
+ * MQ_BAD_INPUT names the node: a scale that is computed, not a normal number above 0, or of another shape; an
+ * activation with several scales; weights whose scales do not lie along the output channels; integers that
+ * change their meaning; anything else that computes on integers. */
+mq_status mq_prepare_qdq(struct mq_prepared *prepared, const struct mq_graph *model,
+                         struct mq_err *err) MQ_MUST_CHECK;
+/* The points of a Q/DQ model in the types of a target: codes move by half the range where the sign differs
+ * (the same real numbers). MQ_BAD_INPUT names the first point that contradicts the target's scheme: a zero
+ * point where it is symmetric, scales per channel, a scale that is no power of two. Where points are is not
+ * compared. */
+mq_status mq_prepare_fit_target(struct mq_prepared *prepared, const struct mq_target *target,
+                                struct mq_err *err) MQ_MUST_CHECK;
+
 #endif

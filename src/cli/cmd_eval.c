@@ -1,4 +1,4 @@
-/* mqbench eval: accuracy of a model or a bundle. */
+/* mqbench eval: accuracy of a model, a Q/DQ model or a bundle. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,7 +26,7 @@ struct eval_run {
   struct cli_common common;
   const char *data, *target, *mode_text;
   eval_mode mode;
-  bool is_bundle;
+  bool is_bundle, is_qdq; /* is_qdq: a bundle that was made of a Q/DQ model */
   struct mq_bundle bundle;
   struct mq_graph *graph; /* of a plain model, or float.onnx of a bundle */
   struct mq_data_spec spec;
@@ -51,15 +51,6 @@ static mq_status parse_mode(struct eval_run *run, struct mq_err *err) {
     }
   }
   return text ? mq_fail(err, MQ_BAD_USAGE, "--mode %s: expected float, simulate or reference", text) : MQ_OK;
-}
-
-static bool has_quantize_nodes(const struct mq_graph *graph) {
-  for (size_t i = 0; i < graph->n_nodes; i++) {
-    if (graph->nodes[i]->op == MQ_OP_QuantizeLinear || graph->nodes[i]->op == MQ_OP_DequantizeLinear) {
-      return true;
-    }
-  }
-  return false;
 }
 
 static mq_status load_bundle(struct eval_run *run, const char *path, struct mq_err *err) {
@@ -107,26 +98,36 @@ static mq_status check_plain_model(const struct eval_run *run, const char *path,
   return MQ_OK;
 }
 
-static mq_status load_model(struct eval_run *run, const char *path, struct mq_err *err) {
-  mq_status status = mq_onnx_read(&run->graph, path, NULL, err);
+/* A Q/DQ model is a bundle without files; its floats are the network without the rounding of activations. */
+static mq_status load_qdq(struct eval_run *run, const char *path, struct mq_err *err) {
+  mq_status status = mq_bundle_read_qdq(&run->bundle, path, run->target, err);
   if (status != MQ_OK) {
     return status;
   }
-  if (!has_quantize_nodes(run->graph)) {
-    status = check_plain_model(run, path, err);
-    run->mode = EVAL_FLOAT;
+  run->is_bundle = run->is_qdq = true;
+  if (run->mode == EVAL_DEFAULT) {
+    run->mode = EVAL_SIMULATE;
+  }
+  if (run->mode == EVAL_REFERENCE && !run->bundle.program) {
+    return mq_fail(err, MQ_BAD_INPUT, "%s", run->bundle.no_program);
+  }
+  return mq_prepare_handover(&run->graph, &run->bundle.prepared, err);
+}
+
+static mq_status load_model(struct eval_run *run, const char *path, struct mq_err *err) {
+  const struct mq_onnx_options options = {.takes_packed = true};
+  mq_status status = mq_onnx_read(&run->graph, path, &options, err);
+  if (status != MQ_OK) {
     return status;
   }
-  if (run->mode == EVAL_FLOAT || run->mode == EVAL_REFERENCE) {
-    return mq_fail(err, MQ_BAD_USAGE, "--mode %s: %s is quantized (Q/DQ), expected --mode simulate",
-                   mode_names[run->mode], path);
+  if (mq_is_qdq(run->graph)) {
+    mq_graph_destroy(run->graph);
+    run->graph = NULL;
+    return load_qdq(run, path, err);
   }
-  if (run->target) {
-    mq_log_warn("--target %s changes nothing in mode simulate: the scales are those in %s", run->target,
-                path);
-  }
-  run->mode = EVAL_SIMULATE;
-  return MQ_OK;
+  status = check_plain_model(run, path, err);
+  run->mode = EVAL_FLOAT;
+  return status;
 }
 
 static mq_status evaluate_bundle(struct eval_run *run, const struct mq_evaluate_options *options,
@@ -208,6 +209,9 @@ static mq_status print_json(const struct eval_run *run, const struct figures *f,
   if (run->has_agreement) {
     json_object_set_new(object, "agreement_with_float", cli_json_real(f->agreement));
   }
+  if (run->is_bundle) {
+    json_object_set_new(object, "target", json_string(run->bundle.target));
+  }
   return cli_print_json(object, err);
 }
 
@@ -219,6 +223,9 @@ static mq_status report(const struct eval_run *run, struct mq_err *err) {
   }
   if (run->common.is_json) {
     return print_json(run, &f, err);
+  }
+  if (run->is_qdq && run->mode >= EVAL_REFERENCE) {
+    printf("target %s%s\n", run->bundle.target, run->target ? "" : " (its arithmetic, as no --target is given)");
   }
   if (r->n_labelled > 0) {
     printf("%s: top-1 %.2f%% (%lld of %lld), top-5 %.2f%%, loss %.4f\n", f.mode, 100 * f.top1,
@@ -266,7 +273,7 @@ mq_status cmd_eval(int argc, char **argv, struct mq_err *err) {
   struct eval_run run = {0};
   const struct cli_option options[] = {
       {"--data", 0, CLI_TEXT, &run.data, "D", "images to measure on: KIND:PATH[,key=value...]", 0, 0},
-      {"--target", 0, CLI_TEXT, &run.target, "T", "the target a bundle must have been made for", 0, 0},
+      {"--target", 0, CLI_TEXT, &run.target, "T", "of a Q/DQ model: whose arithmetic; of a bundle: for which it must have been made", 0, 0},
       {"--mode", 0, CLI_TEXT, &run.mode_text, "MODE", "float, simulate or reference (the integer program)", 0,
        0},
   };

@@ -136,6 +136,21 @@ static mq_status prepare(struct show_run *run, struct mq_err *err) {
   return status;
 }
 
+/* Its points are its own; a target says whose types and arithmetic. */
+static mq_status show_qdq(struct show_run *run, const char *path, struct mq_err *err) {
+  if (run->w_bits || run->a_bits || run->bits.n || run->keep_float.n) {
+    return mq_fail(err, MQ_BAD_USAGE,
+                   "--w-bits, --a-bits, --bits and --keep-float say how a target quantizes, but %s is "
+                   "quantized already (Q/DQ)",
+                   path);
+  }
+  mq_status status = mq_bundle_read_qdq(&run->bundle, path, run->target_name, err);
+  run->prepared = &run->bundle.prepared;
+  mq_graph_destroy(run->model);
+  run->model = NULL;
+  return status == MQ_OK ? mq_graph_clone(&run->model, run->prepared->graph, err) : status;
+}
+
 static mq_status run_show(struct show_run *run, struct mq_err *err) {
   const char *path = run->common.arguments.text[0];
   mq_status status = cli_session_start(&run->pool, &run->common, err);
@@ -151,12 +166,16 @@ static mq_status run_show(struct show_run *run, struct mq_err *err) {
     }
     return status == MQ_OK ? mq_graph_clone(&run->model, run->prepared->graph, err) : status;
   }
+  const struct mq_onnx_options options = {.takes_packed = true};
+  status = mq_onnx_read(&run->model, path, &options, err);
+  if (status == MQ_OK && mq_is_qdq(run->model)) {
+    return show_qdq(run, path, err);
+  }
   bool has_points_only = run->w_bits || run->a_bits || run->bits.n || run->keep_float.n;
-  if (!run->target_name && has_points_only) {
+  if (status == MQ_OK && !run->target_name && has_points_only) {
     return mq_fail(err, MQ_BAD_USAGE,
                    "--w-bits, --a-bits, --bits and --keep-float say how a target quantizes: add --target T");
   }
-  status = mq_onnx_read(&run->model, path, NULL, err);
   return status == MQ_OK && run->target_name ? prepare(run, err) : status;
 }
 

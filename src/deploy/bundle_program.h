@@ -15,5 +15,8 @@ mq_status deploy_program_write(json_t **record, const char *directory,
 /* Loads and checks it. */
 mq_status deploy_program_read(struct mq_bundle *bundle, const char *directory,
                               struct mq_err *err) MQ_MUST_CHECK;
+/* The program of a bundle that was read otherwise: a copy. `what` stands in messages. */
+mq_status deploy_program_take(struct mq_bundle *bundle, const struct mq_program *program, const char *what,
+                              struct mq_err *err) MQ_MUST_CHECK;
 
 #endif

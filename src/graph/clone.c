@@ -13,6 +13,7 @@ static mq_status copy_values(struct mq_graph *copy, const struct mq_graph *graph
     if (status != MQ_OK) {
       return status;
     }
+    to->packed_bits = from->packed_bits;
   }
   return MQ_OK;
 }

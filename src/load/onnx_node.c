@@ -103,9 +103,28 @@ static mq_status fail_unsupported(const Onnx__NodeProto *proto, const char *labe
   return mq_fail(err, MQ_BAD_INPUT, "%s: operator is not supported; supported:%s", label, list);
 }
 
+/* ONNX Runtime's own form of a quantized model: each operator takes integers and gives integers. */
+static bool is_of_integers(const char *op) {
+  return strncmp(op, "QLinear", 7) == 0 || strcmp(op, "QGemm") == 0 || strcmp(op, "ConvInteger") == 0 ||
+         strcmp(op, "MatMulInteger") == 0 || strcmp(op, "DynamicQuantizeLinear") == 0;
+}
+
+/* ONNX Runtime writes the pair in its own domain for types that the model's opset does not have yet. */
+static bool is_known_domain(const char *domain, const char *op) {
+  bool is_pair = strcmp(op, "QuantizeLinear") == 0 || strcmp(op, "DequantizeLinear") == 0;
+  return *domain == '\0' || strcmp(domain, "ai.onnx") == 0 ||
+         (strcmp(domain, "com.microsoft") == 0 && is_pair);
+}
+
 static mq_status find_op(mq_op *op, const Onnx__NodeProto *proto, const char *label, struct mq_err *err) {
   const char *domain = mq_onnx_text(proto->domain);
-  if (*domain && strcmp(domain, "ai.onnx") != 0) {
+  if (is_of_integers(mq_onnx_text(proto->op_type))) {
+    return mq_fail(err, MQ_BAD_INPUT,
+                   "%s: an operator on integers (QOperator or dynamic quantization), expected float operators "
+                   "between QuantizeLinear and DequantizeLinear (ONNX Runtime: QuantFormat.QDQ)",
+                   label);
+  }
+  if (!is_known_domain(domain, mq_onnx_text(proto->op_type))) {
     return mq_fail(err, MQ_BAD_INPUT, "%s: operator of domain '%.80s', expected one of ONNX's own (ai.onnx)",
                    label, domain);
   }

@@ -35,9 +35,14 @@ mq_status mq_onnx_add_tensor(struct mq_onnx_reader *reader, const char *name, On
                              const char *what, struct mq_err *err) {
   struct mq_tensor tensor = {0};
   struct mq_value *value;
-  mq_status status = mq_onnx_tensor_get(&tensor, proto, true, what, &reader->external, err);
+  int bits = reader->options->takes_packed ? mq_onnx_packed_bits(proto) : 0;
+  mq_status status = bits ? mq_onnx_tensor_get_packed(&tensor, proto, what, &reader->external, err)
+                          : mq_onnx_tensor_get(&tensor, proto, true, what, &reader->external, err);
   if (status == MQ_OK) {
     status = mq_graph_add_constant(&value, reader->graph, name, &tensor, err);
+  }
+  if (status == MQ_OK) {
+    value->packed_bits = bits;
   }
   if (status == MQ_OK && tensor.dtype == MQ_I64) {
     mq_onnx_avoid_batch(value->constant->data, (size_t)mq_shape_count(&tensor.shape));

@@ -34,8 +34,8 @@ int32_t mq_onnx_type_of(mq_dtype dtype) {
   return types[dtype];
 }
 
-static mq_status get_shape(struct mq_shape *shape, const Onnx__TensorProto *proto, const char *what,
-                           struct mq_err *err) {
+mq_status mq_onnx_tensor_shape(struct mq_shape *shape, const Onnx__TensorProto *proto, const char *what,
+                               struct mq_err *err) {
   *shape = (struct mq_shape){0};
   if (proto->n_dims > MQ_MAX_RANK) {
     return mq_fail(err, MQ_BAD_INPUT, "%s has rank %zu, expected at most %d", what, proto->n_dims,
@@ -168,7 +168,7 @@ mq_status mq_onnx_tensor_get(struct mq_tensor *tensor, const Onnx__TensorProto *
   }
   struct mq_shape shape;
   int64_t n;
-  mq_status status = get_shape(&shape, proto, what, err);
+  mq_status status = mq_onnx_tensor_shape(&shape, proto, what, err);
   if (status == MQ_OK) {
     status = mq_shape_elements(&n, &shape, what, err);
   }

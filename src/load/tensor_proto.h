@@ -18,4 +18,13 @@ mq_status mq_onnx_tensor_get(struct mq_tensor *tensor, const Onnx__TensorProto *
                              const char *what, struct mq_onnx_external *external,
                              struct mq_err *err) MQ_MUST_CHECK;
 
+/* Bits of an element where several share a byte; else 0. */
+int mq_onnx_packed_bits(const Onnx__TensorProto *proto);
+/* Such a tensor as int8 or uint8; owned. */
+mq_status mq_onnx_tensor_get_packed(struct mq_tensor *tensor, const Onnx__TensorProto *proto,
+                                    const char *what, struct mq_onnx_external *external,
+                                    struct mq_err *err) MQ_MUST_CHECK;
+mq_status mq_onnx_tensor_shape(struct mq_shape *shape, const Onnx__TensorProto *proto, const char *what,
+                               struct mq_err *err) MQ_MUST_CHECK;
+
 #endif

@@ -38,6 +38,7 @@ static bool hands_through(const struct mq_node *node) {
     case MQ_OP_Unsqueeze:
     case MQ_OP_QuantizeLinear:
     case MQ_OP_DequantizeLinear:
+    case MQ_OP_FakeQuantize:
       return true;
     default:
       return false;
