@@ -77,7 +77,7 @@ struct mq_value {
   struct mq_shape shape;      /* rank -1 until inferred */
   struct mq_tensor *constant; /* not NULL: initialiser or folded; row-major */
   int packed_bits; /* of a constant whose type in the file has fewer bits than its dtype: 4 or 2; else 0 */
-  struct mq_node *producer;   /* NULL for inputs and constants */
+  struct mq_node *producer; /* NULL for inputs and constants */
   int producer_output;
   struct mq_use *uses; /* maintained by the mq_graph_* functions; in node order after mq_graph_sort */
   size_t n_uses, capacity_uses;

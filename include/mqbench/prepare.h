@@ -70,7 +70,6 @@ void mq_prepared_deinit(struct mq_prepared *prepared);
 mq_status mq_prepare_handover(struct mq_graph **graph, const struct mq_prepared *prepared,
                               struct mq_err *err) MQ_MUST_CHECK;
 
-
 /* ---- Models that others quantized -------------------------------------------------------------------------
  */
 /* Whether the graph holds a QuantizeLinear or DequantizeLinear. */
@@ -87,6 +86,10 @@ bool mq_is_qdq(const struct mq_graph *graph);
  * change their meaning; anything else that computes on integers. */
 mq_status mq_prepare_qdq(struct mq_prepared *prepared, const struct mq_graph *model,
                          struct mq_err *err) MQ_MUST_CHECK;
+/* The floats of what mq_prepare_qdq made: a new graph without points, whose activations are clipped to their
+ * points' ranges but not rounded. Weights stay on their grid. */
+mq_status mq_prepare_qdq_float(struct mq_graph **graph, const struct mq_prepared *prepared,
+                               struct mq_err *err) MQ_MUST_CHECK;
 /* The points of a Q/DQ model in the types of a target: codes move by half the range where the sign differs
  * (the same real numbers). MQ_BAD_INPUT names the first point that contradicts the target's scheme: a zero
  * point where it is symmetric, scales per channel, a scale that is no power of two. Where points are is not

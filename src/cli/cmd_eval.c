@@ -98,7 +98,7 @@ static mq_status check_plain_model(const struct eval_run *run, const char *path,
   return MQ_OK;
 }
 
-/* A Q/DQ model is a bundle without files; its floats are the network without the rounding of activations. */
+/* A Q/DQ model is a bundle without files. */
 static mq_status load_qdq(struct eval_run *run, const char *path, struct mq_err *err) {
   mq_status status = mq_bundle_read_qdq(&run->bundle, path, run->target, err);
   if (status != MQ_OK) {
@@ -111,7 +111,7 @@ static mq_status load_qdq(struct eval_run *run, const char *path, struct mq_err 
   if (run->mode == EVAL_REFERENCE && !run->bundle.program) {
     return mq_fail(err, MQ_BAD_INPUT, "%s", run->bundle.no_program);
   }
-  return mq_prepare_handover(&run->graph, &run->bundle.prepared, err);
+  return mq_prepare_qdq_float(&run->graph, &run->bundle.prepared, err);
 }
 
 static mq_status load_model(struct eval_run *run, const char *path, struct mq_err *err) {
@@ -225,7 +225,8 @@ static mq_status report(const struct eval_run *run, struct mq_err *err) {
     return print_json(run, &f, err);
   }
   if (run->is_qdq && run->mode >= EVAL_REFERENCE) {
-    printf("target %s%s\n", run->bundle.target, run->target ? "" : " (its arithmetic, as no --target is given)");
+    printf("target %s%s\n", run->bundle.target,
+           run->target ? "" : " (its arithmetic, as no --target is given)");
   }
   if (r->n_labelled > 0) {
     printf("%s: top-1 %.2f%% (%lld of %lld), top-5 %.2f%%, loss %.4f\n", f.mode, 100 * f.top1,
@@ -273,7 +274,8 @@ mq_status cmd_eval(int argc, char **argv, struct mq_err *err) {
   struct eval_run run = {0};
   const struct cli_option options[] = {
       {"--data", 0, CLI_TEXT, &run.data, "D", "images to measure on: KIND:PATH[,key=value...]", 0, 0},
-      {"--target", 0, CLI_TEXT, &run.target, "T", "of a Q/DQ model: whose arithmetic; of a bundle: for which it must have been made", 0, 0},
+      {"--target", 0, CLI_TEXT, &run.target, "T",
+       "of a Q/DQ model: whose arithmetic; of a bundle: for which it must have been made", 0, 0},
       {"--mode", 0, CLI_TEXT, &run.mode_text, "MODE", "float, simulate or reference (the integer program)", 0,
        0},
   };

@@ -166,15 +166,15 @@ static mq_status run_show(struct show_run *run, struct mq_err *err) {
     }
     return status == MQ_OK ? mq_graph_clone(&run->model, run->prepared->graph, err) : status;
   }
+  bool has_points_only = run->w_bits || run->a_bits || run->bits.n || run->keep_float.n;
+  if (!run->target_name && has_points_only) {
+    return mq_fail(err, MQ_BAD_USAGE,
+                   "--w-bits, --a-bits, --bits and --keep-float say how a target quantizes: add --target T");
+  }
   const struct mq_onnx_options options = {.takes_packed = true};
   status = mq_onnx_read(&run->model, path, &options, err);
   if (status == MQ_OK && mq_is_qdq(run->model)) {
     return show_qdq(run, path, err);
-  }
-  bool has_points_only = run->w_bits || run->a_bits || run->bits.n || run->keep_float.n;
-  if (status == MQ_OK && !run->target_name && has_points_only) {
-    return mq_fail(err, MQ_BAD_USAGE,
-                   "--w-bits, --a-bits, --bits and --keep-float say how a target quantizes: add --target T");
   }
   return status == MQ_OK && run->target_name ? prepare(run, err) : status;
 }

@@ -10,8 +10,9 @@ static mq_status read_model(struct mq_bundle *bundle, const char *path, struct m
   struct mq_graph *graph = NULL;
   mq_status status = mq_onnx_read(&graph, path, &options, err);
   if (status == MQ_OK && !mq_is_qdq(graph)) {
-    status = mq_fail(err, MQ_BAD_INPUT,
-                     "%s: found no QuantizeLinear or DequantizeLinear, expected a quantized model (Q/DQ)", path);
+    status =
+        mq_fail(err, MQ_BAD_INPUT,
+                "%s: found no QuantizeLinear or DequantizeLinear, expected a quantized model (Q/DQ)", path);
   }
   if (status == MQ_OK) {
     status = mq_prepare_qdq(&bundle->prepared, graph, err);

@@ -119,10 +119,11 @@ static bool is_known_domain(const char *domain, const char *op) {
 static mq_status find_op(mq_op *op, const Onnx__NodeProto *proto, const char *label, struct mq_err *err) {
   const char *domain = mq_onnx_text(proto->domain);
   if (is_of_integers(mq_onnx_text(proto->op_type))) {
-    return mq_fail(err, MQ_BAD_INPUT,
-                   "%s: an operator on integers (QOperator or dynamic quantization), expected float operators "
-                   "between QuantizeLinear and DequantizeLinear (ONNX Runtime: QuantFormat.QDQ)",
-                   label);
+    return mq_fail(
+        err, MQ_BAD_INPUT,
+        "%s: an operator on integers (QOperator or dynamic quantization), expected float operators "
+        "between QuantizeLinear and DequantizeLinear (ONNX Runtime: QuantFormat.QDQ)",
+        label);
   }
   if (!is_known_domain(domain, mq_onnx_text(proto->op_type))) {
     return mq_fail(err, MQ_BAD_INPUT, "%s: operator of domain '%.80s', expected one of ONNX's own (ai.onnx)",

@@ -48,8 +48,7 @@ static mq_status get_bytes(const uint8_t **bytes, uint8_t **owned, const Onnx__T
 }
 
 mq_status mq_onnx_tensor_get_packed(struct mq_tensor *tensor, const Onnx__TensorProto *proto,
-                                    const char *what, struct mq_onnx_external *external,
-                                    struct mq_err *err) {
+                                    const char *what, struct mq_onnx_external *external, struct mq_err *err) {
   const int bits = mq_onnx_packed_bits(proto), per_byte = 8 / bits;
   const bool is_signed = proto->data_type == MQ_ONNX_INT4 || proto->data_type == MQ_ONNX_INT2;
   const uint8_t *bytes = NULL;

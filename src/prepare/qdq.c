@@ -123,13 +123,14 @@ static mq_status add_point(struct mq_prepared *prepared, struct qdq *qdq, struct
   if (status) return status;
   const struct qdq_grid *from = qdq_grid_at(qdq, (uint32_t)grid);
   struct mq_point *point = &prepared->points[prepared->n_points];
-  *point = (struct mq_point){.tensor = name_point(node),
-                             .reason = is_weight ? "weights quantized in the model" : "quantized in the model",
-                             .kind = is_weight ? MQ_POINT_WEIGHT : MQ_POINT_ACTIVATION,
-                             .scheme = scheme_of(from),
-                             .n_channels = from->q.n_channels,
-                             .channel_axis = from->q.channel_axis,
-                             .share = -1};
+  *point =
+      (struct mq_point){.tensor = name_point(node),
+                        .reason = is_weight ? "weights quantized in the model" : "quantized in the model",
+                        .kind = is_weight ? MQ_POINT_WEIGHT : MQ_POINT_ACTIVATION,
+                        .scheme = scheme_of(from),
+                        .n_channels = from->q.n_channels,
+                        .channel_axis = from->q.channel_axis,
+                        .share = -1};
   status = mq_qparams_copy(&point->qparams, &from->q, qdq->err);
   if (status) return status;
   return mq_node_set_int(qdq->graph, node, "point", (int64_t)prepared->n_points++, qdq->err);
@@ -144,9 +145,9 @@ static mq_status add_points(struct mq_prepared *prepared, struct qdq *qdq) {
     if (graph->nodes[i]->op == MQ_OP_FakeQuantize) status = add_point(prepared, qdq, graph->nodes[i]);
   }
   if (!status && !prepared->n_points) {
-    status = mq_fail(qdq->err, MQ_BAD_INPUT,
-                     "%s: no activation and no layer's weights are quantized, expected at least one",
-                     graph->name);
+    status =
+        mq_fail(qdq->err, MQ_BAD_INPUT,
+                "%s: no activation and no layer's weights are quantized, expected at least one", graph->name);
   }
   return status;
 }

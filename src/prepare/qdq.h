@@ -14,8 +14,8 @@ struct qdq_grid {
 };
 
 struct qdq_state {
-  uint32_t grid; /* index + 1; 0: none */
-  bool is_codes; /* integers in the file; otherwise: dequantized already */
+  uint32_t grid;              /* index + 1; 0: none */
+  bool is_codes;              /* integers in the file; otherwise: dequantized already */
   struct mq_value *quantized; /* weights: behind their FakeQuantize, once there is one */
 };
 
@@ -45,6 +45,8 @@ mq_status qdq_turn_grid(uint32_t *turned, struct qdq *qdq, uint32_t grid, int ax
 /* ---- qdq_constant.c: constants become real numbers on their grid ---- */
 mq_status qdq_quantize_constant(struct qdq *qdq, struct mq_node *node) MQ_MUST_CHECK;
 mq_status qdq_dequantize_constant(struct qdq *qdq, struct mq_node *node) MQ_MUST_CHECK;
+/* A DequantizeLinear of what qdq_quantize_constant made. */
+mq_status qdq_release_constant(struct qdq *qdq, struct mq_node *node) MQ_MUST_CHECK;
 /* A Transpose, Reshape, ... of a constant that lies on a grid; *is_moved: it was one. */
 mq_status qdq_move_constant(bool *is_moved, struct qdq *qdq, struct mq_node *node) MQ_MUST_CHECK;
 

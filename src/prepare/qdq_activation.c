@@ -7,25 +7,16 @@
 
 #define MAX_LOOKED_AT 64 /* earlier points of a tensor: bounds the work where a file quantizes it often */
 
-static mq_status replace_value(struct qdq *qdq, struct mq_value *y, struct mq_value *v) {
-  bool gives_name = y->is_output && !v->is_output && !v->is_input;
-  mq_status status = mq_graph_replace_uses(qdq->graph, y, v, NULL, qdq->err);
-  if (!status && gives_name) mq_graph_swap_names(qdq->graph, v, y);
-  return status;
-}
-
-/* `node` hands its first input on. Two outputs of the network keep a name each. */
-static mq_status dissolve(struct qdq *qdq, struct mq_node *node) {
-  struct mq_value *v = node->inputs[0], *y = node->outputs[0];
-  if (y->is_output && (v->is_output || v->is_input)) {
-    node->op = MQ_OP_Identity;
-    mq_node_remove_attr(node, "axis");
-    y->dtype = MQ_F32;
-    *qdq_state_of(qdq, y) = *qdq_state_of(qdq, v);
-    return mq_rewrite_drop_inputs(qdq->graph, node, 1, qdq->err);
-  }
-  mq_graph_remove_node(qdq->graph, node);
-  return replace_value(qdq, y, v);
+/* `node` hands its first input on: an Identity, which the canonical form has no more. */
+static mq_status dissolve(struct qdq *qdq, struct mq_node *node, bool is_codes) {
+  const struct mq_value *v = node->inputs[0];
+  struct mq_value *y = node->outputs[0];
+  while (node->n_attrs > 0)
+    mq_node_remove_attr(node, node->attrs[0].name);
+  node->op = MQ_OP_Identity;
+  y->dtype = MQ_F32;
+  *qdq_state_of(qdq, y) = (struct qdq_state){.grid = qdq_state_of(qdq, v)->grid, .is_codes = is_codes};
+  return mq_rewrite_drop_inputs(qdq->graph, node, 1, qdq->err);
 }
 
 mq_status qdq_add_fake_quantize(struct qdq *qdq, struct mq_value *x, struct mq_value *y, uint32_t grid) {
@@ -76,10 +67,11 @@ static mq_status quantize(struct qdq *qdq, struct mq_node *node) {
   if (!status) status = check_activation(qdq, node, state.grid);
   if (status) return status;
   struct mq_node *twin = find_twin(qdq, x, state.grid);
-  mq_graph_remove_node(qdq->graph, node);
-  if (twin && !(y->is_output && twin->outputs[0]->is_output)) {
-    return replace_value(qdq, y, twin->outputs[0]);
+  if (twin) {
+    status = mq_graph_set_input(qdq->graph, node, 0, twin->outputs[0], qdq->err);
+    return status ? status : dissolve(qdq, node, true);
   }
+  mq_graph_remove_node(qdq->graph, node);
   y->dtype = MQ_F32;
   *qdq_state_of(qdq, y) = state;
   return qdq_add_fake_quantize(qdq, x, y, state.grid);
@@ -91,23 +83,24 @@ static mq_status dequantize_codes(struct qdq *qdq, struct mq_node *node) {
   struct mq_value *v = node->inputs[0];
   const struct qdq_grid *made = qdq_grid_at(qdq, qdq_state_of(qdq, v)->grid);
   /* Its integers have become floats: the type is that of the grid they were made on. */
-  struct mq_value codes = {.name = v->name,
-                           .dtype = made->bits == 16 ? (made->q.is_signed ? MQ_I16 : MQ_U16)
-                                                     : (made->q.is_signed ? MQ_I8 : MQ_U8),
-                           .packed_bits = made->bits < 8 ? made->bits : 0,
-                           .shape = v->shape};
+  struct mq_value codes = {
+      .name = v->name,
+      .dtype = made->bits == 16 ? (made->q.is_signed ? MQ_I16 : MQ_U16) : (made->q.is_signed ? MQ_I8 : MQ_U8),
+      .packed_bits = made->bits < 8 ? made->bits : 0,
+      .shape = v->shape};
   uint32_t grid = 0;
   mq_status status = qdq_read_grid(&grid, qdq, node, &codes);
   if (status) return status;
   if (!qdq_same_grid(qdq, grid, qdq_state_of(qdq, v)->grid)) {
     const struct mq_qparams *p = &qdq_grid_at(qdq, qdq_state_of(qdq, v)->grid)->q;
     const struct mq_qparams *q = &qdq_grid_at(qdq, grid)->q;
-    return qdq_fail(qdq, node,
-                    "scale %.9g and zero point %d, but '%.100s' was quantized with %.9g and %d: integers that "
-                    "change their meaning are not supported",
-                    (double)q->scale[0], q->zero_point[0], v->name, (double)p->scale[0], p->zero_point[0]);
+    return qdq_fail(
+        qdq, node,
+        "scale %.9g and zero point %d, but '%.100s' was quantized with %.9g and %d: integers that "
+        "change their meaning are not supported",
+        (double)q->scale[0], q->zero_point[0], v->name, (double)p->scale[0], p->zero_point[0]);
   }
-  return dissolve(qdq, node);
+  return v->constant ? qdq_release_constant(qdq, node) : dissolve(qdq, node, false);
 }
 
 /* Integers come in from outside: the network takes the real numbers instead, and rounds them itself. */
@@ -116,8 +109,9 @@ static mq_status dequantize_input(struct qdq *qdq, struct mq_node *node) {
   uint32_t grid = 0;
   for (size_t i = 0; i < x->n_uses; i++) {
     if (x->uses[i].node->op != MQ_OP_DequantizeLinear) {
-      return qdq_fail(qdq, x->uses[i].node, "it reads the integers of input '%.100s', expected "
-                                            "DequantizeLinear to be the only one to do so",
+      return qdq_fail(qdq, x->uses[i].node,
+                      "it reads the integers of input '%.100s', expected "
+                      "DequantizeLinear to be the only one to do so",
                       x->name);
     }
   }
@@ -157,7 +151,8 @@ static mq_status clip(struct qdq *qdq, struct mq_node *node) {
   mq_status status = mq_node_get_clip(&lo, &hi, node, qdq->err);
   if (status) return status;
   if (!v->producer || v->producer->op != MQ_OP_FakeQuantize || v->n_uses != 1 || v->is_output) {
-    return qdq_fail(qdq, node, "a Clip of integers, expected right behind a QuantizeLinear and its only reader");
+    return qdq_fail(qdq, node,
+                    "a Clip of integers, expected right behind a QuantizeLinear and its only reader");
   }
   struct mq_qparams *q = &qdq->grids[qdq_state_of(qdq, v)->grid - 1].q;
   if (lo > (float)q->quant_min) q->quant_min = (int32_t)fminf(ceilf(lo), (float)q->quant_max);
@@ -167,7 +162,7 @@ static mq_status clip(struct qdq *qdq, struct mq_node *node) {
     return qdq_fail(qdq, node, "it clips integers to %g .. %g, expected a range that holds the zero point %d",
                     (double)lo, (double)hi, q->zero_point[0]);
   }
-  return dissolve(qdq, node);
+  return dissolve(qdq, node, true);
 }
 
 /* Codes stay codes of the same grid. */
@@ -177,8 +172,9 @@ static mq_status move_codes(struct qdq *qdq, struct mq_node *node) {
   for (int i = 0; i < n_data; i++) {
     const struct qdq_state *other = qdq_state_of(qdq, node->inputs[i]);
     if (!other->is_codes || !qdq_same_grid(qdq, state.grid, other->grid)) {
-      return qdq_fail(qdq, node, "input %d '%.100s' has another scale, zero point or type than input 0, "
-                                 "expected integers that mean the same",
+      return qdq_fail(qdq, node,
+                      "input %d '%.100s' has another scale, zero point or type than input 0, "
+                      "expected integers that mean the same",
                       i, node->inputs[i]->name);
     }
   }

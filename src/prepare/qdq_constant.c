@@ -28,6 +28,12 @@ mq_status qdq_quantize_constant(struct qdq *qdq, struct mq_node *node) {
   return status;
 }
 
+mq_status qdq_release_constant(struct qdq *qdq, struct mq_node *node) {
+  struct mq_value *x = node->inputs[0];
+  const struct qdq_state state = {.grid = qdq_state_of(qdq, x)->grid};
+  return replace(qdq, node, x->constant, state);
+}
+
 /* x = s (q - z): exact but for one rounding, int32 too. `inner`: elements from one index of the axis to the
  * next. */
 static void dequantize(float *x, const int32_t *codes, int64_t n, int64_t inner, const struct mq_qparams *q) {

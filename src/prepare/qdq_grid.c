@@ -82,8 +82,9 @@ static mq_status check_scale(int64_t *n, int *axis, const struct qdq *qdq, const
                              const struct mq_value *codes) {
   const struct mq_value *scale = node->inputs[1];
   if (!scale || !scale->constant || scale->constant->dtype != MQ_F32) {
-    return qdq_fail(qdq, node, "its scale '%.100s' is no constant of floats: scales that are computed while "
-                               "the network runs are not supported",
+    return qdq_fail(qdq, node,
+                    "its scale '%.100s' is no constant of floats: scales that are computed while "
+                    "the network runs are not supported",
                     scale ? scale->name : "");
   }
   *n = mq_shape_count(&scale->constant->shape);
@@ -96,7 +97,8 @@ static mq_status check_scale(int64_t *n, int *axis, const struct qdq *qdq, const
 }
 
 static mq_status check_zero_point(const struct qdq *qdq, const struct mq_node *node,
-                                  const struct mq_value *codes, const struct mq_value *zero_point, int64_t n) {
+                                  const struct mq_value *codes, const struct mq_value *zero_point,
+                                  int64_t n) {
   if (!zero_point) return MQ_OK;
   if (!zero_point->constant || zero_point->constant->dtype != codes->dtype) {
     return qdq_fail(qdq, node, "its zero point '%.100s' is no constant of %s", zero_point->name,

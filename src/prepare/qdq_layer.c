@@ -23,8 +23,9 @@ static mq_status check_weights(const struct qdq *qdq, const struct mq_node *node
                     g->bits);
   }
   if (g->q.channel_axis < 0 || g->q.channel_axis == mq_weight_axis(node)) return MQ_OK;
-  return qdq_fail(qdq, node, "its weights '%.100s' have their scales along axis %d, expected along axis %d, the "
-                             "output channels",
+  return qdq_fail(qdq, node,
+                  "its weights '%.100s' have their scales along axis %d, expected along axis %d, the "
+                  "output channels",
                   node->inputs[1]->name, g->q.channel_axis, mq_weight_axis(node));
 }
 
@@ -99,7 +100,8 @@ static bool reaches_point(const struct mq_node *node) {
 
 static const char *reason_of_layer(const struct mq_node *node, const bool *is_on_grid) {
   if (!is_fake_quantize(node->inputs[1])) {
-    return node->inputs[1]->constant ? "its weights are floats in the model" : "it multiplies two activations";
+    return node->inputs[1]->constant ? "its weights are floats in the model"
+                                     : "it multiplies two activations";
   }
   return is_on_grid[node->inputs[0]->index] ? NULL : "its input is float in the model";
 }
@@ -145,8 +147,10 @@ mq_status qdq_find_islands(struct mq_prepared *prepared, struct mq_err *err) {
     }
     const char *reason = node->op == MQ_OP_FakeQuantize ? NULL : reason_of(node, is_on_grid);
     if (!reason) continue;
-    prepared->islands[prepared->n_islands++] = (struct mq_island){
-        .node = node, .reason = reason, .is_tolerated = node->op == MQ_OP_Softmax && !node->outputs[0]->n_uses};
+    prepared->islands[prepared->n_islands++] =
+        (struct mq_island){.node = node,
+                           .reason = reason,
+                           .is_tolerated = node->op == MQ_OP_Softmax && !node->outputs[0]->n_uses};
   }
   mq_free(is_on_grid);
   return MQ_OK;

@@ -27,35 +27,39 @@ static mq_status refuse(const struct fit *fit, const struct mq_point *point, con
 }
 
 /* u8 with zero point z is s8 with z - 128, and back: the same real numbers. */
+static int32_t shift_to(const struct mq_point *point, bool is_signed) {
+  int32_t half = (int32_t)1 << (point->scheme.bits - 1);
+  return point->qparams.is_signed == is_signed ? 0 : is_signed ? -half : half;
+}
+
 static void set_sign(struct mq_point *point, bool is_signed) {
   struct mq_qparams *q = &point->qparams;
-  int32_t shift = (int32_t)1 << (point->scheme.bits - 1);
-  if (q->is_signed == is_signed) return;
-  shift = is_signed ? -shift : shift;
-  bool is_symmetric = true;
+  int32_t shift = shift_to(point, is_signed);
+  if (shift == 0) return;
+  point->scheme.is_symmetric = true;
   for (int64_t c = 0; c < q->n_channels; c++) {
     q->zero_point[c] += shift;
-    is_symmetric = is_symmetric && q->zero_point[c] == 0;
+    if (q->zero_point[c] != 0) point->scheme.is_symmetric = false;
   }
   q->quant_min += shift;
   q->quant_max += shift;
   q->is_signed = point->scheme.is_signed = is_signed;
   point->scheme.is_narrow = false;
-  point->scheme.is_symmetric = is_symmetric;
 }
 
 static mq_status fit_sign(struct mq_point *point, const struct fit *fit, const struct mq_scheme *scheme) {
-  if (!scheme->is_sign_adaptive) {
-    set_sign(point, scheme->is_signed);
-  } else if (!point->scheme.is_symmetric) {
-    set_sign(point, true); /* of the two only this may have its zero in the middle */
+  bool is_signed = scheme->is_signed;
+  if (scheme->is_sign_adaptive) { /* of the two only the signed one has its zero in the middle */
+    is_signed = point->qparams.is_signed || !point->scheme.is_symmetric;
   }
-  if (!scheme->is_symmetric || point->scheme.is_symmetric) return MQ_OK;
-  int64_t c = 0;
-  while (point->qparams.zero_point[c] == 0)
-    c++;
-  return refuse(fit, point, "zero point %d, but %s takes symmetric ones (zero point 0)",
-                point->qparams.zero_point[c], fit->target->name);
+  int32_t zero = -shift_to(point, is_signed); /* as the file would have to say it */
+  for (int64_t c = 0; scheme->is_symmetric && c < point->n_channels; c++) {
+    if (point->qparams.zero_point[c] == zero) continue;
+    return refuse(fit, point, "zero point %d, but %s takes symmetric %s, whose zero point here would be %d",
+                  point->qparams.zero_point[c], fit->target->name, is_signed ? "signed ones" : "ones", zero);
+  }
+  set_sign(point, is_signed);
+  return MQ_OK;
 }
 
 static mq_status fit_form(struct mq_point *point, const struct fit *fit, const struct mq_scheme *scheme) {

@@ -362,9 +362,35 @@ static void eval_of_a_float_model_has_no_target(void **state) {
       fail_msg("'%s': status %d, stderr '%s'", cases[i].arguments, o.status, o.err);
     }
   }
-  run(&o, "eval " MODELS "/qdq.onnx --data npy:x.npy --target snpe");
+}
+
+/* A model that is quantized already: its own points, a target's arithmetic. */
+static void a_qdq_model_is_taken_as_it_is(void **state) {
+  (void)state;
+  static const char *const modes[] = {"float", "simulate", "reference"};
+  for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+    run(&o, "eval " MODELS "/qdq.onnx --data npy:x.npy --json -q --mode %s", modes[i]);
+    assert_int_equal(o.status, 0);
+    json_t *object = parse_json(&o);
+    assert_string_equal(json_string_value(json_object_get(object, "mode")), modes[i]);
+    assert_string_equal(json_string_value(json_object_get(object, "target")), "onnx_qdq");
+    json_decref(object);
+  }
+  run(&o, "eval " MODELS "/qdq.onnx --data npy:x.npy --mode reference");
   assert_int_equal(o.status, 0);
-  assert_non_null(strstr(o.err, "warning: --target snpe changes nothing"));
+  assert_non_null(strstr(o.out, "target onnx_qdq (its arithmetic, as no --target is given)"));
+  run(&o, "eval " MODELS "/qdq.onnx --data npy:x.npy --target acl");
+  assert_int_equal(o.status, 0);
+  run(&o, "eval " MODELS "/qdq.onnx --data npy:x.npy --target snpe");
+  assert_int_equal(o.status, 3);
+  assert_non_null(
+      strstr(o.err, "point 'wd' (weights int8 symmetric per-channel): one scale for each channel"));
+  run(&o, "show " MODELS "/qdq.onnx --target acl --w-bits 4");
+  assert_int_equal(o.status, 2);
+  assert_non_null(strstr(o.err, "quantized already (Q/DQ)"));
+  run(&o, "show " MODELS "/qdq.onnx");
+  assert_int_equal(o.status, 0);
+  assert_non_null(strstr(o.out, "3 quantization points"));
 }
 
 static int count_of(const char *text, const char *what) {
@@ -466,6 +492,7 @@ int main(void) {
       cmocka_unit_test(nan_and_infinity_are_told),
       cmocka_unit_test(a_model_with_a_nan_weight_is_told),
       cmocka_unit_test(eval_of_a_float_model_has_no_target),
+      cmocka_unit_test(a_qdq_model_is_taken_as_it_is),
       cmocka_unit_test(labels_that_may_lack_a_class_are_told_once),
       cmocka_unit_test(a_file_sorted_by_class_is_told),
       cmocka_unit_test(quiet_keeps_the_warnings),

@@ -4,7 +4,8 @@
 #define FREE_ELEMENTS ((int64_t)64 << 20)
 #define MAX_BUDGET ((int64_t)1 << 40)
 
-/* QuantizeLinear, DequantizeLinear and FakeQuantize of constants stay: their meaning matters. */
+/* QuantizeLinear, DequantizeLinear and FakeQuantize of constants stay: their meaning matters. But for a single
+ * number, which is nobody's weights: what a Pad writes, for one. */
 static const graph_fold_fn fold_table[MQ_OP_COUNT] = {
     [MQ_OP_Add] = graph_fold_binary,
     [MQ_OP_And] = graph_fold_binary,
@@ -13,6 +14,7 @@ static const graph_fold_fn fold_table[MQ_OP_COUNT] = {
     [MQ_OP_Concat] = graph_fold_concat,
     [MQ_OP_Constant] = graph_fold_constant,
     [MQ_OP_ConstantOfShape] = graph_fold_constant_of_shape,
+    [MQ_OP_DequantizeLinear] = graph_fold_dequantize,
     [MQ_OP_Div] = graph_fold_binary,
     [MQ_OP_Equal] = graph_fold_binary,
     [MQ_OP_Expand] = graph_fold_expand,
@@ -44,7 +46,8 @@ static const graph_fold_fn fold_table[MQ_OP_COUNT] = {
 };
 
 static bool is_foldable(const struct mq_node *node) {
-  if (!fold_table[node->op]) {
+  if (!fold_table[node->op] ||
+      (node->op == MQ_OP_DequantizeLinear && node->inputs[0]->constant && node->inputs[0]->shape.rank > 0)) {
     return false;
   }
   for (int i = 0; i < node->n_inputs && node->op != MQ_OP_Shape; i++) {

@@ -36,6 +36,7 @@ mq_status graph_fold_shape(struct mq_node *node, struct mq_err *err) MQ_MUST_CHE
 mq_status graph_fold_range(struct mq_node *node, struct mq_err *err) MQ_MUST_CHECK;
 mq_status graph_fold_unary(struct mq_node *node, struct mq_err *err) MQ_MUST_CHECK;
 mq_status graph_fold_cast(struct mq_node *node, struct mq_err *err) MQ_MUST_CHECK;
+mq_status graph_fold_dequantize(struct mq_node *node, struct mq_err *err) MQ_MUST_CHECK;
 mq_status graph_fold_binary(struct mq_node *node, struct mq_err *err) MQ_MUST_CHECK;
 mq_status graph_fold_where(struct mq_node *node, struct mq_err *err) MQ_MUST_CHECK;
 mq_status graph_fold_reduce_prod(struct mq_node *node, struct mq_err *err) MQ_MUST_CHECK;

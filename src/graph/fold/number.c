@@ -394,3 +394,12 @@ mq_status graph_fold_reduce_prod(struct mq_node *node, struct mq_err *err) {
   }
   return status;
 }
+
+/* A number alone: f(f(q - z) s). Its scale is one number too, or inference has refused it. */
+mq_status graph_fold_dequantize(struct mq_node *node, struct mq_err *err) {
+  int64_t zero_point = node->n_inputs > 2 && node->inputs[2] ? mq_tensor_get_int(graph_in(node, 2), 0) : 0;
+  float difference = (float)(mq_tensor_get_int(graph_in(node, 0), 0) - zero_point);
+  (void)err;
+  *(float *)graph_out(node, 0)->data = difference * (float)mq_tensor_get_double(graph_in(node, 1), 0);
+  return MQ_OK;
+}
