@@ -78,6 +78,7 @@ struct mq_target {
   mq_bias_form bias;
   const char *const *artefacts;
   size_t n_artefacts;
+  const char *twin; /* the engine whose bits the program's must be; NULL: none */
 };
 
 /* `name` is a target's name (looked up in the target folders) or the path of a YAML file. Unknown key, wrong

@@ -11,6 +11,7 @@
 #include "mqbench/deploy.h"
 #include "mqbench/quant.h"
 #include "mqbench/target.h"
+#include "mqbench/verify.h"
 #include "mqbench/zoo.h"
 
 #define MAX_ITEMS 1024
@@ -77,10 +78,35 @@ static mq_status add_formats(struct list *list, struct mq_err *err) {
   return MQ_OK;
 }
 
-static mq_status add_nothing(struct list *list, struct mq_err *err) {
-  (void)list;
-  (void)err;
-  return MQ_OK;
+/* What an engine's adapter says of it. */
+static const char *engine_description(struct list *list, const char *name) {
+  struct mq_adapter_info info = {.is_available = false};
+  struct mq_err why = {.message = ""};
+  char *path = NULL;
+  mq_status status = mq_adapter_find(&path, name, &why);
+  if (status == MQ_OK) {
+    status = mq_adapter_probe(&info, path, 120, &why);
+  }
+  mq_free(path);
+  if (status != MQ_OK) {
+    return mq_arena_strdup(&list->arena, why.message);
+  }
+  return info.is_available
+             ? mq_arena_printf(&list->arena, "%s, reads %s", info.version, info.formats)
+             : mq_arena_printf(&list->arena, "not here: %s (reads %s)", info.reason, info.formats);
+}
+
+static mq_status add_engines(struct list *list, struct mq_err *err) {
+  const char *const *names = NULL;
+  size_t n = 0;
+  mq_status status = mq_adapter_list(&names, &n, &list->arena, err);
+  for (size_t i = 0; i < n && status == MQ_OK; i++) {
+    const char *text = engine_description(list, names[i]);
+    status = mq_cancelled() ? mq_fail(err, MQ_CANCELLED, "interrupted") : MQ_OK;
+    add(list, names[i], text ? text : "");
+  }
+  add(list, MQ_ENGINE_IN_PROCESS, "in process: the fast executor of integer programs");
+  return status;
 }
 
 /* A plan's `description`, or "". */
@@ -141,7 +167,7 @@ static const struct {
   mq_status (*fill)(struct list *list, struct mq_err *err);
 } subjects[] = {
     {"targets", add_targets}, {"methods", add_methods},   {"observers", add_observers},
-    {"models", add_models},   {"datasets", add_datasets}, {"engines", add_nothing},
+    {"models", add_models},   {"datasets", add_datasets}, {"engines", add_engines},
     {"formats", add_formats}, {"plans", add_plans},
 };
 

@@ -21,6 +21,11 @@ const struct cli_command cli_commands[] = {
      "interrupted goes on where it was."},
     {"eval", "MODEL.onnx|QDQ.onnx|DIR --data D [--mode float|simulate]", "Accuracy of a model or a bundle",
      cmd_eval, "Default mode: float for a model, simulate for a bundle or a Q/DQ model."},
+    {"verify", "DIR|QDQ.onnx --data D [--target T] [--engine E]... [--images N]",
+     "Compares simulation, integer program and real engines, tensor by tensor", cmd_verify,
+     "The fast executor and the exact simulation must equal the program, the plain simulation's differences "
+     "are\n"
+     "explained, engines are counted. Exit status 1 if something differs that must not."},
     {"show", "MODEL.onnx|DIR [--target T] [--dot]",
      "Operators, shapes, parameters, MACs and, with a target, every quantization point and float island",
      cmd_show, NULL},

@@ -8,6 +8,7 @@ mq_status cmd_report(int argc, char **argv, struct mq_err *err);
 mq_status cmd_train(int argc, char **argv, struct mq_err *err);
 mq_status cmd_quantize(int argc, char **argv, struct mq_err *err);
 mq_status cmd_eval(int argc, char **argv, struct mq_err *err);
+mq_status cmd_verify(int argc, char **argv, struct mq_err *err);
 mq_status cmd_show(int argc, char **argv, struct mq_err *err);
 mq_status cmd_reproduce(int argc, char **argv, struct mq_err *err);
 mq_status cmd_diff(int argc, char **argv, struct mq_err *err);

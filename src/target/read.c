@@ -476,9 +476,9 @@ static mq_status read_name(struct mq_target *target, const struct mq_yaml_node *
 }
 
 static mq_status read_root(struct mq_target *target, const struct mq_yaml_node *root, struct mq_err *err) {
-  static const char *const keys[] = {"name",      "describes", "weights",   "activations",
-                                     "overrides", "points",    "fold_bn",   "arithmetic",
-                                     "half_even", "bias",      "artefacts", NULL};
+  static const char *const keys[] = {"name",      "describes", "weights",    "activations", "overrides",
+                                     "points",    "fold_bn",   "arithmetic", "half_even",   "bias",
+                                     "artefacts", "twin",      NULL};
   mq_status status = mq_yaml_check_keys(root, keys, err);
   if (!status) status = read_name(target, root, err);
   if (!status) status = read_line(&target->describes, root, "describes", err);
@@ -489,6 +489,7 @@ static mq_status read_root(struct mq_target *target, const struct mq_yaml_node *
   if (!status) status = read_bool(&target->folds_bn, root, "fold_bn", err);
   if (!status) status = read_arithmetic(target, root, err);
   if (!status) status = read_artefacts(target, root, err);
+  if (!status && mq_yaml_find(root, "twin")) status = read_line(&target->twin, root, "twin", err);
   return status;
 }
 

@@ -43,7 +43,8 @@ static bool is_plain_name(const char *name) {
 mq_status mq_adapter_find(char **path, const char *engine, struct mq_err *err) {
   const char *folders = getenv("MQBENCH_ADAPTERS");
   *path = NULL;
-  for (const char *at = folders; at && is_plain_name(engine);) {
+  const bool is_name = is_plain_name(engine) && strcmp(engine, "install") != 0;
+  for (const char *at = folders; at && is_name;) {
     size_t n = strcspn(at, ":");
     if (n > 0 && try_directory(path, at, n, engine)) {
       return MQ_OK;
@@ -51,7 +52,7 @@ mq_status mq_adapter_find(char **path, const char *engine, struct mq_err *err) {
     at = at[n] ? at + n + 1 : NULL;
   }
   char *own = mq_path_join(mq_share_directory(), "adapters");
-  bool is_found = own && is_plain_name(engine) && try_directory(path, own, strlen(own), engine);
+  bool is_found = own && is_name && try_directory(path, own, strlen(own), engine);
   mq_status status =
       is_found ? MQ_OK
       : own    ? mq_fail(err, MQ_BAD_USAGE,

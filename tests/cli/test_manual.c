@@ -65,8 +65,8 @@ static char *section_of(const char *kind, const char *name) {
   return strndup(start, end ? (size_t)(end - start) : strlen(start));
 }
 
-static const char *const commands[] = {"bench",     "report", "quantize", "train", "eval", "show",
-                                       "reproduce", "diff",   "export",   "list",  "data"};
+static const char *const commands[] = {"bench",  "report", "quantize",  "train", "eval",   "show",
+                                       "verify", "data",   "reproduce", "diff",  "export", "list"};
 
 /* Every option in the lines of a help text: "  -o, --output DIR   text". */
 static int check_options(const char *lines, const char *section, const char *where) {
@@ -139,6 +139,7 @@ static void every_json_field_is_in_the_man_page(void **state) {
       {"quantize", "quantize " MODEL " --target snpe --data npy:x.npy -o b2 --w-bits 4 -q --json"},
       {"eval", "eval b1 --data " DATA " --json"},
       {"eval", "eval b1 --data npy:x.npy --json"},
+      {"verify", "verify b1 --data npy:x.npy --engine onednn --json"},
       {"show", "show b1 --json"},
       {"show", "show " MODELS "/squeeze_excite_opset14.onnx --target snpe --json"},
       {"diff", "diff b1 b2 --json"},
