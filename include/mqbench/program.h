@@ -89,6 +89,15 @@ struct mq_program_conv {
   const struct mq_program_channel *channels; /* O */
 };
 
+struct mq_program_conv_float {
+  struct mq_program_window window; /* as above */
+  int32_t groups;
+  bool is_transposed;
+  const char *w_name;
+  const float *weights; /* as above */
+  const float *bias;    /* O */
+};
+
 /* ---- Steps ------------------------------------------------------------------------------------------- */
 typedef enum mq_step_kind {
   /* Between floats and codes. */
@@ -115,7 +124,11 @@ typedef enum mq_step_kind {
   MQ_STEP_UNARY,   /* see mq_program_unary */
   MQ_STEP_BINARY,  /* broadcast as MQ_STEP_ADD; then clip */
   MQ_STEP_SOFTMAX, /* over the last dimension */
-  MQ_STEP_END,     /* one past the last */
+  /* Layers that stay float: f(sum + bias), products added in double in the order of the weights, taps outside
+   * the image left out; then clip. */
+  MQ_STEP_CONV_FLOAT,   /* [H][W][I] -> [H'][W'][O] */
+  MQ_STEP_LINEAR_FLOAT, /* [..][I] -> [..][O] */
+  MQ_STEP_END,          /* one past the last */
 } mq_step_kind;
 
 typedef enum mq_program_unary { /* each operation rounded to float32, in the order written */
@@ -162,11 +175,13 @@ struct mq_program_step {
    * Other steps: 0. */
   int32_t lo, hi;
   /* Activation on floats: trt_model (before its rounding: lo and hi are then the bit-width's), conv and
-   * linear with a float output, affine, binary, unary clip. -INFINITY and INFINITY: none. Other steps: those.
+   * linear (and those on floats) with a float output, affine, binary, unary clip. -INFINITY and INFINITY:
+   * none. Other steps: those.
    */
   float clip_lo, clip_hi;
   union {
     struct mq_program_conv conv; /* conv, linear */
+    struct mq_program_conv_float conv_float;
     struct {
       struct mq_program_window window;
       bool counts_padding; /* average: what pads hold counts as 0, as far as the pads reach */

@@ -83,9 +83,9 @@ static bool ends_in_point(const struct lowering *l, const struct mq_node *add) {
 static bool takes_shortcut(const struct lowering *l, const struct lower_chain *chain,
                            const struct mq_node *add) {
   const struct mq_value *other = other_operand(add, chain->result);
-  return l->kind == MQ_ARITHMETIC_TRT && !chain->norm && !chain->shortcut && isinf(chain->clip_lo) &&
-         isinf(chain->clip_hi) && other != chain->result && lower_grid_of(l, other) &&
-         mq_shape_equal(&other->shape, &add->outputs[0]->shape) &&
+  return l->kind == MQ_ARITHMETIC_TRT && lower_weights_of(l, chain->base) && !chain->norm &&
+         !chain->shortcut && isinf(chain->clip_lo) && isinf(chain->clip_hi) && other != chain->result &&
+         lower_grid_of(l, other) && mq_shape_equal(&other->shape, &add->outputs[0]->shape) &&
          mq_shape_equal(&chain->result->shape, &add->outputs[0]->shape) && !lower_is_island(l, add) &&
          ends_in_point(l, add);
 }

@@ -29,6 +29,21 @@ static int32_t container_offset(const struct mq_qparams *q) {
   return q->is_signed ? 0 : 128;
 }
 
+/* [O][taps][I] of floats. */
+static const float *make_float_weights(struct lowering *l, const struct layer_shape *s,
+                                       const struct mq_tensor *w) {
+  int64_t at = 0;
+  float *weights = lower_alloc(l, (size_t)(s->outputs * s->taps * s->inputs), sizeof *weights);
+  for (int64_t o = 0; weights && o < s->outputs; o++) {
+    for (int64_t t = 0; t < s->taps; t++) {
+      for (int64_t i = 0; i < s->inputs; i++, at++) {
+        weights[at] = (float)mq_tensor_get_double(w, weight_at(s, o, t, i));
+      }
+    }
+  }
+  return weights;
+}
+
 /* [O][taps][I] */
 static const int8_t *make_weights(struct lowering *l, const struct layer_shape *s, const struct mq_tensor *w,
                                   const struct mq_qparams *q) {
@@ -70,16 +85,22 @@ static double bias_of(const struct mq_value *value, int64_t o) {
   return value ? mq_tensor_get_double(value->constant, is_one ? 0 : o) : 0;
 }
 
+static const struct mq_value *own_bias(struct lowering *l, const struct lower_chain *chain, int64_t outputs) {
+  const struct mq_value *own = chain->base->n_inputs > 2 ? chain->base->inputs[2] : NULL;
+  if (!is_bias(own, outputs)) {
+    lower_fail(l, "its bias is no constant vector of %lld", (long long)outputs);
+    return NULL;
+  }
+  return own;
+}
+
 static const struct mq_program_channel *make_channels(struct lowering *l, const struct lower_chain *chain,
                                                       int64_t outputs, const struct mq_qparams *q,
                                                       const struct mq_program_tensor *x, float y_scale,
                                                       const struct mq_program_arithmetic *arithmetic) {
   const struct mq_node *node = chain->base;
-  const struct mq_value *own = node->n_inputs > 2 ? node->inputs[2] : NULL;
+  const struct mq_value *own = own_bias(l, chain, outputs);
   struct mq_program_channel *channels = lower_alloc(l, (size_t)outputs, sizeof *channels);
-  if (!is_bias(own, outputs)) {
-    lower_fail(l, "its bias is no constant vector of %lld", (long long)outputs);
-  }
   for (int64_t o = 0; o < outputs && l->status == MQ_OK; o++) {
     int64_t c = q->n_channels > 1 ? o : 0;
     struct mq_program_err why = {{0}};
@@ -172,23 +193,58 @@ static void emit_layer(struct lowering *l, const struct lower_chain *chain, cons
   }
 }
 
-static bool is_quantized(struct lowering *l, const struct mq_node *node) {
-  if (!lower_weights_of(l, node)) {
-    lower_fail(l, "its weights are not quantized: an integer program has no such step in float");
-  } else if (lower_weights_of(l, node)->qparams.n_channels < 1) {
-    lower_fail(l, "its weights lie on no grid of integers");
-  } else if (!lower_grid_of(l, node->inputs[0])) {
-    lower_fail(l, "its input '%.100s' is not quantized: an integer program has no such step in float",
-               node->inputs[0]->name);
+/* A layer that was kept out of quantization, or stands behind floats: as it is. */
+static void emit_float_layer(struct lowering *l, const struct lower_chain *chain, const struct layer_shape *s,
+                             const struct mq_program_window *window, mq_step_kind kind) {
+  const struct mq_value *w = chain->base->inputs[1], *own = own_bias(l, chain, s->outputs);
+  const lower_form form = kind == MQ_STEP_CONV_FLOAT ? LOWER_IMAGE : LOWER_PLAIN;
+  const struct mq_value *result = chain->norm ? chain->base->outputs[0] : chain->result;
+  uint32_t x = lower_read(l, chain->base->inputs[0], LOWER_FLOATS, form);
+  float *bias = lower_alloc(l, (size_t)s->outputs, sizeof *bias);
+  for (int64_t o = 0; bias && o < s->outputs; o++) {
+    bias[o] = (float)(bias_of(own, o) + bias_of(chain->bias, o));
   }
-  return l->status == MQ_OK;
+  uint32_t y = lower_make(l, result, NULL, form);
+  struct mq_program_step *step = lower_step(l, kind, &x, 1, y);
+  if (l->status != MQ_OK) {
+    return;
+  }
+  if (!chain->norm) {
+    step->clip_lo = chain->clip_lo;
+    step->clip_hi = chain->clip_hi;
+  }
+  step->as.conv_float = (struct mq_program_conv_float){.window = *window,
+                                                       .groups = lower_int(l, s->groups),
+                                                       .is_transposed = s->is_transposed,
+                                                       .w_name = mq_arena_strdup(l->arena, w->name),
+                                                       .weights = make_float_weights(l, s, w->constant),
+                                                       .bias = bias};
+  if (chain->norm) {
+    emit_norm(l, chain, chain->norm, y, form);
+  }
+}
+
+/* Codes times codes, or floats times floats. */
+static bool is_quantized(struct lowering *l, const struct mq_node *node) {
+  const struct mq_point *weights = lower_weights_of(l, node);
+  if (weights && weights->qparams.n_channels < 1) {
+    lower_fail(l, "its weights lie on no grid of integers");
+  } else if (weights && !lower_grid_of(l, node->inputs[0])) {
+    lower_fail(l,
+               "its weights are quantized and its input '%.100s' is not: an integer program has no such step",
+               node->inputs[0]->name);
+  } else if (!weights && (!node->inputs[1]->constant || node->inputs[1]->dtype != MQ_F32)) {
+    lower_fail(l, "its weights are no constant: an integer program has no such step");
+  }
+  return weights && l->status == MQ_OK;
 }
 
 static void emit_conv(struct lowering *l, const struct lower_chain *chain) {
   const struct mq_node *node = chain->base;
   struct mq_window window;
   struct mq_program_window to;
-  if (!is_quantized(l, node)) {
+  bool has_codes = is_quantized(l, node);
+  if (l->status != MQ_OK) {
     return;
   }
   l->status = mq_node_get_window(&window, node, l->err);
@@ -205,8 +261,11 @@ static void emit_conv(struct lowering *l, const struct lower_chain *chain) {
                           .is_transposed = is_transposed};
   if (s.outputs * s.inputs * s.taps != mq_shape_count(shape)) {
     lower_fail(l, "its weights do not fit its input and output");
+  } else if (has_codes) {
+    emit_layer(l, chain, &s, &to, MQ_STEP_CONV);
+  } else {
+    emit_float_layer(l, chain, &s, &to, MQ_STEP_CONV_FLOAT);
   }
-  emit_layer(l, chain, &s, &to, MQ_STEP_CONV);
 }
 
 static void emit_linear(struct lowering *l, const struct lower_chain *chain) {
@@ -215,7 +274,8 @@ static void emit_linear(struct lowering *l, const struct lower_chain *chain) {
   const struct mq_node *node = chain->base;
   int64_t trans_a = 0, trans_b = 0;
   float alpha = 1, beta = 1;
-  if (!is_quantized(l, node)) {
+  bool has_codes = is_quantized(l, node);
+  if (l->status != MQ_OK) {
     return;
   }
   if (mq_node_get_int(&trans_a, node, "transA", 0, NULL) != MQ_OK ||
@@ -234,8 +294,10 @@ static void emit_linear(struct lowering *l, const struct lower_chain *chain) {
   if (w->rank != 2 || x->rank < 2 || x->dim[x->rank - 1] != s.inputs) {
     lower_fail(l, "its weights do not fit its input");
   }
-  if (l->status == MQ_OK) {
+  if (l->status == MQ_OK && has_codes) {
     emit_layer(l, chain, &s, &ones, MQ_STEP_LINEAR);
+  } else if (l->status == MQ_OK) {
+    emit_float_layer(l, chain, &s, &ones, MQ_STEP_LINEAR_FLOAT);
   }
 }
 

@@ -36,7 +36,8 @@ struct program_op {
 extern const struct program_op program_op_quantize, program_op_dequantize, program_op_conv, program_op_linear,
     program_op_add, program_op_average, program_op_mean, program_op_table, program_op_max, program_op_concat,
     program_op_pad, program_op_slice, program_op_gather, program_op_transpose, program_op_reshape,
-    program_op_affine, program_op_unary, program_op_binary, program_op_softmax;
+    program_op_affine, program_op_unary, program_op_binary, program_op_softmax, program_op_conv_float,
+    program_op_linear_float;
 
 const struct program_op *program_op_get(mq_step_kind kind); /* NULL: there is none */
 

@@ -1,6 +1,7 @@
 /* Convolutions and linear layers. */
 #include "program/arith.h"
 #include "program/file.h"
+#include "program/layer.h"
 
 /* ---- Checks ------------------------------------------------------------------------------------------ */
 /* Types of input, shortcut and output. */
@@ -22,74 +23,28 @@ static mq_program_status check_operands(const struct mq_program *program, const 
                            "a shortcut: expected codes of the output's shape, codes out, and trt_model");
 }
 
-/* Output size along an axis; transposed: what the input's pixels reach. */
-static int64_t output_size(const struct mq_program_conv *conv, int axis, int64_t in) {
-  const struct mq_program_window *w = &conv->window;
-  const int64_t extent = program_extent(w, axis), pads = (int64_t)w->pad_begin[axis] + w->pad_end[axis];
-  if (conv->is_transposed) return (in - 1) * w->stride[axis] + extent - pads;
-  return in + pads < extent ? 0 : (in + pads - extent) / w->stride[axis] + 1;
-}
-
-/* Weights of an output channel. */
-static int64_t row_count(const struct mq_program *program, const struct mq_program_step *step) {
+static struct program_layer layer_of(const struct mq_program *program, const struct mq_program_step *step) {
   const struct mq_program_conv *conv = &step->as.conv;
-  const uint64_t taps = program_times((uint64_t)conv->window.kernel[0], (uint64_t)conv->window.kernel[1]);
-  const uint64_t inputs = (uint64_t)(program_last_dim(program_input(program, step, 0)) / conv->groups);
-  const uint64_t n = program_times(taps, inputs), most = (uint64_t)MQ_PROGRAM_MAX_ELEMENTS + 1;
-  return (int64_t)(n < most ? n : most);
+  return program_layer_make(program, step, &conv->window, conv->groups, conv->is_transposed);
 }
 
-static mq_program_status check_weights(const struct mq_program *program, const struct mq_program_step *step,
-                                       struct mq_program_err *err) {
-  const int64_t n = row_count(program, step), outputs = program_last_dim(program_output(program, step));
-  if (n <= MQ_PROGRAM_MAX_ELEMENTS / outputs) return MQ_PROGRAM_OK;
-  return program_fail_step(err, program, step,
-                           "%lld weights for each of %lld channels, expected at most 2^28", (long long)n,
-                           (long long)outputs);
+static int64_t row_count(const struct mq_program *program, const struct mq_program_step *step) {
+  const struct program_layer layer = layer_of(program, step);
+  return program_layer_row(&layer);
 }
 
 static mq_program_status check_conv(const struct mq_program *program, const struct mq_program_step *step,
                                     struct mq_program_err *err) {
-  const struct mq_program_tensor *x = program_input(program, step, 0), *y = program_output(program, step);
-  const struct mq_program_conv *conv = &step->as.conv;
-  mq_program_status status = check_operands(program, step, err);
-  if (status == MQ_PROGRAM_OK) status = program_check_window(program, step, &conv->window, err);
-  if (status != MQ_PROGRAM_OK) return status;
-  if (x->rank != 3 || y->rank != 3)
-    return program_fail_step(err, program, step, "ranks %lld and %lld, expected 3: H, W, C",
-                             (long long)x->rank, (long long)y->rank);
-  if (conv->groups < 1 || x->dim[2] % conv->groups != 0 || y->dim[2] % conv->groups != 0)
-    return program_fail_step(err, program, step, "%lld groups of %lld and %lld channels, expected a divisor",
-                             (long long)conv->groups, (long long)x->dim[2], (long long)y->dim[2]);
-  for (int axis = 0; axis < 2; axis++) {
-    const int64_t size = output_size(conv, axis, x->dim[axis]);
-    if (conv->window.pad_end[axis] < 0 && !conv->is_transposed)
-      return program_fail_step(err, program, step, "a pad of %lld, expected 0 or more",
-                               (long long)conv->window.pad_end[axis]);
-    if (size != y->dim[axis])
-      return program_fail_step(err, program, step, "output size %lld, expected %lld", (long long)y->dim[axis],
-                               (long long)size);
-  }
-  return check_weights(program, step, err);
+  const mq_program_status status = check_operands(program, step, err);
+  const struct program_layer layer = layer_of(program, step);
+  return status == MQ_PROGRAM_OK ? program_layer_check_conv(&layer, program, step, err) : status;
 }
 
 static mq_program_status check_linear(const struct mq_program *program, const struct mq_program_step *step,
                                       struct mq_program_err *err) {
-  const struct mq_program_tensor *x = program_input(program, step, 0), *y = program_output(program, step);
-  const struct mq_program_conv *conv = &step->as.conv;
-  const struct mq_program_window *w = &conv->window;
   const mq_program_status status = check_operands(program, step, err);
-  if (status != MQ_PROGRAM_OK) return status;
-  bool is_plain = conv->groups == 1 && !conv->is_transposed;
-  for (int axis = 0; axis < 2; axis++)
-    is_plain = is_plain && w->kernel[axis] == 1 && w->stride[axis] == 1 && w->dilation[axis] == 1 &&
-               w->pad_begin[axis] == 0 && w->pad_end[axis] == 0;
-  if (!is_plain) return program_fail_step(err, program, step, "a window, expected one of 1 x 1 without pads");
-  bool is_right = x->rank == y->rank && x->rank >= 1;
-  for (int32_t i = 0; i + 1 < x->rank && is_right; i++)
-    is_right = x->dim[i] == y->dim[i];
-  if (is_right) return check_weights(program, step, err);
-  return program_fail_step(err, program, step, "expected shapes that differ in the last dimension at most");
+  const struct program_layer layer = layer_of(program, step);
+  return status == MQ_PROGRAM_OK ? program_layer_check_linear(&layer, program, step, err) : status;
 }
 
 /* ---- Constants --------------------------------------------------------------------------------------- */
@@ -169,8 +124,8 @@ static void layer_fields(struct program_codec *codec, struct mq_program_step *st
 }
 
 static uint64_t layer_work(const struct mq_program *program, const struct mq_program_step *step) {
-  const uint64_t outputs = (uint64_t)mq_program_elements(program_output(program, step));
-  return program_times(outputs, (uint64_t)row_count(program, step));
+  const struct program_layer layer = layer_of(program, step);
+  return program_layer_work(&layer);
 }
 
 /* ---- Running ----------------------------------------------------------------------------------------- */
@@ -195,27 +150,16 @@ static int64_t dot(const struct mq_program_tensor *x, const void *codes, int64_t
   return long_sum + sum;
 }
 
-/* The input pixel behind tap t of output o, along an axis of `in` pixels; -1 where there is none. */
-static int64_t input_at(const struct mq_program_conv *conv, int axis, int64_t o, int64_t t, int64_t in) {
-  const struct mq_program_window *w = &conv->window;
-  int64_t at = o * w->stride[axis] - w->pad_begin[axis] + t * w->dilation[axis];
-  if (conv->is_transposed) {
-    const int64_t scaled = o + w->pad_begin[axis] - t * w->dilation[axis];
-    at = scaled >= 0 && scaled % w->stride[axis] == 0 ? scaled / w->stride[axis] : -1;
-  }
-  return at >= 0 && at < in ? at : -1;
-}
-
 /* The accumulator of output pixel (oh, ow), channel o, without its bias. */
-static int64_t accumulate(const struct mq_program_tensor *x, const void *codes,
-                          const struct mq_program_conv *conv, int64_t oh, int64_t ow, int64_t o,
-                          int64_t outputs) {
-  const int64_t inputs = x->dim[2] / conv->groups, group = o / (outputs / conv->groups);
+static int64_t accumulate(const struct program_layer *layer, const void *codes,
+                          const struct mq_program_conv *conv, int64_t oh, int64_t ow, int64_t o) {
+  const struct mq_program_tensor *x = layer->x;
+  const int64_t inputs = x->dim[2] / conv->groups, group = o / (layer->y->dim[2] / conv->groups);
   const int32_t *kernel = conv->window.kernel;
   int64_t acc = 0;
   for (int64_t kh = 0; kh < kernel[0]; kh++)
     for (int64_t kw = 0; kw < kernel[1]; kw++) {
-      const int64_t ih = input_at(conv, 0, oh, kh, x->dim[0]), iw = input_at(conv, 1, ow, kw, x->dim[1]);
+      const int64_t ih = program_layer_input(layer, 0, oh, kh), iw = program_layer_input(layer, 1, ow, kw);
       if (ih < 0 || iw < 0) continue;
       const int64_t at = (ih * x->dim[1] + iw) * x->dim[2] + group * inputs;
       const int8_t *weights = conv->weights + ((o * kernel[0] + kh) * kernel[1] + kw) * inputs;
@@ -262,8 +206,8 @@ static void put(const struct sink *sink, int64_t at, int64_t acc, const struct m
 }
 
 static void run_conv(const struct program_frame *frame, const struct mq_program_step *step) {
-  const struct mq_program_tensor *x = program_input(frame->program, step, 0);
   const struct mq_program_conv *conv = &step->as.conv;
+  const struct program_layer layer = layer_of(frame->program, step);
   const struct sink sink = begin(frame, step);
   const void *codes = program_read(frame, step->inputs[0]);
   const int32_t *dim = sink.y->dim;
@@ -271,7 +215,7 @@ static void run_conv(const struct program_frame *frame, const struct mq_program_
   for (int64_t oh = 0; oh < dim[0]; oh++)
     for (int64_t ow = 0; ow < dim[1]; ow++)
       for (int64_t o = 0; o < dim[2]; o++, at++)
-        put(&sink, at, accumulate(x, codes, conv, oh, ow, o, dim[2]), &conv->channels[o]);
+        put(&sink, at, accumulate(&layer, codes, conv, oh, ow, o), &conv->channels[o]);
 }
 
 static void run_linear(const struct program_frame *frame, const struct mq_program_step *step) {

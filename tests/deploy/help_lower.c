@@ -158,12 +158,17 @@ static void calibrate_weights(struct lowered *lowered) {
 
 void make_calibrated(struct lowered *lowered, struct mq_graph *model, const char *target, int w_bits,
                      int a_bits) {
+  const struct mq_prepare_options options = {.w_bits = w_bits, .a_bits = a_bits};
+  make_calibrated_with(lowered, model, target, &options);
+}
+
+void make_calibrated_with(struct lowered *lowered, struct mq_graph *model, const char *target,
+                          const struct mq_prepare_options *options) {
   struct mq_err err = {0};
   struct mq_rng rng;
   *lowered = (struct lowered){.model = model};
   assert_ok(mq_target_load(&lowered->target, target, &err));
-  const struct mq_prepare_options options = {.w_bits = w_bits, .a_bits = a_bits};
-  assert_ok(mq_prepare(&lowered->prepared, model, lowered->target, &options, &err));
+  assert_ok(mq_prepare(&lowered->prepared, model, lowered->target, options, &err));
   struct mq_shape shape = whole(&model->inputs[0]->shape);
   assert_ok(mq_tensor_init(&lowered->images, MQ_F32, &shape, &err));
   mq_rng_init(&rng, 5, MQ_RNG_TEST, 0, 0);

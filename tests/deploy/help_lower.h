@@ -16,6 +16,8 @@ struct lowered {
 /* Takes the model over; images uniform in [-1, 2). Scales: minmax of the float network over the images. */
 void make_calibrated(struct lowered *lowered, struct mq_graph *model, const char *target, int w_bits,
                      int a_bits);
+void make_calibrated_with(struct lowered *lowered, struct mq_graph *model, const char *target,
+                          const struct mq_prepare_options *options);
 void drop_calibrated(struct lowered *lowered);
 
 /* What a program made of the images, beside what the simulation says of the same points. */

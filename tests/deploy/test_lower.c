@@ -141,6 +141,43 @@ static void values_that_move(void **state) {
   }
 }
 
+/* ---- Layers that stay float ---------------------------------------------------------------------------- */
+
+static size_t count_steps(const struct mq_program *program, mq_step_kind kind) {
+  size_t n = 0;
+  for (uint32_t i = 0; i < program->n_steps; i++)
+    n += program->steps[i].kind == kind;
+  return n;
+}
+
+/* Every second layer of a network is kept: convolutions grouped and not, and the classifier. */
+static void kept_layers(void **state) {
+  (void)state;
+  static const struct mq_layer_override kept[] = {
+      {.layer = "/^(conv1|conv|dw1|dw2|dw|expand3|se_up|fc1?)$/", .keep_float = true}};
+  for (size_t n = 0; n < N_NETS; n++) {
+    for (size_t t = 0; t < N_TARGETS; t++) {
+      struct lowered lowered;
+      struct mq_lowered made;
+      struct compared result;
+      struct mq_err err = {0};
+      const struct mq_prepare_options options = {.overrides = kept, .n_overrides = 1};
+      make_calibrated_with(&lowered, build(n), targets[t], &options);
+      if (mq_lower(&made, &lowered.prepared, lowered.target, &err) != MQ_OK)
+        fail_msg("%s, %s: %s", nets[n].name, targets[t], err.message);
+      size_t n_float =
+          count_steps(&made.program, MQ_STEP_CONV_FLOAT) + count_steps(&made.program, MQ_STEP_LINEAR_FLOAT);
+      compare_program(&result, &lowered, &made.program);
+      if (n_float == 0 || result.most > (t < 3 ? 1 : 24) || result.worst_output > (t < 3 ? 0.5 : 24))
+        fail_msg("%s, %s: %zu float layers, %lld of %lld codes differ, by %d at most (%s); output %.2f",
+                 nets[n].name, targets[t], n_float, (long long)result.differing, (long long)result.n,
+                 result.most, result.tensor, result.worst_output);
+      mq_lowered_deinit(&made);
+      drop_calibrated(&lowered);
+    }
+  }
+}
+
 /* ---- Refusals ------------------------------------------------------------------------------------------ */
 
 static void expect_refusal(struct lowered *lowered, const char *says) {
@@ -205,6 +242,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(all_that_differs_is_explained),
       cmocka_unit_test(values_that_move),
+      cmocka_unit_test(kept_layers),
       cmocka_unit_test(operators_without_a_step),
       cmocka_unit_test(targets_without_an_arithmetic),
       cmocka_unit_test(float_layers),

@@ -181,6 +181,22 @@ void help_layer(struct help *help, struct mq_program_step *step, float w_scale, 
   conv->w_name = "weights";
 }
 
+static float *uniform_floats(struct help *help, int64_t n) {
+  float *values = help_alloc(help, (size_t)n * sizeof *values);
+  for (int64_t i = 0; i < n; i++)
+    values[i] = help_uniform(help, -1, 1);
+  return values;
+}
+
+void help_layer_float(struct help *help, struct mq_program_step *step) {
+  struct mq_program_conv_float *conv = &step->as.conv_float;
+  const struct mq_program_tensor *x = &help->tensors[step->inputs[0]], *y = &help->tensors[step->output];
+  const int64_t outputs = y->dim[y->rank - 1], inputs = x->dim[x->rank - 1] / conv->groups;
+  conv->weights = uniform_floats(help, outputs * conv->window.kernel[0] * conv->window.kernel[1] * inputs);
+  conv->bias = uniform_floats(help, outputs);
+  conv->w_name = "float weights";
+}
+
 /* ---- Everything -------------------------------------------------------------------------------------- */
 /* Appends a step with one input that makes `output`. */
 static struct mq_program_step *then(struct help *help, mq_step_kind kind, mq_arithmetic_kind arithmetic,
@@ -276,6 +292,21 @@ static void add_floats(struct help *help, mq_arithmetic_kind kind, uint32_t x, i
   help_output(help, logits);
 }
 
+static void add_float_layers(struct help *help, uint32_t image) {
+  const uint32_t y = help_floats(help, DIMS(3, 2, 6)), flat = help_floats(help, DIMS(36));
+  const uint32_t scores = help_floats(help, DIMS(4));
+  struct mq_program_step *step = then(help, MQ_STEP_CONV_FLOAT, 0, image, y);
+  step->as.conv_float = (struct mq_program_conv_float){.window = help_window(3, 2, 1), .groups = 2};
+  step->as.conv_float.window.pad_end[1] = 0;
+  step->clip_lo = 0;
+  help_layer_float(help, step);
+  then(help, MQ_STEP_RESHAPE, 0, y, flat);
+  step = then(help, MQ_STEP_LINEAR_FLOAT, 0, flat, scores);
+  step->as.conv_float = (struct mq_program_conv_float){.window = help_window(1, 1, 0), .groups = 1};
+  help_layer_float(help, step);
+  help_output(help, scores);
+}
+
 void help_everything(struct help *help, mq_arithmetic_kind kind) {
   help_begin(help, 5);
   help->program.arithmetic = kind;
@@ -285,6 +316,7 @@ void help_everything(struct help *help, mq_arithmetic_kind kind) {
   const uint32_t moved = add_moves(help, sum), mean = add_pools(help, kind, sum);
   help_output(help, moved);
   add_floats(help, kind, mean, 8);
+  add_float_layers(help, image);
   if (mq_program_finish(&help->program, &help->err) != MQ_PROGRAM_OK) fail_msg("%s", help->err.message);
 }
 

@@ -43,6 +43,8 @@ struct mq_program_step *help_step(struct help *help, mq_step_kind kind, mq_arith
 /* Window of a conv or linear that is all ones, one group, random weights and channels made by the arithmetic.
  * Call it when the step's window and groups are set. */
 void help_layer(struct help *help, struct mq_program_step *step, float w_scale, bool has_zero_points);
+/* Likewise random weights and biases of a layer on floats. */
+void help_layer_float(struct help *help, struct mq_program_step *step);
 struct mq_program_window help_window(int32_t kernel, int32_t stride, int32_t pad);
 int32_t help_code_at(const struct mq_program_tensor *tensor, const void *data, int64_t at);
 

@@ -29,6 +29,9 @@ enum {
   CLIP,
   QUANTIZE2,
   LINEAR,
+  CONV_FLOAT,
+  RESHAPE2,
+  LINEAR_FLOAT,
   N_STEPS
 };
 
@@ -108,6 +111,9 @@ BREAK(linear_window, help->steps[LINEAR].as.conv.window = help_window(1, 2, 0))
 BREAK(linear_shape, output(help, LINEAR)->dim[1] = 1; output(help, LINEAR)->rank = 2)
 BREAK(add_scales, output(help, ADD)->scale = 1e-12f)
 BREAK(add_shapes, input(help, ADD, 1)->dim[0] = 2)
+BREAK(float_groups, help->steps[CONV_FLOAT].as.conv_float.groups = 3)
+BREAK(float_window, help->steps[LINEAR_FLOAT].as.conv_float.window.stride[1] = 2)
+BREAK(float_name, help->steps[LINEAR_FLOAT].as.conv_float.w_name = NULL)
 BREAK(concat_axis, help->steps[CONCAT].as.concat.axis = 3)
 BREAK(concat_sum, output(help, CONCAT)->dim[2] = 17)
 BREAK(concat_scale, output(help, CONCAT)->scale = 0.5f)
@@ -159,7 +165,7 @@ static const struct {
     {codes_wide, "codes [-128, 128], expected them within [-128, 127]"},
     {zero_outside, "zero point -129, expected one within its codes"},
     {float_scale, "expected zeros"},
-    {no_kind, "kind 20, expected 1 to 19"},
+    {no_kind, "kind 22, expected 1 to 21"},
     {no_step_name, "step 3 (add ''): no name"},
     {one_input, "step 3 (add 's3'): 1 inputs, expected 2 to 2"},
     {input_99, "input tensor 99, expected less than"},
@@ -189,6 +195,9 @@ static const struct {
     {linear_shape, "differ in the last dimension at most"},
     {add_scales, "step 3 (add 's3'): operands' scales"},
     {add_shapes, "step 2 (conv 's2')"},
+    {float_groups, "3 groups of 4 and 6 channels"},
+    {float_window, "a window, expected one of 1 x 1 without pads"},
+    {float_name, "no w_name"},
     {concat_axis, "but for the axis (3) of its 3"},
     {concat_sum, "inputs are 16 long together, expected 17"},
     {concat_scale, "input 0: expected the output's type, scale"},
