@@ -17,12 +17,23 @@ typedef enum mq_memory_plan {
   MQ_MEMORY_KEEP_ALL
 } mq_memory_plan;
 
+/* The exact simulation: sums of integers, and the arithmetic's own codes, at calibrated points on grids of
+ * integers. Wherever the graph computes in floats between points, so does the engine. */
+struct mq_engine_exact {
+  const struct mq_exact_arithmetic *arithmetic;
+  bool averages_keep_scale,
+      means_keep_scale;                     /* of windows, of all pixels: codes on the grid of their input */
+  const struct mq_node *const *float_nodes; /* adds and averages that are computed in floats */
+  size_t n_float_nodes;
+};
+
 struct mq_engine_options {
   int64_t slice_images; /* 0: 8; ignored by graphs without a batch dimension */
   bool simulates;       /* apply fake quantization at calibrated points; otherwise FakeQuantize is identity */
   const struct mq_point *points; /* borrowed; needed when the graph has FakeQuantize nodes and simulates */
   size_t n_points;
-  const struct mq_value *const *taps; /* values of the graph to show to the job's tap (observers, verify) */
+  const struct mq_engine_exact *exact; /* with `simulates`; NULL: in floats */
+  const struct mq_value *const *taps;  /* values of the graph to show to the job's tap (observers, verify) */
   size_t n_taps;
   mq_memory_plan memory;
   /* Nodes where groups of slices exchange statistics (see mq_engine_job.exchange): a BatchNormalization takes

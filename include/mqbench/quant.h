@@ -280,6 +280,13 @@ size_t mq_quantizer_parameter_total(const struct mq_quantizer_ops *quantizer,
 size_t mq_quantizer_parameter_offset(const struct mq_quantizer_ops *quantizer,
                                      const struct mq_quantizer_config *config, int parameter);
 
+/* ---- Arithmetics ----------------------------------------------------------------------------------------
+ * How the exact simulation makes codes of sums, as a target's integer program does (docs/arithmetic.md). */
+struct mq_exact_arithmetic;
+/* "tflite_ref", "xnnpack", "fbgemm", "ort", "pot_shift", "pot_shift_even", "trt_model", "dequant_f32"; NULL
+ * if there is none of that name. */
+const struct mq_exact_arithmetic *mq_exact_arithmetic_find(const char *name);
+
 /* ---- Points ---------------------------------------------------------------------------------------------
  * A quantization point: a tensor fake-quantized once and shared by its consumers. */
 typedef enum mq_point_kind {

@@ -229,13 +229,13 @@ struct mq_seen {
   const struct mq_point *point; /* NULL: a float output */
   const char *tensor;           /* the user's name */
   int64_t image;                /* index in the data set */
-  /* float32, s (q - z) at a point: logical shape, dimension 0 of 1, strides as they come. */
+  /* float32, s (q - z) at a point: logical shape with a batch of 1, strides as they come. */
   struct mq_tensor values;
   /* int32 q, as in the point's qparams (quant_min..quant_max), row-major in the same logical shape; data NULL
    * without a point. A program may keep q and z shifted by 128: compare q - z. */
   struct mq_tensor codes;
-  /* float32, what was rounded to the point: MQ_SIMULATION_FLOAT only, otherwise data NULL. Of the shape and
-   * strides of `values`. */
+  /* float32, what was rounded to the point: MQ_SIMULATION_FLOAT only, otherwise data NULL. The same shape,
+   * strides of its own. */
   struct mq_tensor before;
 };
 struct mq_see_options {

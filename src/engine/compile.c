@@ -1,4 +1,5 @@
 /* The walk over the sorted graph that turns nodes into steps. */
+#include "engine/exact/exact.h"
 #include "engine/train/training.h"
 
 #include <stdarg.h>
@@ -156,14 +157,25 @@ static engine_scope scope_of(const struct engine_compiler *c, const struct mq_no
   return scope;
 }
 
+static mq_status compile_op(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
+  const struct engine_op *op = engine_op_get(node->op);
+  bool is_taken = false;
+  if (c->exact) {
+    mq_status status = engine_exact_compile(&is_taken, c, node, err);
+    if (status != MQ_OK || is_taken) {
+      return status;
+    }
+  }
+  return c->training && op->train ? op->train(c, node, err) : op->compile(c, node, err);
+}
+
 static mq_status compile_node(struct engine_compiler *c, const struct mq_node *node, struct mq_err *err) {
   const struct mq_engine *engine = c->engine;
   size_t first_step = engine->n_steps, first_place = engine->n_places, first_buffer = engine->n_buffers;
-  const struct engine_op *op = engine_op_get(node->op);
   c->is_done[node->index] = true;
   c->node = node;
   c->scope = c->training ? scope_of(c, node) : ENGINE_SLICE;
-  mq_status status = c->training && op->train ? op->train(c, node, err) : op->compile(c, node, err);
+  mq_status status = compile_op(c, node, err);
   if (status == MQ_OK && c->exchange_of[node->index] && node->op != MQ_OP_BatchNormalization) {
     status = exchange_output(c, node->outputs[0], node, err);
   }
@@ -404,7 +416,7 @@ static mq_status compile_batch_nodes(struct engine_compiler *c, struct mq_err *e
 static mq_status prepare_mode(struct engine_compiler *c, struct mq_err *err) {
   if (!c->training) {
     engine_find_constants(c);
-    return engine_find_chains(c, err);
+    return c->options->exact ? engine_exact_plan(c, err) : engine_find_chains(c, err);
   }
   c->training->kind_of = mq_arena_alloc(&c->arena, c->graph->n_values, sizeof *c->training->kind_of);
   if (!c->training->kind_of) {

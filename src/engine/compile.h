@@ -34,6 +34,7 @@ struct engine_compiler {
   const struct mq_node *node;       /* that steps are made for now */
   struct engine_training *training; /* the engine's; NULL: inference */
   struct engine_chain **chains;     /* by node index: the chain a node belongs to, or NULL */
+  struct engine_exact *exact;       /* the exact simulation; NULL: floats */
   struct mq_arena arena;            /* dies with the compiler */
 };
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "mqbench/kernel.h"
+#include "tune/exact.h"
 #include "tune/observing.h"
 
 /* What the model's first output is: a network may end in its own softmax. */
@@ -201,12 +202,17 @@ static mq_status execute(struct evaluate_run *run, double *engine_seconds, const
                          struct mq_dataset *data, int64_t n_images, const struct mq_evaluate_options *options,
                          struct mq_pool *pool, struct mq_err *err) {
   struct mq_engine *engine = NULL;
+  struct tune_exact exact = {0};
   struct mq_engine_options engine_options = {
       .simulates = options->points != NULL, .points = options->points, .n_points = options->n_points};
   struct tune_feed_options feed = {
       .n_images = n_images, .slice_images = options->slice_images, .loader_threads = options->loader_threads};
   feed.loader_threads = options->observing ? 0 : feed.loader_threads; /* it takes slices several times */
   mq_status status = tune_feed_init(&run->feed, graph, data, &feed, err);
+  if (status == MQ_OK && options->exact) {
+    status = tune_exact_init(&exact, options->exact, err);
+    engine_options.exact = &exact.engine;
+  }
   mq_progress_init(&run->progress, options->label ? options->label : "evaluate", (uint64_t)n_images);
   if (status == MQ_OK) {
     engine_options.slice_images = run->feed.slice_images;
@@ -227,6 +233,7 @@ static mq_status execute(struct evaluate_run *run, double *engine_seconds, const
   }
   mq_progress_end(&run->progress);
   mq_engine_destroy(engine);
+  tune_exact_deinit(&exact);
   tune_feed_deinit(&run->feed);
   return status;
 }

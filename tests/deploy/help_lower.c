@@ -50,7 +50,8 @@ static mq_status take(void *context, size_t slice, unsigned worker, const struct
   return MQ_OK;
 }
 
-static void find_taps(struct watch *watch) {
+/* Before rounding; in the exact simulation what came of it. */
+static void find_taps(struct watch *watch, bool is_exact) {
   const struct mq_prepared *p = &watch->lowered->prepared;
   struct mq_err err = {0};
   watch->taps = calloc(p->n_points + 1, sizeof *watch->taps);
@@ -65,23 +66,26 @@ static void find_taps(struct watch *watch) {
     struct mq_shape shape = whole(&node->inputs[0]->shape);
     assert_ok(mq_tensor_init(&watch->values[watch->n_taps], MQ_F32, &shape, &err));
     watch->points[watch->n_taps] = (size_t)index;
-    watch->taps[watch->n_taps++] = node->inputs[0];
+    watch->taps[watch->n_taps++] = is_exact ? node->outputs[0] : node->inputs[0];
   }
 }
 
-static void run_engine(struct watch *watch, const struct lowered *lowered, bool simulates) {
+/* exact NULL: in floats. */
+static void run_engine(struct watch *watch, const struct lowered *lowered, bool simulates,
+                       const struct mq_engine_exact *exact) {
   struct mq_err err = {0};
   struct mq_pool *pool;
   struct mq_engine *engine;
   const struct mq_graph *graph = lowered->prepared.graph;
   *watch = (struct watch){.lowered = lowered};
-  find_taps(watch);
+  find_taps(watch, exact != NULL);
   struct mq_shape shape = whole(&graph->outputs[0]->shape);
   assert_ok(mq_tensor_init(&watch->output, MQ_F32, &shape, &err));
   assert_ok(mq_kernel_start(MQ_ISA_NATIVE, &err));
   assert_ok(mq_pool_create(&pool, 1, mq_kernel_start_worker, &err));
   const struct mq_engine_options options = {.slice_images = LOWER_IMAGES,
                                             .simulates = simulates,
+                                            .exact = exact,
                                             .points = lowered->prepared.points,
                                             .n_points = lowered->prepared.n_points,
                                             .taps = watch->taps,
@@ -122,7 +126,7 @@ static void set_range(struct mq_point *point, const struct mq_range *ranges, con
 static void calibrate_activations(struct lowered *lowered) {
   struct watch watch;
   struct mq_prepared *p = &lowered->prepared;
-  run_engine(&watch, lowered, false);
+  run_engine(&watch, lowered, false, NULL);
   for (size_t i = 0; i < p->n_points; i++) {
     struct mq_point *point = &p->points[i];
     struct mq_range range = {0};
@@ -298,23 +302,46 @@ static void compare_output(struct compared *result, const struct watch *watch,
     bool is_float = y->type == MQ_PROGRAM_F32;
     double step = is_float ? largest / 255 : (double)y->scale;
     double value = is_float ? (double)((const float *)data)[place_of(y, i)]
-                            : (double)y->scale * (code_at(y, data, place_of(y, i)) - y->zero_point);
+                            : (double)(y->scale * (float)(code_at(y, data, place_of(y, i)) - y->zero_point));
     result->worst_output = fmax(result->worst_output, fabs(value - (double)expected[i]) / step);
   }
 }
 
-void compare_program(struct compared *result, const struct lowered *lowered,
-                     const struct mq_program *program) {
+static void compare(struct compared *result, const struct lowered *lowered, const struct mq_program *program,
+                    const struct mq_engine_exact *exact) {
   struct watch watch;
   const struct mq_program_tensor *y = &program->tensors[program->outputs[0]];
   void *output = malloc(mq_program_tensor_bytes(y));
   *result = (struct compared){0};
-  run_engine(&watch, lowered, true);
+  run_engine(&watch, lowered, true, exact);
   struct seen seen = {.result = result, .watch = &watch};
   for (int64_t i = 0; i < LOWER_IMAGES; i++) {
     run_image(program, &lowered->images, i, output, &seen);
     compare_output(result, &watch, y, output, i);
   }
+  result->n_missed = watch.n_taps - result->n_points;
   free(output);
   drop_watch(&watch);
+}
+
+void compare_program(struct compared *result, const struct lowered *lowered,
+                     const struct mq_program *program) {
+  compare(result, lowered, program, NULL);
+}
+
+void compare_exact(struct compared *result, const struct lowered *lowered, const struct mq_program *program) {
+  const struct mq_target *target = lowered->target;
+  const struct mq_node *islands[64];
+  bool is_even = target->pot_half_even && strcmp(target->arithmetic, "pot_shift") == 0;
+  const struct mq_engine_exact exact = {
+      .arithmetic = mq_exact_arithmetic_find(is_even ? "pot_shift_even" : target->arithmetic),
+      .averages_keep_scale = target->points.pool >= MQ_POOL_INPUT_SCALE,
+      .means_keep_scale = target->points.pool == MQ_POOL_INPUT_SCALE_GLOBAL,
+      .float_nodes = islands,
+      .n_float_nodes = lowered->prepared.n_islands};
+  assert_non_null(exact.arithmetic);
+  assert_true(exact.n_float_nodes <= sizeof islands / sizeof islands[0]);
+  for (size_t i = 0; i < exact.n_float_nodes; i++)
+    islands[i] = lowered->prepared.islands[i].node;
+  compare(result, lowered, program, &exact);
 }

@@ -23,6 +23,7 @@ void drop_calibrated(struct lowered *lowered);
 /* What a program made of the images, beside what the simulation says of the same points. */
 struct compared {
   size_t n_points;      /* tensors of codes in both */
+  size_t n_missed;      /* points that the program has no tensor of */
   int64_t n, differing; /* elements of them */
   int32_t most;         /* steps that one differs by */
   double worst_output;  /* |program - simulation| of the network's output, over its scale or its largest */
@@ -30,6 +31,9 @@ struct compared {
 };
 void compare_program(struct compared *result, const struct lowered *lowered,
                      const struct mq_program *program);
+
+/* The same with the exact simulation, which must differ by nothing. */
+void compare_exact(struct compared *result, const struct lowered *lowered, const struct mq_program *program);
 
 /* The tensor of that name after the program has run on image `image`: owned by the caller (free). */
 void *run_for_tensor(const struct mq_program *program, const struct mq_tensor *images, int64_t image,
