@@ -52,7 +52,11 @@ struct mq_bundle {
   struct mq_preprocess preprocess;
   bool has_preprocess;
   char target[128];
-  mq_bias_form bias;                   /* that the target's arithmetic adds */
+  mq_bias_form bias;   /* that the target's arithmetic adds */
+  char arithmetic[32]; /* "": none */
+  bool has_rules;      /* pot_half_even, pool and prepared.islands (adds and averages) are */
+  bool pot_half_even;  /* known: not in bundles of before these keys */
+  mq_pool_rule pool;
   double float_top1, top1;             /* as the manifest says; NAN if it does not */
   struct mq_program *program;          /* program.mqi, loaded and checked; NULL: the bundle has none */
   char no_program[256];                /* why, as the manifest says; "": it does not */

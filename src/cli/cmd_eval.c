@@ -14,12 +14,14 @@ typedef enum eval_mode {
   EVAL_DEFAULT,
   EVAL_FLOAT,
   EVAL_SIMULATE,
+  EVAL_EXACT,     /* the simulation in the target's own arithmetic */
   EVAL_REFERENCE, /* the integer program, by its plain executor */
   EVAL_MODES
 } eval_mode;
 static const char *const mode_names[EVAL_MODES] = {[EVAL_DEFAULT] = "",
                                                    [EVAL_FLOAT] = "float",
                                                    [EVAL_SIMULATE] = "simulate",
+                                                   [EVAL_EXACT] = "exact",
                                                    [EVAL_REFERENCE] = "reference"};
 
 struct eval_run {
@@ -37,7 +39,7 @@ struct eval_run {
 };
 
 static mq_status parse_mode(struct eval_run *run, struct mq_err *err) {
-  static const char *const later[] = {"exact", "integer", NULL};
+  static const char *const later[] = {"integer", NULL};
   const char *text = run->mode_text;
   for (int mode = EVAL_FLOAT; text && mode < EVAL_MODES; mode++) {
     if (!strcmp(text, mode_names[mode])) {
@@ -50,7 +52,8 @@ static mq_status parse_mode(struct eval_run *run, struct mq_err *err) {
       return mq_fail(err, MQ_BAD_USAGE, "--mode %s: not in this version", text);
     }
   }
-  return text ? mq_fail(err, MQ_BAD_USAGE, "--mode %s: expected float, simulate or reference", text) : MQ_OK;
+  return text ? mq_fail(err, MQ_BAD_USAGE, "--mode %s: expected float, simulate, exact or reference", text)
+              : MQ_OK;
 }
 
 static mq_status load_bundle(struct eval_run *run, const char *path, struct mq_err *err) {
@@ -73,6 +76,11 @@ static mq_status load_bundle(struct eval_run *run, const char *path, struct mq_e
     const char *why = run->bundle.no_program;
     return mq_fail(err, MQ_BAD_INPUT, "%s has no program.mqi: %s", path,
                    why[0] ? why : "it was made before there were any; quantize the model again");
+  }
+  if (run->mode == EVAL_EXACT && !(run->bundle.has_rules && run->bundle.arithmetic[0])) {
+    return mq_fail(err, MQ_BAD_INPUT, "%s/quant.json: %s", path,
+                   run->bundle.has_rules ? "the target has no arithmetic, expected one for mode exact"
+                                         : "made before mode exact; quantize the model again");
   }
   char *float_path = mq_path_join(path, "float.onnx");
   status = float_path ? mq_onnx_read(&run->graph, float_path, NULL, err) : mq_fail_memory(err, path);
@@ -111,6 +119,10 @@ static mq_status load_qdq(struct eval_run *run, const char *path, struct mq_err 
   if (run->mode == EVAL_REFERENCE && !run->bundle.program) {
     return mq_fail(err, MQ_BAD_INPUT, "%s", run->bundle.no_program);
   }
+  if (run->mode == EVAL_EXACT && !run->bundle.arithmetic[0]) {
+    return mq_fail(err, MQ_BAD_INPUT, "target %s has no arithmetic, expected one for mode exact",
+                   run->bundle.target);
+  }
   return mq_prepare_qdq_float(&run->graph, &run->bundle.prepared, err);
 }
 
@@ -139,7 +151,13 @@ static mq_status evaluate_bundle(struct eval_run *run, const struct mq_evaluate_
     return mq_program_evaluate(&run->result, run->bundle.program, prepared->graph, run->dataset, &of_program,
                                run->pool, err);
   }
+  const struct mq_exact_rules rules = {.arithmetic = run->bundle.arithmetic,
+                                       .pot_half_even = run->bundle.pot_half_even,
+                                       .pool = run->bundle.pool,
+                                       .islands = prepared->islands,
+                                       .n_islands = prepared->n_islands};
   struct mq_evaluate_options simulated = *options;
+  simulated.exact = run->mode == EVAL_EXACT ? &rules : NULL;
   simulated.points = prepared->points;
   simulated.n_points = prepared->n_points;
   return mq_evaluate(&run->result, prepared->graph, run->dataset, &simulated, run->pool, err);
@@ -276,7 +294,8 @@ mq_status cmd_eval(int argc, char **argv, struct mq_err *err) {
       {"--data", 0, CLI_TEXT, &run.data, "D", "images to measure on: KIND:PATH[,key=value...]", 0, 0},
       {"--target", 0, CLI_TEXT, &run.target, "T",
        "of a Q/DQ model: whose arithmetic; of a bundle: for which it must have been made", 0, 0},
-      {"--mode", 0, CLI_TEXT, &run.mode_text, "MODE", "float, simulate or reference (the integer program)", 0,
+      {"--mode", 0, CLI_TEXT, &run.mode_text, "MODE",
+       "float, simulate, exact (the target's arithmetic on the graph) or reference (the integer program)", 0,
        0},
   };
   bool is_help;

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "deploy/bundle_program.h"
+#include "deploy/rules.h"
 #include "mqbench/load.h"
 
 static mq_status read_model(struct mq_bundle *bundle, const char *path, struct mq_err *err) {
@@ -53,6 +54,7 @@ mq_status mq_bundle_read_qdq(struct mq_bundle *bundle, const char *path, const c
   if (status == MQ_OK) {
     snprintf(bundle->target, sizeof bundle->target, "%s", target->name);
     bundle->bias = target->bias;
+    deploy_take_rules(bundle, target);
     status = make_program(bundle, path, target, err);
   }
   mq_target_destroy(target);

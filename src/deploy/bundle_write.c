@@ -9,6 +9,7 @@
 #include "deploy/bundle_export.h"
 #include "deploy/bundle_program.h"
 #include "deploy/json.h"
+#include "deploy/rules.h"
 #include "mqbench/deploy.h"
 #include "mqbench/load.h"
 #include "target/words.h"
@@ -136,11 +137,13 @@ static mq_status write_quant(const char *directory, const struct mq_bundle_conte
     }
   }
   const char *arithmetic = contents->target->arithmetic;
-  return deploy_json_write(directory, "quant.json",
-                           json_pack("{s:s, s:o, s:o, s:s}", "target", contents->target->name, "points",
-                                     points, "arithmetic", arithmetic ? json_string(arithmetic) : json_null(),
-                                     "bias", mq_bias_names[contents->target->bias]),
-                           err);
+  json_t *quant = json_pack("{s:s, s:o, s:o, s:s}", "target", contents->target->name, "points", points,
+                            "arithmetic", arithmetic ? json_string(arithmetic) : json_null(), "bias",
+                            mq_bias_names[contents->target->bias]);
+  if (quant) {
+    deploy_write_rules(quant, contents);
+  }
+  return deploy_json_write(directory, "quant.json", quant, err);
 }
 
 static json_t *floats_json(const float *x, int n) {

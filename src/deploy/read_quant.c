@@ -8,6 +8,7 @@
 
 #include "deploy/field.h"
 #include "deploy/read.h"
+#include "deploy/rules.h"
 #include "target/words.h"
 
 struct reader {
@@ -413,6 +414,9 @@ mq_status deploy_read_quant(struct mq_bundle *bundle, const json_t *quant, const
   }
   if (status == MQ_OK) {
     status = mq_graph_sort(prepared->graph, err);
+  }
+  if (status == MQ_OK) {
+    status = deploy_read_rules(bundle, quant, directory, err);
   }
   return status == MQ_OK ? mq_graph_verify(prepared->graph, err) : status;
 }

@@ -45,9 +45,16 @@ static void quantize_writes_a_bundle_that_evaluates_to_the_same(void **state) {
     assert_int_equal(integer(read, "correct"), integer(made, "correct"));
     int64_t simulated = integer(read, "correct");
     json_decref(read);
+    run(&o, "eval %s --data npy:x.npy,labels=y.npy --mode exact --json", targets[i]);
+    assert_int_equal(o.status, 0);
+    json_t *exact = parse_json(&o);
+    assert_string_equal(json_string_value(json_object_get(exact, "mode")), "exact");
     run(&o, "eval %s --data npy:x.npy,labels=y.npy --mode reference --json", targets[i]);
     assert_int_equal(o.status, 0);
     read = parse_json(&o);
+    assert_true(json_equal(json_object_get(read, "loss"), json_object_get(exact, "loss")));
+    assert_true(json_equal(json_object_get(read, "correct"), json_object_get(exact, "correct")));
+    json_decref(exact);
     assert_string_equal(json_string_value(json_object_get(read, "mode")), "reference");
     assert_in_range(integer(read, "correct") + 4 - simulated, 0, 8);
     run(&o, "eval %s/float.onnx --data " DATA " --json", targets[i]);
