@@ -3,7 +3,7 @@
 
 BUILD_PACKAGES="build-essential cmake ninja-build pkg-config libdnnl-dev libprotobuf-c-dev protobuf-c-compiler \
 libonnx-dev libsqlite3-dev libyaml-dev libjansson-dev libjpeg-dev libpng-dev libexif-dev libarchive-dev \
-zlib1g-dev libssl-dev"
+zlib1g-dev libssl-dev libflatbuffers-dev flatbuffers-compiler"
 TEST_PACKAGES="libcmocka-dev libonnx-testdata python3-minimal"
 CI_PACKAGES="python3-onnx clang libomp-dev clang-format clang-tidy libclang-rt-14-dev cppcheck valgrind git ca-certificates \
 libopenmpi-dev openmpi-bin"

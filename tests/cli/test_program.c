@@ -162,8 +162,8 @@ static bool list_has(const char *subject, const char *name) {
 
 static void lists_name_what_there_is(void **state) {
   (void)state;
-  const char *const targets[] = {"academic", "tensorrt", "acl", "tvm", "snpe", "fbgemm"};
-  for (size_t i = 0; i < 6; i++) {
+  const char *const targets[] = {"academic", "tensorrt", "acl", "tvm", "snpe", "fbgemm", "tflite", "xnnpack"};
+  for (size_t i = 0; i < 8; i++) {
     assert_true(list_has("targets", targets[i]));
   }
   assert_true(list_has("methods", "ptq"));
@@ -173,7 +173,8 @@ static void lists_name_what_there_is(void **state) {
   assert_true(list_has("datasets", "fractal"));
   assert_true(list_has("engines", "onnxruntime"));
   assert_true(list_has("engines", "onednn"));
-  assert_false(list_has("formats", "tflite"));
+  assert_true(list_has("formats", "tflite"));
+  assert_false(list_has("formats", "gguf"));
 }
 
 static void show_counts_and_explains(void **state) {
