@@ -4,6 +4,7 @@
 #include "runtime/ops.h"
 
 static const struct runtime_op *const ops[] = {
+    &runtime_op_layer,
     &runtime_op_concat,
     &runtime_op_reference,
 };

@@ -4,6 +4,6 @@
 
 #include "runtime/internal.h"
 
-extern const struct runtime_op runtime_op_concat;
+extern const struct runtime_op runtime_op_concat, runtime_op_layer;
 
 #endif

@@ -1,0 +1,199 @@
+#include "runtime/simd/finish.h"
+
+#include "runtime/simd/lanes.h"
+
+_Static_assert(LANES == RUNTIME_BLOCK, "a block is what is finished at once");
+
+/* Parameters of a block, in registers while its pixels pass. */
+struct block {
+  ints add, w_zero, multiplier, left, right, before, keep, mask;
+  floats factor, bias;
+  /* The same for all channels. */
+  ints lo, hi, zero, shortcut_zero;
+  floats f_lo, f_hi, scale, reciprocal, shortcut_scale, clip_lo, clip_hi;
+};
+
+MQ_ALWAYS_INLINE bool is_shift(runtime_form form) {
+  return form == RUNTIME_SHIFT_UP || form == RUNTIME_SHIFT_EVEN;
+}
+MQ_ALWAYS_INLINE bool is_to_float(runtime_form form) {
+  return form == RUNTIME_FLOAT || form == RUNTIME_FLOAT_BIAS;
+}
+MQ_ALWAYS_INLINE bool has_bias(runtime_form form) {
+  return form == RUNTIME_BIASED || form == RUNTIME_REAL || form == RUNTIME_FLOAT_BIAS;
+}
+
+MQ_ALWAYS_INLINE ints low_bits(ints n) {
+  return ints_sub(ints_left(ints_all(1), n), ints_all(1));
+}
+
+MQ_ALWAYS_INLINE void load_channels(struct block *to, const struct runtime_finish *f, runtime_form form,
+                                    bool has_box, int64_t at) {
+  to->add = ints_load(f->add + at);
+  if (has_box) to->w_zero = ints_load(f->w_zero + at);
+  if (form == RUNTIME_FIXED || is_shift(form)) {
+    to->left = ints_load(f->left + at);
+    to->right = ints_load(f->right + at);
+  } else {
+    to->factor = floats_load(f->factor + at);
+  }
+  if (form == RUNTIME_FIXED) {
+    to->multiplier = ints_load(f->multiplier + at);
+    to->mask = low_bits(to->right);
+  }
+  if (is_shift(form)) {
+    to->keep = ints_load(f->keep + at);
+    to->before = ints_max(ints_sub(to->right, ints_all(1)), ints_all(0));
+    to->mask = low_bits(to->before);
+  }
+  if (has_bias(form)) to->bias = floats_load(f->bias + at);
+}
+
+MQ_ALWAYS_INLINE void load_common(struct block *to, const struct runtime_finish *f) {
+  to->lo = ints_all(f->lo);
+  to->hi = ints_all(f->hi);
+  to->zero = ints_all(f->zero);
+  to->f_lo = floats_all(f->f_lo);
+  to->f_hi = floats_all(f->f_hi);
+  to->scale = floats_all(f->scale);
+  to->reciprocal = floats_all(f->reciprocal);
+  to->shortcut_scale = floats_all(f->shortcut_scale);
+  to->shortcut_zero = ints_all(f->shortcut_zero);
+  to->clip_lo = floats_all(f->clip_lo);
+  to->clip_hi = floats_all(f->clip_hi);
+}
+
+/* The high word of twice the product, rounded, then / 2^right half away from zero. */
+MQ_ALWAYS_INLINE ints fixed_point(ints v, const struct block *c) {
+  const ints high = ints_high_product(ints_left(v, c->left), c->multiplier);
+  const ints rest = ints_and(high, c->mask), is_negative = ints_right(high, ints_all(31));
+  const ints threshold = ints_sub(ints_right(c->mask, ints_all(1)), is_negative);
+  return ints_sub(ints_right(high, c->right), ints_above(rest, threshold));
+}
+
+/* As wide as any code: beyond, all are the same. */
+#define WIDE 32768
+
+/* v / 2^right, or v 2^left: one of them is 0, and left at most 15. before: right - 1, or 0. */
+MQ_ALWAYS_INLINE ints shift(ints v, const struct block *c, bool is_even) {
+  const ints one = ints_all(1), zero = ints_all(0);
+  v = ints_and(v, c->keep);
+  const ints whole = ints_right(v, c->right);
+  ints up = ints_and(ints_right(v, c->before), ints_and(one, ints_above(c->right, zero)));
+  if (is_even) {
+    const ints is_more = ints_above(ints_and(v, c->mask), zero);
+    up = ints_and(up, ints_or(is_more, whole));
+  }
+  return ints_left(ints_clamp(ints_add(whole, up), ints_all(-WIDE), ints_all(WIDE - 1)), c->left);
+}
+
+MQ_ALWAYS_INLINE floats float_value(ints v, const struct block *c, runtime_form form) {
+  const floats x = floats_of(v);
+  if (form == RUNTIME_BIASED) return floats_mul(floats_add(x, c->bias), c->factor);
+  const floats scaled = floats_mul(x, c->factor);
+  return has_bias(form) ? floats_add(scaled, c->bias) : scaled;
+}
+
+/* 16 codes of a sum. shortcut: NULL, or 16 codes. */
+MQ_ALWAYS_INLINE ints code_of(ints v, const struct block *c, runtime_form form,
+                              const unsigned char *shortcut) {
+  if (form == RUNTIME_FIXED) return ints_clamp(fixed_point(v, c), c->lo, c->hi);
+  if (is_shift(form)) return ints_clamp(shift(v, c, form == RUNTIME_SHIFT_EVEN), c->lo, c->hi);
+  floats x = float_value(v, c, form);
+  if (shortcut != NULL) {
+    const ints centred = ints_sub(ints_of_codes(shortcut), c->shortcut_zero);
+    x = floats_add(x, floats_mul(floats_of(centred), c->shortcut_scale));
+  }
+  if (form == RUNTIME_REAL) x = floats_divide_by(x, c->scale, c->reciprocal);
+  return floats_round(floats_min(floats_max(x, c->f_lo), c->f_hi));
+}
+
+/* NaN stays NaN. */
+MQ_ALWAYS_INLINE floats clip(floats x, const struct block *c) {
+  return floats_min(c->clip_hi, floats_max(c->clip_lo, x));
+}
+
+/* A block of a pixel; the first n channels count. */
+MQ_ALWAYS_INLINE void finish_block(unsigned char *y, ints v, const struct block *c,
+                                   const unsigned char *shortcut, int n, runtime_form form) {
+  if (is_to_float(form)) {
+    float values[LANES];
+    const floats x = clip(float_value(v, c, form), c);
+    if (n == LANES) {
+      floats_store((float *)(void *)y, x);
+    } else {
+      floats_store(values, x);
+      memcpy(y, values, (size_t)n * sizeof *values);
+    }
+    return;
+  }
+  unsigned char codes[LANES] = {0};
+  if (shortcut != NULL && n < LANES) {
+    memcpy(codes, shortcut, (size_t)n);
+    shortcut = codes;
+  }
+  const ints q = ints_add(code_of(v, c, form, shortcut), c->zero);
+  if (n == LANES) {
+    ints_to_codes(y, q);
+  } else {
+    ints_to_codes(codes, q);
+    memcpy(y, codes, (size_t)n);
+  }
+}
+
+MQ_ALWAYS_INLINE void finish_tile(const struct runtime_finish *f, const struct runtime_tile *t,
+                                  runtime_form form, bool has_box, bool has_shortcut) {
+  const int64_t step = (int64_t)t->n_blocks * LANES;
+  const size_t y_step = is_to_float(form) ? LANES * sizeof(float) : LANES;
+  struct block c;
+  load_common(&c, f);
+  for (int b = 0; b < t->n_blocks; b++) {
+    const int n = b == t->n_blocks - 1 ? t->n_last : LANES;
+    load_channels(&c, f, form, has_box, t->channel + b * LANES);
+    for (int p = 0; p < t->n_pixels; p++) {
+      ints v = ints_add(ints_load(t->acc + p * step + b * LANES), c.add);
+      if (has_box) v = ints_sub(v, ints_mul(c.w_zero, ints_all(t->box[p])));
+      finish_block(t->y[p] + (size_t)b * y_step, v, &c, has_shortcut ? t->shortcut[p] + b * LANES : NULL, n,
+                   form);
+    }
+  }
+}
+
+/* Each form's loops are compiled on their own. */
+#define FORM(name, form)                                                           \
+  static void name(const struct runtime_finish *f, const struct runtime_tile *t) { \
+    if (f->w_zero != NULL)                                                         \
+      finish_tile(f, t, form, true, false);                                        \
+    else                                                                           \
+      finish_tile(f, t, form, false, false);                                       \
+  }
+FORM(fixed, RUNTIME_FIXED)
+FORM(scale, RUNTIME_SCALE)
+FORM(biased, RUNTIME_BIASED)
+FORM(shift_up, RUNTIME_SHIFT_UP)
+FORM(shift_even, RUNTIME_SHIFT_EVEN)
+FORM(to_float, RUNTIME_FLOAT)
+FORM(to_float_bias, RUNTIME_FLOAT_BIAS)
+
+static void real(const struct runtime_finish *f, const struct runtime_tile *t) {
+  if (f->w_zero != NULL && t->shortcut != NULL)
+    finish_tile(f, t, RUNTIME_REAL, true, true);
+  else if (f->w_zero != NULL)
+    finish_tile(f, t, RUNTIME_REAL, true, false);
+  else if (t->shortcut != NULL)
+    finish_tile(f, t, RUNTIME_REAL, false, true);
+  else
+    finish_tile(f, t, RUNTIME_REAL, false, false);
+}
+
+static void finish(const struct runtime_finish *f, const struct runtime_tile *tile) {
+  static void (*const forms[])(const struct runtime_finish *, const struct runtime_tile *) = {
+      [RUNTIME_FIXED] = fixed,           [RUNTIME_SCALE] = scale,
+      [RUNTIME_BIASED] = biased,         [RUNTIME_SHIFT_UP] = shift_up,
+      [RUNTIME_SHIFT_EVEN] = shift_even, [RUNTIME_REAL] = real,
+      [RUNTIME_FLOAT] = to_float,        [RUNTIME_FLOAT_BIAS] = to_float_bias,
+  };
+  forms[f->form](f, tile);
+}
+
+const struct runtime_finisher MQ_SIMD_NAME(runtime_finisher) = {.finish = finish};
