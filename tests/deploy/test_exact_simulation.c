@@ -216,11 +216,36 @@ static void float_islands(void **state) {
   assert_in_range(n_compared, 20, 150);
 }
 
+/* Layers kept float, with a bias and without, in groups, transposed, with holes, with a norm behind them. */
+static void kept_layers(void **state) {
+  (void)state;
+  static const char *const names[] = {"/^(conv1|conv|dw1|dw2|dw|expand3|se_up|up|fc1?)$/",
+                                      "/^(conv0|conv2|down|stem|pw1|head|squeeze|grow|deep|fc2?)$/"};
+  for (size_t n = 0; n < N_NETS; n++) {
+    for (size_t t = 0; t < N_TARGETS; t++) {
+      for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        struct lowered lowered;
+        char what[128];
+        const struct mq_layer_override override = {.layer = names[i], .keep_float = true};
+        const struct mq_prepare_options options = {.overrides = &override, .n_overrides = 1};
+        snprintf(what, sizeof what, "%s, %s, kept layers %zu", nets[n].name, targets[t], i);
+        make_calibrated_with(&lowered, build(n), targets[t], &options);
+        assert_true(expect_equal(&lowered, what));
+        drop_calibrated(&lowered);
+      }
+    }
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(every_target_and_width), cmocka_unit_test(every_arithmetic),
-      cmocka_unit_test(ties_to_even),           cmocka_unit_test(of_16_bits),
-      cmocka_unit_test(on_ties_and_bounds),     cmocka_unit_test(float_islands),
+      cmocka_unit_test(every_target_and_width),
+      cmocka_unit_test(every_arithmetic),
+      cmocka_unit_test(ties_to_even),
+      cmocka_unit_test(of_16_bits),
+      cmocka_unit_test(on_ties_and_bounds),
+      cmocka_unit_test(float_islands),
+      cmocka_unit_test(kept_layers),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -147,7 +147,7 @@ static bool is_kept_float(const struct engine_compiler *c, const struct mq_node 
   return false;
 }
 
-/* ---- Layers --------------------------------------------------------------------------------------- */
+/* ---- Layers, quantized or kept float --------------------------------------------------------------- */
 /* The quantized weights behind input 1. */
 static mq_status find_weights(struct exact_group *group, const struct engine_compiler *c,
                               const struct mq_node *node, struct mq_err *err) {
@@ -201,13 +201,18 @@ static mq_status plan_layer(struct engine_compiler *c, const struct mq_node *nod
   struct exact_group group = {
       .kind = EXACT_LAYER, .head = node, .output = node->outputs[0], .x = {grid_of(c, node->inputs[0])}};
   mq_status status = is_layer(node) ? find_weights(&group, c, node, err) : MQ_OK;
-  if (status != MQ_OK || !group.weights || !group.x[0]) {
+  bool is_float = is_layer(node) && node->inputs[1]->constant && node->inputs[1]->dtype == MQ_F32;
+  if (is_float) {
+    group.kind = EXACT_FLOAT_LAYER;
+    group.weight_values = node->inputs[1]->constant;
+  }
+  if (status != MQ_OK || (!is_float && (!group.weights || !group.x[0]))) {
     return status;
   }
   group.bias = node->n_inputs > 2 ? node->inputs[2] : NULL;
   const struct mq_node *add = group.bias ? NULL : find_bias(&group.bias, node);
   group.output = add ? add->outputs[0] : group.output;
-  if (arithmetic->requantize) {
+  if (arithmetic->requantize && !is_float) {
     status = find_end(&group, c, group.output, err);
   }
   return status == MQ_OK ? add_group(c, &group, err) : status;
@@ -341,6 +346,8 @@ mq_status engine_exact_compile(bool *is_taken, struct engine_compiler *c, const 
   switch (group->kind) {
     case EXACT_LAYER:
       return exact_compile_layer(c, group, err);
+    case EXACT_FLOAT_LAYER:
+      return exact_compile_float_layer(c, group, err);
     case EXACT_ADD:
       return exact_compile_add(c, group, err);
     case EXACT_AVERAGE:

@@ -40,16 +40,17 @@ static void release_layer(void *state) {
 }
 
 /* ---- Weights in the form O, I / groups, KH, KW ------------------------------------------------------ */
-/* Where element (o, i, kh, kw) of that form is in the node's own constant. */
-static int64_t weight_at(const struct mq_node *node, const struct mq_tensor *w, const struct mq_shape *form,
-                         int64_t o, int64_t i, int64_t tap) {
+int64_t exact_weight_at(const struct exact_group *group, const struct mq_shape *form, int64_t o, int64_t i,
+                        int64_t tap) {
+  const struct mq_node *node = group->head;
+  const struct mq_tensor *w = group->weight_values;
   int64_t is_transposed = 0, taps = form->dim[2] * form->dim[3];
   switch (node->op) {
     case MQ_OP_Conv:
       return (o * form->dim[1] + i) * taps + tap;
     case MQ_OP_ConvTranspose: { /* I, O / groups, KH, KW */
-      int64_t outputs = w->shape.dim[1], group = o / outputs;
-      return ((group * form->dim[1] + i) * outputs + o % outputs) * taps + tap;
+      int64_t outputs = w->shape.dim[1], part = o / outputs;
+      return ((part * form->dim[1] + i) * outputs + o % outputs) * taps + tap;
     }
     case MQ_OP_Gemm:
       is_transposed = mq_node_get_int(&is_transposed, node, "transB", 0, NULL) == MQ_OK ? is_transposed : 0;
@@ -81,15 +82,14 @@ static mq_status check_axis(const struct exact_group *group, int64_t n_outputs, 
 }
 
 static mq_status make_weights(struct exact_weights *weights, struct engine_compiler *c,
-                              const struct exact_group *group, int64_t n_outputs, int64_t groups,
+                              const struct exact_group *group, const struct mq_shape *shape,
                               struct mq_err *err) {
+  int64_t n_outputs = shape->dim[0];
   const struct mq_tensor *w = group->weight_values;
   const struct mq_qparams *q = &group->weights->qparams;
   struct mq_tensor codes = {0};
   void *ordered, *zero_point;
-  *weights = (struct exact_weights){.shape = weight_form(group->head, w, n_outputs, groups),
-                                    .code_min = q->quant_min,
-                                    .code_max = q->quant_max};
+  *weights = (struct exact_weights){.shape = *shape, .code_min = q->quant_min, .code_max = q->quant_max};
   mq_status status = check_axis(group, n_outputs, err);
   if (status == MQ_OK) {
     status = engine_alloc(&ordered, c, (size_t)mq_shape_count(&w->shape) + 1, sizeof(int32_t), err);
@@ -110,7 +110,7 @@ static mq_status make_weights(struct exact_weights *weights, struct engine_compi
     ((int32_t *)zero_point)[o] = q->zero_point[q->n_channels > 1 ? o : 0];
     for (int64_t i = 0; i < form->dim[1]; i++) {
       for (int64_t tap = 0; tap < taps; tap++, at++) {
-        ((int32_t *)ordered)[at] = ((const int32_t *)codes.data)[weight_at(group->head, w, form, o, i, tap)];
+        ((int32_t *)ordered)[at] = ((const int32_t *)codes.data)[exact_weight_at(group, form, o, i, tap)];
       }
     }
   }
@@ -121,8 +121,8 @@ static mq_status make_weights(struct exact_weights *weights, struct engine_compi
 }
 
 /* ---- Channels --------------------------------------------------------------------------------------- */
-static mq_status read_bias(const float **values, const struct exact_group *group, int64_t n_outputs,
-                           struct mq_err *err) {
+mq_status exact_read_bias(const float **values, const struct exact_group *group, int64_t n_outputs,
+                          struct mq_err *err) {
   const struct mq_tensor *bias = group->bias ? group->bias->constant : NULL;
   *values = bias ? bias->data : NULL;
   if (!group->bias) {
@@ -143,7 +143,7 @@ static mq_status make_channels(struct layer_state *s, struct engine_compiler *c,
   const struct mq_qparams *q = &group->weights->qparams;
   const float *bias;
   void *block;
-  mq_status status = read_bias(&bias, group, s->n_channels, err);
+  mq_status status = exact_read_bias(&bias, group, s->n_channels, err);
   if (status == MQ_OK) {
     status = engine_alloc(&block, c, (size_t)s->n_channels + 1, sizeof(struct mq_exact_channel), err);
   }
@@ -182,20 +182,37 @@ static struct mq_shape rows_of(const struct mq_shape *shape) {
   return (struct mq_shape){.rank = 4, .dim = {n ? mq_shape_count(shape) / n : 0, n, 1, 1}};
 }
 
+static bool is_conv(const struct exact_group *group) {
+  return group->head->op == MQ_OP_Conv || group->head->op == MQ_OP_ConvTranspose;
+}
+
+mq_status exact_layer_shape(struct exact_layer_shape *s, struct engine_compiler *c,
+                            const struct exact_group *group, struct mq_err *err) {
+  struct mq_shape x = engine_shape(c, group->head->inputs[0]), y = engine_shape(c, group->output);
+  *s = (struct exact_layer_shape){
+      .window = {.stride = {1, 1}, .dilation = {1, 1}, .kernel = {1, 1}, .groups = 1},
+      .is_transposed = group->head->op == MQ_OP_ConvTranspose,
+      .x = is_conv(group) ? with_height(&x) : rows_of(&x),
+      .y = is_conv(group) ? with_height(&y) : rows_of(&y)};
+  mq_status status = is_conv(group) ? mq_node_get_window(&s->window, group->head, err) : MQ_OK;
+  if (status == MQ_OK) {
+    s->weights = weight_form(group->head, group->weight_values, s->y.dim[1], s->window.groups);
+  }
+  return status;
+}
+
 static mq_status describe(struct exact_sums_options *o, struct engine_compiler *c,
                           const struct exact_group *group, struct mq_err *err) {
-  struct mq_shape x = engine_shape(c, group->head->inputs[0]), y = engine_shape(c, group->output);
-  bool is_conv = group->head->op == MQ_OP_Conv || group->head->op == MQ_OP_ConvTranspose;
-  o->window = (struct mq_window){.stride = {1, 1}, .dilation = {1, 1}, .kernel = {1, 1}, .groups = 1};
-  o->is_transposed = group->head->op == MQ_OP_ConvTranspose;
-  o->input = is_conv ? with_height(&x) : rows_of(&x);
-  o->output = is_conv ? with_height(&y) : rows_of(&y);
-  mq_status status = is_conv ? mq_node_get_window(&o->window, group->head, err) : MQ_OK;
+  struct exact_layer_shape shape;
+  mq_status status = exact_layer_shape(&shape, c, group, err);
   if (status == MQ_OK) {
     status = exact_grid(&o->x, c, group->x[0], NULL, err);
   }
-  return status == MQ_OK ? make_weights(&o->weights, c, group, o->output.dim[1], o->window.groups, err)
-                         : status;
+  o->window = shape.window;
+  o->is_transposed = shape.is_transposed;
+  o->input = shape.x;
+  o->output = shape.y;
+  return status == MQ_OK ? make_weights(&o->weights, c, group, &shape.weights, err) : status;
 }
 
 static mq_status make_state(struct layer_state *s, struct engine_compiler *c, const struct exact_group *group,
@@ -219,13 +236,18 @@ static mq_status make_state(struct layer_state *s, struct engine_compiler *c, co
   return status == MQ_OK ? make_channels(s, c, group, err) : status;
 }
 
-static mq_status emit_layer(struct engine_compiler *c, const struct exact_group *group, struct layer_state *s,
-                            int x, struct mq_err *err) {
+mq_status exact_read_input(int *x, struct engine_compiler *c, const struct exact_group *group,
+                           struct mq_err *err) {
+  return engine_read_float(x, c, group->head, 0, is_conv(group) ? ENGINE_CHANNELS_LAST : ENGINE_ROW_MAJOR,
+                           err);
+}
+
+mq_status exact_emit_layer(struct engine_compiler *c, const struct exact_group *group,
+                           struct engine_step *step, int x, struct mq_err *err) {
   struct mq_shape shape = engine_shape(c, group->output);
   int64_t stride[MQ_MAX_RANK];
-  bool is_conv = group->head->op == MQ_OP_Conv || group->head->op == MQ_OP_ConvTranspose;
   int y;
-  if (is_conv) {
+  if (is_conv(group)) {
     mq_stride_channels_last(stride, &shape);
   } else {
     mq_stride_row_major(stride, &shape);
@@ -235,25 +257,18 @@ static mq_status emit_layer(struct engine_compiler *c, const struct exact_group 
     return status;
   }
   engine_bind(c, group->output, y);
-  struct engine_step step = {
-      .function = &layer_function,
-      .state = s,
-      .release = release_layer,
-      .inputs = &x,
-      .n_inputs = 1,
-      .outputs = &y,
-      .n_outputs = 1,
-      .scratch_bytes = s->sums_bytes + (size_t)s->n_channels * (sizeof(int64_t) + sizeof(int32_t))};
-  return engine_emit(c, &step, err);
+  step->inputs = &x;
+  step->n_inputs = 1;
+  step->outputs = &y;
+  step->n_outputs = 1;
+  return engine_emit(c, step, err);
 }
 
 mq_status exact_compile_layer(struct engine_compiler *c, const struct exact_group *group,
                               struct mq_err *err) {
-  bool is_conv = group->head->op == MQ_OP_Conv || group->head->op == MQ_OP_ConvTranspose;
   int x;
   void *state;
-  mq_status status =
-      engine_read_float(&x, c, group->head, 0, is_conv ? ENGINE_CHANNELS_LAST : ENGINE_ROW_MAJOR, err);
+  mq_status status = exact_read_input(&x, c, group, err);
   if (status == MQ_OK) {
     status = engine_alloc(&state, c, 1, sizeof(struct layer_state), err);
   }
@@ -268,5 +283,10 @@ mq_status exact_compile_layer(struct engine_compiler *c, const struct exact_grou
     }
     return status;
   }
-  return emit_layer(c, group, s, x, err);
+  struct engine_step step = {
+      .function = &layer_function,
+      .state = s,
+      .release = release_layer,
+      .scratch_bytes = s->sums_bytes + (size_t)s->n_channels * (sizeof(int64_t) + sizeof(int32_t))};
+  return exact_emit_layer(c, group, &step, x, err);
 }
