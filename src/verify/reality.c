@@ -206,6 +206,9 @@ struct real reality_made(const struct reality *r, uint32_t tensor, int64_t at) {
     case MQ_STEP_CONV:
     case MQ_STEP_LINEAR:
       return reality_layer(r, step, at);
+    case MQ_STEP_CONV_FLOAT:
+    case MQ_STEP_LINEAR_FLOAT:
+      return reality_layer_float(r, step, at);
     case MQ_STEP_ADD:
       return clip(add(operand(r, step, 0, at), operand(r, step, 1, at)), step);
     case MQ_STEP_TABLE:
