@@ -217,6 +217,7 @@ static void run_panel(const struct work *w, int64_t group, const struct panel *p
   const int most = layer->dot->pixels[panel->n];
   struct pixels pixels;
   struct runtime_tile tile = {.n_blocks = panel->n,
+                              .acc_step = panel->n * RUNTIME_BLOCK,
                               .n_last = left < RUNTIME_BLOCK ? (int)left : RUNTIME_BLOCK,
                               .channel = block * RUNTIME_BLOCK,
                               .acc = acc,

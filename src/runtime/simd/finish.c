@@ -143,7 +143,7 @@ MQ_ALWAYS_INLINE void finish_block(unsigned char *y, ints v, const struct block 
 
 MQ_ALWAYS_INLINE void finish_tile(const struct runtime_finish *f, const struct runtime_tile *t,
                                   runtime_form form, bool has_box, bool has_shortcut) {
-  const int64_t step = (int64_t)t->n_blocks * LANES;
+  const int64_t step = t->acc_step;
   const size_t y_step = is_to_float(form) ? LANES * sizeof(float) : LANES;
   struct block c;
   load_common(&c, f);

@@ -33,9 +33,10 @@ struct runtime_finish {
   int32_t shortcut_zero;
 };
 
-/* A tile: pixels x 16 n_blocks sums, of which the last block's first `n_last` channels count. */
+/* A tile: pixels x blocks of 16 sums, of which the last block's first `n_last` channels count. */
 struct runtime_tile {
   int n_pixels, n_blocks, n_last;
+  int64_t acc_step;                     /* from pixel to pixel: at least 16 n_blocks */
   int64_t channel;                      /* the first, in the arrays of the layer */
   const int32_t *acc, *box;             /* box: of each pixel, where w_zero is */
   unsigned char *const *y;              /* of each pixel */

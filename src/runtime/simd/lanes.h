@@ -98,6 +98,13 @@ MQ_ALWAYS_INLINE floats floats_mul(floats a, floats b) {
 MQ_ALWAYS_INLINE floats floats_div(floats a, floats b) {
   return FLOATS(_mm512_div_ps(a.v, b.v));
 }
+MQ_ALWAYS_INLINE floats floats_sub(floats a, floats b) {
+  return FLOATS(_mm512_sub_ps(a.v, b.v));
+}
+/* -1 where a == b, else 0. */
+MQ_ALWAYS_INLINE ints floats_equal(floats a, floats b) {
+  return INTS(_mm512_movm_epi32(_mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ)));
+}
 /* a > b ? a : b, a < b ? a : b: b where one is NaN. */
 MQ_ALWAYS_INLINE floats floats_max(floats a, floats b) {
   return FLOATS(_mm512_max_ps(a.v, b.v));
@@ -211,6 +218,13 @@ MQ_ALWAYS_INLINE floats floats_add(floats a, floats b) {
 MQ_ALWAYS_INLINE floats floats_mul(floats a, floats b) {
   return FLOATS_2(_mm256_mul_ps, a, b);
 }
+MQ_ALWAYS_INLINE floats floats_sub(floats a, floats b) {
+  return FLOATS_2(_mm256_sub_ps, a, b);
+}
+MQ_ALWAYS_INLINE ints floats_equal(floats a, floats b) {
+  return (ints){_mm256_castps_si256(_mm256_cmp_ps(a.a, b.a, _CMP_EQ_OQ)),
+                _mm256_castps_si256(_mm256_cmp_ps(a.b, b.b, _CMP_EQ_OQ))};
+}
 MQ_ALWAYS_INLINE floats floats_div(floats a, floats b) {
   return FLOATS_2(_mm256_div_ps, a, b);
 }
@@ -311,6 +325,12 @@ MQ_ALWAYS_INLINE floats floats_add(floats a, floats b) {
 }
 MQ_ALWAYS_INLINE floats floats_mul(floats a, floats b) {
   EACH(floats, a.v[i] * b.v[i]);
+}
+MQ_ALWAYS_INLINE floats floats_sub(floats a, floats b) {
+  EACH(floats, a.v[i] - b.v[i]);
+}
+MQ_ALWAYS_INLINE ints floats_equal(floats a, floats b) {
+  EACH(ints, -(a.v[i] == b.v[i]));
 }
 MQ_ALWAYS_INLINE floats floats_div(floats a, floats b) {
   EACH(floats, a.v[i] / b.v[i]);
