@@ -5,6 +5,9 @@ weights by -128, zero points with them.
 """
 import math
 
+# What only reshapes, also on quantized tensors.
+RESHAPES = {"Flatten", "Reshape", "Identity"}
+
 
 class Engine:
     def __init__(self, model, threads, _batch):
@@ -65,24 +68,46 @@ class Engine:
                 self.found.append((node.name, node.op_type, id(node) in self.skipped))
 
     def match(self, quantize):
-        nodes, name = [], quantize.input[0]
-        relu = self.made_by(name, "Relu")
-        if relu is not None and self.n_readers[name] == 1:
-            nodes.append(relu)
-            name = relu.input[0]
-        node = self.producer.get(name)
-        if node is None or self.n_readers[name] != 1 or name in self.outputs:
+        """operator [-> Relu or Clip] [-> what only reshapes] -> QuantizeLinear"""
+        chain = {"nodes": [], "relu": False, "most": math.inf, "shape": []}
+        name = quantize.input[0]
+        while self.is_inner(name) and self.producer[name].op_type in RESHAPES:
+            chain["shape"].insert(0, self.producer[name])
+            name = chain["shape"][0].input[0]
+        while self.is_inner(name) and self.take_activation(chain, self.producer[name]):
+            name = self.producer[name].input[0]
+        if not self.is_inner(name):
             return None
+        node = chain["node"] = self.producer[name]
+        chain["nodes"] += chain["shape"] + [node]
+        return chain if self.has_operator(chain, quantize) else None
+
+    def is_inner(self, name):
+        """Made by a node, and seen by nobody but its one reader."""
+        return name in self.producer and self.n_readers[name] == 1 and name not in self.outputs
+
+    def take_activation(self, chain, node):
+        bounds = [self.constants.get(name) for name in node.input[1:3]]
+        is_clip = node.op_type == "Clip" and len(bounds) == 2 and not any(b is None for b in bounds)
+        if node.op_type != "Relu" and not (is_clip and float(bounds[0]) == 0):
+            return False
+        chain["nodes"].append(node)
+        chain["relu"] = True
+        chain["most"] = min(chain["most"], float(bounds[1]) if is_clip else math.inf)
+        return True
+
+    def has_operator(self, chain, quantize):
+        node = chain["node"]
         inputs = [self.quantized_input(i) for i in node.input[:2]]
-        chain = {"nodes": nodes + [node], "node": node, "relu": relu is not None and bool(nodes)}
-        if node.op_type in ("Conv", "Gemm") and inputs[0] and self.weight_node(node.input[1]) is not None:
-            return chain if self.can_pack(node) else None
-        if node.op_type == "Add" and inputs[0] and inputs[1]:
-            return chain
-        if node.op_type in ("GlobalAveragePool", "AveragePool") and inputs[0] and not nodes:
+        if node.op_type in ("Conv", "Gemm"):
+            return bool(inputs[0]) and self.weight_node(node.input[1]) is not None and self.can_pack(node)
+        if node.op_type == "Add":
+            return bool(inputs[0] and inputs[1])
+        if node.op_type in ("GlobalAveragePool", "AveragePool"):
             is_padded = any(self.attributes[id(node)].get("pads", []))
-            return chain if self.same_grid(node.input[0], quantize) and not is_padded else None
-        return None
+            return bool(inputs[0]) and not chain["relu"] and not is_padded and self.same_grid(
+                node.input[0], quantize)
+        return False
 
     def same_grid(self, dequantized, quantize):
         """The library's average keeps its input's scale and zero point."""
@@ -94,11 +119,25 @@ class Engine:
         attributes = self.attributes[id(node)]
         if node.op_type == "Gemm":
             return attributes.get("transB", 0) == 1
-        pads = attributes.get("pads", [0, 0, 0, 0])
-        return len(pads) == 4 and pads[:2] == pads[2:] and not attributes.get("auto_pad", b"NOTSET").strip(
-            b"NOTSET")
+        return self.constants[self.weight_node(node.input[1]).input[0]].dim() == 4
 
-    def pack(self, node):
+    @staticmethod
+    def padding(a, x, kernel):
+        """[rows before, columns before, rows behind, columns behind]; SAME is worked out for the image."""
+        kind = a.get("auto_pad", b"NOTSET")
+        if not kind.startswith(b"SAME"):
+            return list(a.get("pads", [0, 0, 0, 0])) if kind == b"NOTSET" else [0, 0, 0, 0]
+        begin, end = [], []
+        for i in range(2):
+            size, stride = x.shape[2 + i], a.get("strides", [1, 1])[i]
+            extent = (kernel[i] - 1) * a.get("dilations", [1, 1])[i] + 1
+            total = max(0, (-(-size // stride) - 1) * stride + extent - size)
+            less, more = total // 2, total - total // 2
+            begin.append(less if kind == b"SAME_UPPER" else more)
+            end.append(more if kind == b"SAME_UPPER" else less)
+        return begin + end
+
+    def pack(self, node, pads):
         torch, attributes = self.torch, self.attributes[id(node)]
         weights = self.weight_node(node.input[1])
         ints, scale, zero = (self.constants[name] for name in weights.input[:3])
@@ -111,8 +150,7 @@ class Engine:
         bias = self.evaluate(node.input[2], {}).float() if len(node.input) > 2 else None
         if node.op_type == "Gemm":
             return torch.ops.quantized.linear_prepack(w, bias)
-        pads = attributes.get("pads", [0, 0, 0, 0])
-        return torch.ops.quantized.conv2d_prepack(w, bias, attributes.get("strides", [1, 1]), pads[:2],
+        return torch.ops.quantized.conv2d_prepack(w, bias, attributes.get("strides", [1, 1]), pads,
                                                   attributes.get("dilations", [1, 1]), attributes.get("group", 1))
 
     # ---- Running ---------------------------------------------------------------------------------------
@@ -122,26 +160,40 @@ class Engine:
         return float(scale), int(zero) + (128 if zero.dtype == self.torch.int8 else 0)
 
     def quantize(self, node, values):
-        ops, chain = self.torch.ops.quantized, self.fused.get(id(node))
+        chain = self.fused.get(id(node))
         scale, zero = self.grid(node)
         if not chain:
             return self.torch.quantize_per_tensor(self.evaluate(node.input[0], values).float(), scale, zero,
                                                   self.torch.quint8)
-        op = chain["node"]
-        x = values[self.quantized_input(op.input[0])]
+        result = self.operate(chain, values, scale, zero)
+        if chain["most"] < math.inf:
+            result = self.torch.clamp(result, 0.0, chain["most"])
+        for mover in chain["shape"]:
+            more = [self.evaluate(name, values) for name in mover.input[1:]]
+            result = getattr(self, "op_" + mover.op_type)(self.attributes[id(mover)], result, *more)
+        return result
+
+    def operate(self, chain, values, scale, zero):
+        """The library's operator on its quantized inputs."""
+        ops, op, attributes = self.torch.ops.quantized, chain["node"], self.attributes[id(chain["node"])]
+        x, suffix = values[self.quantized_input(op.input[0])], "_relu" if chain["relu"] else ""
         if op.op_type == "Add":
-            y = values[self.quantized_input(op.input[1])]
-            return (ops.add_relu if chain["relu"] else ops.add)(x, y, scale, zero)
+            return getattr(ops, "add" + suffix)(x, values[self.quantized_input(op.input[1])], scale, zero)
         if op.op_type == "GlobalAveragePool":
             return self.torch.nn.functional.adaptive_avg_pool2d(x, 1)
         if op.op_type == "AveragePool":
-            attributes = self.attributes[id(op)]
-            return self.torch.nn.functional.avg_pool2d(x, attributes["kernel_shape"],
-                                                       attributes.get("strides", [1, 1]))
+            return self.torch.nn.functional.avg_pool2d(x, attributes["kernel_shape"], attributes.get("strides", [1, 1]),
+                                                       0, bool(attributes.get("ceil_mode", 0)))
+        pads = [0, 0, 0, 0]
+        if op.op_type == "Conv":
+            pads = self.padding(attributes, x, self.constants[self.weight_node(op.input[1]).input[0]].shape[2:])
+        if pads[:2] != pads[2:]:  # the operator pads both ends alike
+            x = self.torch.nn.functional.pad(x, (pads[1], pads[3], pads[0], pads[2]))
+            pads = [0, 0, 0, 0]
         if id(op) not in self.packed:
-            self.packed[id(op)] = self.pack(op)
+            self.packed[id(op)] = self.pack(op, pads[:2])
         kind = "conv2d" if op.op_type == "Conv" else "linear"
-        return getattr(ops, kind + ("_relu" if chain["relu"] else ""))(x, self.packed[id(op)], scale, zero)
+        return getattr(ops, kind + suffix)(x, self.packed[id(op)], scale, zero)
 
     def clip_integers(self, node, values):
         """Fewer bits than 8: the integers of a quantized tensor."""
@@ -197,7 +249,7 @@ class Engine:
 
     # ---- Operators in floats ---------------------------------------------------------------------------
     def op_Conv(self, a, x, w, b=None):
-        pads = a.get("pads", [0, 0, 0, 0])
+        pads = self.padding(a, x, w.shape[2:])
         x = self.torch.nn.functional.pad(x, (pads[1], pads[3], pads[0], pads[2]))
         return self.torch.nn.functional.conv2d(x, w, b, a.get("strides", 1), 0, a.get("dilations", 1),
                                                a.get("group", 1))

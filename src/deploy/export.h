@@ -8,7 +8,7 @@
 
 extern const struct mq_exporter mq_exporter_onnx_qdq, mq_exporter_tensorrt, mq_exporter_snpe, mq_exporter_acl,
     mq_exporter_openvino, mq_exporter_vitis, mq_exporter_ppl_cuda, mq_exporter_ppl_w8a16, mq_exporter_tengine,
-    mq_exporter_stpu, mq_exporter_tflite;
+    mq_exporter_stpu, mq_exporter_tflite, mq_exporter_onnx_qoperator;
 
 /* ---- A graph on its way to a file. The first failure stays in `status`; calls after it do nothing and
  * answer NULL. ------------------------------------------------------------------------------------------- */
@@ -43,6 +43,13 @@ void deploy_edit_name_output(struct deploy_edit *edit, struct mq_value *x, struc
 /* Clip(x) into a new value or into `output`. */
 struct mq_value *deploy_edit_clip(struct deploy_edit *edit, const char *name, struct mq_value *x, float lo,
                                   float hi, struct mq_value *output);
+/* The integers of a constant on its grid. */
+struct mq_value *deploy_edit_quantized(struct deploy_edit *edit, const char *name,
+                                       const struct mq_tensor *constant, const struct mq_qparams *q,
+                                       mq_dtype dtype);
+/* rne(b / scale), scale being s_x s_w in double; a bias beyond int32 is a failure that names the layer. */
+void deploy_quantize_bias(struct deploy_edit *edit, int32_t *out, float b, double scale,
+                          const struct mq_node *layer);
 /* A model of an older opset gets the forms of `opset` (13 or 21), if it is below. */
 void deploy_edit_raise_opset(struct deploy_edit *edit, int opset);
 

@@ -9,7 +9,6 @@
  * before a layer or an add whose input lies on the grid of a point further up (behind a Concat, or an average
  * that keeps its scale), the pair stands once more: engines look for it right beside each node, and ONNX
  * Runtime 1.31 writes an invalid model where it has to move a pair of int8 itself (opset 21). */
-#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -177,28 +176,6 @@ static void replace_activation(struct qdq *qdq, struct mq_node *fake, const stru
   deploy_edit_name_output(edit, x, y);
 }
 
-/* The integers of a constant, in the type that stores them. */
-static struct mq_value *add_integers(struct qdq *qdq, const char *name, const struct mq_tensor *constant,
-                                     const struct mq_qparams *q, const struct storage *storage) {
-  struct deploy_edit *edit = &qdq->edit;
-  struct mq_tensor wide = {0}, ints = {0};
-  struct mq_value *value = NULL;
-  if (edit->status == MQ_OK) {
-    edit->status = mq_tensor_init(&wide, MQ_I32, &constant->shape, edit->err);
-  }
-  if (edit->status == MQ_OK) {
-    edit->status = mq_tensor_init(&ints, storage->dtype, &constant->shape, edit->err);
-  }
-  if (edit->status == MQ_OK) {
-    mq_quantize(&wide, constant, q);
-    mq_tensor_copy(&ints, &wide);
-    value = deploy_edit_constant(edit, name, storage->dtype, &constant->shape, ints.data);
-  }
-  mq_tensor_deinit(&wide);
-  mq_tensor_deinit(&ints);
-  return note_packed(qdq, value, storage);
-}
-
 /* The dequantized constant takes the user's name unless someone reads the float one still. */
 static void name_constant(struct deploy_edit *edit, struct mq_value *constant, struct mq_value *dequantized) {
   if (edit->status == MQ_OK && constant->n_uses == 0 && !constant->is_output) {
@@ -213,8 +190,9 @@ static void replace_weight(struct qdq *qdq, struct mq_node *fake, const struct m
   struct mq_value *w = fake->inputs[0], *y = fake->outputs[0];
   mq_graph_remove_node(edit->graph, fake);
   deploy_edit_rename(edit, y, deploy_edit_name(edit, w->name, "_dequantized"));
-  struct mq_value *ints =
-      add_integers(qdq, deploy_edit_name(edit, w->name, "_quantized"), w->constant, q, &storage);
+  struct mq_value *ints = deploy_edit_quantized(edit, deploy_edit_name(edit, w->name, "_quantized"),
+                                                w->constant, q, storage.dtype);
+  note_packed(qdq, ints, &storage);
   const struct grid grid = add_grid(qdq, w->name, q, &storage);
   struct mq_value *inputs[] = {ints, grid.scale, grid.zero_point};
   struct mq_node *node = deploy_edit_node(
@@ -264,18 +242,6 @@ static void repeat_for_mover(struct qdq *qdq, const struct mq_node *node) {
   }
 }
 
-static mq_status quantize_bias(int32_t *out, float b, double scale, const struct mq_node *layer,
-                               struct mq_err *err) {
-  double q = nearbyint((double)b / scale);
-  if (!(fabs(q) < 2147483648.0)) {
-    return mq_fail(err, MQ_BAD_INPUT,
-                   "layer '%.200s': a bias of %.9g is %.0f times s_x s_w = %.9g, expected less than 2^31",
-                   layer->name, (double)b, q, scale);
-  }
-  *out = (int32_t)q;
-  return MQ_OK;
-}
-
 struct bias {
   int32_t *ints;
   float *scale;
@@ -290,12 +256,13 @@ static void fill_bias(struct deploy_edit *edit, struct bias *bias, const struct 
     int64_t s = bias->n_scales > 1 ? c : 0;
     double scale = (double)x->scale[0] * (double)w->scale[s];
     bias->scale[s] = x->scale[0] * w->scale[s];
-    edit->status =
-        bias->scale[s] > 0 && isfinite(bias->scale[s])
-            ? quantize_bias(&bias->ints[c], ((const float *)constant->data)[c], scale, layer, edit->err)
-            : mq_fail(edit->err, MQ_BAD_INPUT,
-                      "layer '%.200s': s_x s_w = %.9g is no float32, expected a scale for the bias",
-                      layer->name, scale);
+    if (bias->scale[s] > 0 && isfinite(bias->scale[s])) {
+      deploy_quantize_bias(edit, &bias->ints[c], ((const float *)constant->data)[c], scale, layer);
+    } else {
+      edit->status = mq_fail(edit->err, MQ_BAD_INPUT,
+                             "layer '%.200s': s_x s_w = %.9g is no float32, expected a scale for the bias",
+                             layer->name, scale);
+    }
   }
 }
 
