@@ -44,6 +44,11 @@ const struct cli_command cli_commands[] = {
      "What there is, one line each", cmd_list, NULL},
     {"data", "make fractal -o DIR [options] | info D",
      "Makes the embedded data set, or tells what a data set holds", cmd_data, NULL},
+    {"target", "check FILE.yaml [--methods M,...] [--epochs E] [--images N]",
+     "Tries a target file on embedded networks: points, islands, integer program, exports, accuracy",
+     cmd_target,
+     "Needs no model and no data. Exit status 1 if something of the target does not work, 3 if the file is "
+     "wrong."},
 };
 const size_t cli_n_commands = sizeof cli_commands / sizeof cli_commands[0];
 

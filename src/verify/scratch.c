@@ -1,7 +1,8 @@
 #include "verify/scratch.h"
 
-#include <dirent.h>
 #include <errno.h>
+#include <ftw.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -23,16 +24,15 @@ mq_status scratch_create(char **path, struct mq_err *err) {
   return MQ_OK;
 }
 
+static int remove_entry(const char *path, const struct stat *about, int kind, struct FTW *place) {
+  (void)about, (void)kind, (void)place;
+  remove(path);
+  return 0;
+}
+
 void scratch_remove(char *path) {
-  DIR *directory = path ? opendir(path) : NULL;
-  for (struct dirent *entry; directory && (entry = readdir(directory));) {
-    if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
-      unlinkat(dirfd(directory), entry->d_name, 0);
-    }
-  }
-  if (directory) {
-    closedir(directory);
-    rmdir(path);
+  if (path) {
+    nftw(path, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
   }
   mq_free(path);
 }

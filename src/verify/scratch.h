@@ -6,7 +6,7 @@
 
 /* Under TMPDIR, else /tmp; only ours to read. *path is freed with mq_free. */
 mq_status scratch_create(char **path, struct mq_err *err) MQ_MUST_CHECK;
-/* Removes the files in it, and it; accepts NULL. Frees the path. */
+/* Removes it with all that is in it; accepts NULL. Frees the path. */
 void scratch_remove(char *path);
 
 #endif
