@@ -21,8 +21,9 @@ typedef enum mq_memory_plan {
  * integers. Wherever the graph computes in floats between points, so does the engine. */
 struct mq_engine_exact {
   const struct mq_exact_arithmetic *arithmetic;
-  bool averages_keep_scale,
-      means_keep_scale;                     /* of windows, of all pixels: codes on the grid of their input */
+  /* Averages over windows, over all pixels: their codes are on the grid of their input. */
+  bool averages_keep_scale, means_keep_scale;
+  bool has_float_averages;                  /* the target quantizes none */
   const struct mq_node *const *float_nodes; /* adds and averages that are computed in floats */
   size_t n_float_nodes;
 };

@@ -15,6 +15,7 @@ mq_status tune_exact_init(struct tune_exact *exact, const struct mq_exact_rules 
       .arithmetic = mq_exact_arithmetic_find(name),
       .averages_keep_scale = rules->pool == MQ_POOL_INPUT_SCALE || rules->pool == MQ_POOL_INPUT_SCALE_GLOBAL,
       .means_keep_scale = rules->pool == MQ_POOL_INPUT_SCALE_GLOBAL,
+      .has_float_averages = rules->pool == MQ_POOL_NONE,
   };
   if (!exact->engine.arithmetic) {
     return mq_fail(err, MQ_BAD_INPUT, "arithmetic %s is not known to the exact simulation", name);

@@ -337,6 +337,7 @@ void compare_exact(struct compared *result, const struct lowered *lowered, const
       .arithmetic = mq_exact_arithmetic_find(is_even ? "pot_shift_even" : target->arithmetic),
       .averages_keep_scale = target->points.pool >= MQ_POOL_INPUT_SCALE,
       .means_keep_scale = target->points.pool == MQ_POOL_INPUT_SCALE_GLOBAL,
+      .has_float_averages = target->points.pool == MQ_POOL_NONE,
       .float_nodes = islands,
       .n_float_nodes = lowered->prepared.n_islands};
   assert_non_null(exact.arithmetic);

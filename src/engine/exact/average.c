@@ -67,22 +67,15 @@ static mq_status forward_average(const struct engine_step *step, struct engine_f
 
 static const struct engine_function average_function = {.forward = forward_average};
 
-static struct mq_shape with_height(const struct mq_shape *shape) {
-  if (shape->rank == 4) {
-    return *shape;
-  }
-  return (struct mq_shape){.rank = 4, .dim = {shape->dim[0], shape->dim[1], 1, shape->dim[2]}};
-}
-
 static mq_status describe(struct average_state *s, struct engine_compiler *c, const struct exact_group *group,
                           struct mq_err *err) {
   struct mq_shape x = engine_shape(c, group->head->inputs[0]), y = engine_shape(c, group->output);
   if (x.rank != 3 && x.rank != 4) {
     return engine_fail_unsupported(group->head, err, "an average of rank %d, expected 3 or 4", x.rank);
   }
-  s->in = with_height(&x);
+  s->in = exact_with_height(&x);
   if (!group->is_mean) {
-    s->out = with_height(&y);
+    s->out = exact_with_height(&y);
     return mq_node_get_window(&s->window, group->head, err);
   }
   s->out = (struct mq_shape){.rank = 4, .dim = {s->in.dim[0], s->in.dim[1], 1, 1}};
@@ -95,12 +88,8 @@ static mq_status make_state(struct average_state *s, struct engine_compiler *c,
                             const struct exact_group *group, struct mq_err *err) {
   *s = (struct average_state){.arithmetic = c->exact->arithmetic, .is_mean = group->is_mean};
   mq_status status = describe(s, c, group, err);
-  if (status == MQ_OK) {
-    status = exact_grid(&s->x, c, group->x[0], NULL, err);
-  }
-  if (status == MQ_OK) {
-    status = exact_grid(&s->y, c, group->y, group->activation, err);
-  }
+  s->x = exact_grid(group->x[0]);
+  s->y = exact_output_grid(c, group);
   int64_t taps = s->window.kernel[0] * s->window.kernel[1];
   return status == MQ_OK ? s->arithmetic->check_average(&s->x, &s->y, taps, s->is_mean, err) : status;
 }

@@ -11,43 +11,40 @@ static int32_t code_of_bound(float x, const struct mq_qparams *q) {
 }
 
 /* Unsigned codes of 16 bits are kept less 2^15, as int16: an equation that rounds s z sees those. */
-static void shift_codes(struct mq_exact_grid *grid) {
-  grid->zero_point -= 1 << 15;
-  grid->lo -= 1 << 15;
-  grid->hi -= 1 << 15;
+static void shift_wide_codes(struct mq_exact_grid *grid, const struct mq_qparams *q) {
+  if (q->quant_min >= 0 && q->quant_max > UINT8_MAX) {
+    grid->zero_point -= 1 << 15;
+    grid->lo -= 1 << 15;
+    grid->hi -= 1 << 15;
+  }
 }
 
-static mq_status clip_grid(struct mq_exact_grid *grid, const struct engine_compiler *c,
-                           const struct mq_qparams *q, const struct mq_node *activation, struct mq_err *err) {
-  float lo, hi;
-  mq_status status = mq_node_get_clip(&lo, &hi, activation, err);
-  if (status != MQ_OK) {
-    return status;
-  }
+static struct mq_exact_grid whole_grid(const struct mq_qparams *q) {
+  return (struct mq_exact_grid){.scale = q->scale[0],
+                                .zero_point = q->zero_point[0],
+                                .lo = q->quant_min,
+                                .hi = q->quant_max,
+                                .clip_lo = -INFINITY,
+                                .clip_hi = INFINITY};
+}
+
+struct mq_exact_grid exact_grid(const struct mq_qparams *q) {
+  struct mq_exact_grid grid = whole_grid(q);
+  shift_wide_codes(&grid, q);
+  return grid;
+}
+
+struct mq_exact_grid exact_output_grid(const struct engine_compiler *c, const struct exact_group *group) {
+  struct mq_exact_grid grid = whole_grid(group->y);
   if (c->exact->arithmetic->clips_floats) {
-    grid->clip_lo = lo;
-    grid->clip_hi = hi;
+    grid.clip_lo = group->clip_lo;
+    grid.clip_hi = group->clip_hi;
   } else {
-    grid->lo = code_of_bound(lo, q);
-    grid->hi = code_of_bound(hi, q);
+    grid.lo = code_of_bound(group->clip_lo, group->y);
+    grid.hi = code_of_bound(group->clip_hi, group->y);
   }
-  return MQ_OK;
-}
-
-mq_status exact_grid(struct mq_exact_grid *grid, const struct engine_compiler *c, const struct mq_qparams *q,
-                     const struct mq_node *activation_or_null, struct mq_err *err) {
-  *grid = (struct mq_exact_grid){.scale = q->scale[0],
-                                 .zero_point = q->zero_point[0],
-                                 .lo = q->quant_min,
-                                 .hi = q->quant_max,
-                                 .clip_lo = -INFINITY,
-                                 .clip_hi = INFINITY};
-  bool is_wide = q->quant_min >= 0 && q->quant_max > UINT8_MAX;
-  mq_status status = activation_or_null ? clip_grid(grid, c, q, activation_or_null, err) : MQ_OK;
-  if (is_wide) {
-    shift_codes(grid);
-  }
-  return status;
+  shift_wide_codes(&grid, group->y);
+  return grid;
 }
 
 void exact_codes(int32_t *q, const float *x, int64_t n, const struct mq_exact_grid *grid) {

@@ -37,10 +37,8 @@ mq_status exact_compile_point(struct engine_compiler *c, const struct exact_grou
   }
   struct point_state *s = block;
   s->arithmetic = c->exact->arithmetic;
-  status = exact_grid(&s->y, c, group->y, NULL, err);
-  if (status == MQ_OK) {
-    status = engine_read_float(&x, c, group->head, 0, ENGINE_DENSE, err);
-  }
+  s->y = exact_grid(group->y);
+  status = engine_read_float(&x, c, group->head, 0, ENGINE_DENSE, err);
   if (status == MQ_OK) {
     status = engine_like(&y, c, x, err);
   }
@@ -110,12 +108,11 @@ mq_status exact_compile_add(struct engine_compiler *c, const struct exact_group 
   }
   struct add_state *s = block;
   s->arithmetic = c->exact->arithmetic;
-  status = exact_grid(&s->y, c, group->y, group->activation, err);
+  s->y = exact_output_grid(c, group);
+  s->add.a = exact_grid(group->x[0]);
+  s->add.b = exact_grid(group->x[1]);
   for (int i = 0; i < 2 && status == MQ_OK; i++) {
-    status = exact_grid(i ? &s->add.b : &s->add.a, c, group->x[i], NULL, err);
-    if (status == MQ_OK) {
-      status = read_operand(&operands[i], c, group, i, &shape, err);
-    }
+    status = read_operand(&operands[i], c, group, i, &shape, err);
   }
   if (status == MQ_OK) {
     status = s->arithmetic->make_add(&s->add, &s->y, err);

@@ -8,28 +8,28 @@
 #ifndef MQ_ENGINE_EXACT_H
 #define MQ_ENGINE_EXACT_H
 
-#include "engine/compile.h"
+#include "engine/exact/geometry.h"
 #include "quant/exact.h"
 
 typedef enum exact_kind {
   EXACT_LAYER = 1,
   EXACT_ADD,
   EXACT_AVERAGE,
-  EXACT_FLOAT_LAYER, /* kept out of quantization: floats to floats, sums in double */
+  EXACT_FLOAT_LAYER, /* kept out of quantization */
   EXACT_POINT, /* floats that become codes: the network's input, and after everything computed in floats */
 } exact_kind;
 
 struct exact_group {
   exact_kind kind;
-  const struct mq_node *head;            /* the layer, add, average or point */
-  const struct mq_value *bias;           /* of a layer, or NULL */
-  const struct mq_node *activation;      /* clip on the way to the point, or NULL */
-  const struct mq_value *output;         /* of the last node */
-  const struct mq_qparams *x[2];         /* grids of the operands; a point: none */
-  const struct mq_point *weights;        /* of a layer */
-  const struct mq_tensor *weight_values; /* of a layer, float or not */
-  const struct mq_qparams *y;            /* grid of the output; NULL: it is float */
-  bool is_mean;                          /* an average over all pixels */
+  const struct mq_node *head;     /* the layer, add, average or point */
+  const struct mq_value *bias;    /* of a layer, or NULL */
+  float clip_lo, clip_hi;         /* activation functions on the way to the point; infinite: none */
+  const struct mq_value *output;  /* of the last node */
+  const struct mq_qparams *x[2];  /* grids of the operands; a point: none */
+  const struct mq_point *weights; /* of a layer */
+  const struct mq_tensor *weight_values;
+  const struct mq_qparams *y; /* grid of the output; NULL: it is float */
+  bool is_mean;               /* an average over all pixels */
 };
 
 struct engine_exact {
@@ -48,6 +48,9 @@ mq_status exact_compile_layer(struct engine_compiler *c, const struct exact_grou
                               struct mq_err *err) MQ_MUST_CHECK;
 mq_status exact_compile_float_layer(struct engine_compiler *c, const struct exact_group *group,
                                     struct mq_err *err) MQ_MUST_CHECK;
+/* The bias of a layer, one for each output or one for all; NULL: none. */
+mq_status exact_read_bias(const float **values, const struct exact_group *group, int64_t n_outputs,
+                          struct mq_err *err) MQ_MUST_CHECK;
 mq_status exact_compile_add(struct engine_compiler *c, const struct exact_group *group,
                             struct mq_err *err) MQ_MUST_CHECK;
 mq_status exact_compile_average(struct engine_compiler *c, const struct exact_group *group,
@@ -55,48 +58,21 @@ mq_status exact_compile_average(struct engine_compiler *c, const struct exact_gr
 mq_status exact_compile_point(struct engine_compiler *c, const struct exact_group *group,
                               struct mq_err *err) MQ_MUST_CHECK;
 
-/* ---- layer.c: what layers of both kinds share ------------------------------------------------------ */
-/* Input and output as N C H W, a linear layer as a convolution of 1 x 1 images, one for each row. */
-struct exact_layer_shape {
-  struct mq_shape x, y, weights; /* weights: O, I / groups, KH, KW */
-  struct mq_window window;
-  bool is_transposed;
-};
-mq_status exact_layer_shape(struct exact_layer_shape *shape, struct engine_compiler *c,
-                            const struct exact_group *group, struct mq_err *err) MQ_MUST_CHECK;
-/* Where element (o, i, kh, kw) of that form is in the layer's own constant. */
-int64_t exact_weight_at(const struct exact_group *group, const struct mq_shape *form, int64_t o, int64_t i,
-                        int64_t tap);
-/* n_outputs numbers or one; NULL: no bias. */
-mq_status exact_read_bias(const float **values, const struct exact_group *group, int64_t n_outputs,
-                          struct mq_err *err) MQ_MUST_CHECK;
-/* Emits the step: x as it reads, y channels last (linear: row-major). `step` has function, state, scratch. */
-mq_status exact_emit_layer(struct engine_compiler *c, const struct exact_group *group,
-                           struct engine_step *step, int x, struct mq_err *err) MQ_MUST_CHECK;
-mq_status exact_read_input(int *x, struct engine_compiler *c, const struct exact_group *group,
-                           struct mq_err *err) MQ_MUST_CHECK;
-
 /* ---- codes.c ------------------------------------------------------------------------------------ */
-/* The grid of a point, tighter where an activation function is part of the group. */
-mq_status exact_grid(struct mq_exact_grid *grid, const struct engine_compiler *c, const struct mq_qparams *q,
-                     const struct mq_node *activation_or_null, struct mq_err *err) MQ_MUST_CHECK;
+struct mq_exact_grid exact_grid(const struct mq_qparams *q);
+/* The grid of a group's output, tighter where an activation function is part of the group. */
+struct mq_exact_grid exact_output_grid(const struct engine_compiler *c, const struct exact_group *group);
 /* Codes of values that lie on the grid, and back: nothing is rounded. */
 void exact_codes(int32_t *q, const float *x, int64_t n, const struct mq_exact_grid *grid);
 void exact_values(float *x, const int32_t *q, int64_t n, const struct mq_exact_grid *grid);
 
 /* ---- sums.c: sum (q - z)(w - zw) of every output element of a layer -------------------------------- */
-struct exact_weights {
-  struct mq_shape shape; /* O, I / groups, KH, KW */
-  const int32_t *codes;  /* row-major in that shape */
-  int32_t *zero_point;   /* O */
-  int32_t code_min, code_max;
-};
 struct exact_sums;
 struct exact_sums_options {
-  struct mq_shape input, output; /* N C H W; channels last in memory */
-  struct mq_window window;
-  bool is_transposed;
-  struct exact_weights weights;
+  struct exact_geometry g;
+  const int32_t *codes; /* of the weights, row-major in g.weights */
+  int32_t *zero_point;  /* O */
+  int32_t code_min, code_max;
   struct mq_exact_grid x;
 };
 /* In the engine's arena but for what exact_sums_release frees. */

@@ -1,52 +1,24 @@
-/* Layers that were kept out of quantization, as the integer program has them: f(sum + bias), the exact
- * products of floats added in double, by row, column and channel of the weights; taps outside the image are
- * left out. */
+/* Layers that were kept out of quantization: f(sum + bias), products added in double in the order of the
+ * weights (rows, columns, channels), as integer programs define it. The engine's own convolutions add in
+ * float32, in an order that depends on the instruction set. */
 #include "engine/exact/exact.h"
 
 struct float_state {
-  struct exact_layer_shape shape;
-  const float *weights; /* [O][KH][KW][I / groups] */
-  const float *bias;    /* O */
+  struct exact_geometry g;
+  const double *weights; /* [KH][KW][I / groups][O]: channels side by side */
+  const double *bias;
 };
 
-/* ---- Running ---------------------------------------------------------------------------------------- */
-/* The input pixel that tap `t` of output `o` reads along an axis, or -1. */
-static int64_t pixel_of(const struct exact_layer_shape *s, int axis, int64_t o, int64_t t) {
-  const struct mq_window *w = &s->window;
-  int64_t n = s->x.dim[2 + axis], at = o * w->stride[axis] + t * w->dilation[axis] - w->pad_begin[axis];
-  if (s->is_transposed) {
-    int64_t back = o + w->pad_begin[axis] - t * w->dilation[axis];
-    at = back % w->stride[axis] == 0 ? back / w->stride[axis] : -1;
-  }
-  return at < n ? at : -1;
-}
-
-static void add_tap(double *sums, const struct float_state *s, const float *x, int64_t tap) {
-  const int64_t *form = s->shape.weights.dim, inputs = form[1], taps = form[2] * form[3];
-  int64_t n = form[0] / s->shape.window.groups;
-  for (int64_t o = 0; o < form[0]; o++) {
-    const float *w = s->weights + (o * taps + tap) * inputs, *from = x + o / n * inputs;
-    double sum = sums[o];
-    for (int64_t i = 0; i < inputs; i++) {
-      sum += (double)from[i] * (double)w[i];
-    }
-    sums[o] = sum;
-  }
-}
-
-static void sum_pixel(double *sums, const struct float_state *s, const float *image, int64_t row,
-                      int64_t column) {
-  const int64_t *form = s->shape.weights.dim;
-  for (int64_t o = 0; o < form[0]; o++) {
-    sums[o] = 0;
-  }
-  for (int64_t kh = 0; kh < form[2]; kh++) {
-    int64_t from_row = pixel_of(&s->shape, 0, row, kh);
-    for (int64_t kw = 0; kw < form[3] && from_row >= 0; kw++) {
-      int64_t from_column = pixel_of(&s->shape, 1, column, kw);
-      if (from_column >= 0) {
-        int64_t at = (from_row * s->shape.x.dim[3] + from_column) * s->shape.x.dim[1];
-        add_tap(sums, s, image + at, kh * form[3] + kw);
+static void sum_tap(double *sum, const struct float_state *s, const float *x, int64_t tap) {
+  const struct exact_geometry *g = &s->g;
+  int64_t outputs = g->weights.dim[0];
+  for (int64_t i = 0; i < g->group_inputs; i++) {
+    const double *w = s->weights + (tap * g->group_inputs + i) * outputs;
+    for (int64_t group = 0; group < g->window.groups; group++) {
+      double value = (double)x[group * g->group_inputs + i];
+      int64_t first = group * g->group_outputs;
+      for (int64_t o = first; o < first + g->group_outputs; o++) {
+        sum[o] += value * w[o];
       }
     }
   }
@@ -56,15 +28,23 @@ static mq_status forward_float(const struct engine_step *step, struct engine_fra
                                struct mq_err *err) {
   (void)err;
   const struct float_state *s = step->state;
-  const int64_t *x = s->shape.x.dim, *y = s->shape.y.dim, n_pixels = y[2] * y[3];
-  const float *from = engine_input(step, frame, 0)->data;
-  float *to = engine_output(step, frame, 0)->data;
-  double *sums = frame->scratch;
-  for (int64_t i = 0; i < y[0] * n_pixels; i++, to += y[1]) {
-    int64_t pixel = i % n_pixels;
-    sum_pixel(sums, s, from + i / n_pixels * x[1] * x[2] * x[3], pixel / y[3], pixel % y[3]);
-    for (int64_t o = 0; o < y[1]; o++) {
-      to[o] = (float)(sums[o] + (double)s->bias[o]);
+  const struct exact_geometry *g = &s->g;
+  const float *x = engine_input(step, frame, 0)->data;
+  float *y = engine_output(step, frame, 0)->data;
+  int64_t outputs = g->weights.dim[0], n_pixels = mq_shape_count(&g->output) / outputs;
+  double *sum = frame->scratch;
+  for (int64_t pixel = 0; pixel < n_pixels; pixel++, y += outputs) {
+    for (int64_t o = 0; o < outputs; o++) {
+      sum[o] = 0;
+    }
+    for (int64_t tap = 0; tap < g->weights.dim[2] * g->weights.dim[3]; tap++) {
+      int64_t at = exact_tap_at(g, pixel, tap / g->weights.dim[3], tap % g->weights.dim[3]);
+      if (at >= 0) {
+        sum_tap(sum, s, x + at, tap);
+      }
+    }
+    for (int64_t o = 0; o < outputs; o++) {
+      y[o] = (float)(sum[o] + s->bias[o]);
     }
   }
   return MQ_OK;
@@ -72,73 +52,64 @@ static mq_status forward_float(const struct engine_step *step, struct engine_fra
 
 static const struct engine_function float_function = {.forward = forward_float};
 
-/* ---- Compilation ------------------------------------------------------------------------------------ */
-static mq_status make_weights(struct float_state *s, struct engine_compiler *c,
-                              const struct exact_group *group, struct mq_err *err) {
-  const struct mq_shape *form = &s->shape.weights;
-  const float *from = group->weight_values->data;
-  int64_t taps = form->dim[2] * form->dim[3], at = 0;
-  void *block;
-  mq_status status = engine_alloc(&block, c, (size_t)mq_shape_count(form) + 1, sizeof(float), err);
+static mq_status make_state(struct float_state *s, struct engine_compiler *c, const struct exact_group *group,
+                            struct mq_err *err) {
+  const struct mq_tensor *w = group->weight_values;
+  const float *bias;
+  void *weights, *biases;
+  mq_status status = exact_geometry_init(&s->g, c, group->head, w, group->output, err);
   if (status != MQ_OK) {
     return status;
   }
-  float *weights = block;
-  for (int64_t o = 0; o < form->dim[0]; o++) {
+  const struct mq_shape *form = &s->g.weights;
+  int64_t outputs = form->dim[0], taps = form->dim[2] * form->dim[3];
+  status = exact_read_bias(&bias, group, outputs, err);
+  if (status == MQ_OK) {
+    status = engine_alloc(&weights, c, (size_t)mq_shape_count(form) + 1, sizeof(double), err);
+  }
+  if (status == MQ_OK) {
+    status = engine_alloc(&biases, c, (size_t)outputs + 1, sizeof(double), err);
+  }
+  if (status != MQ_OK) {
+    return status;
+  }
+  for (int64_t o = 0; o < outputs; o++) {
+    bool is_one = bias && mq_shape_count(&group->bias->shape) == 1;
+    ((double *)biases)[o] = bias ? (double)bias[is_one ? 0 : o] : 0;
     for (int64_t tap = 0; tap < taps; tap++) {
-      for (int64_t i = 0; i < form->dim[1]; i++, at++) {
-        weights[at] = from[exact_weight_at(group, form, o, i, tap)];
+      for (int64_t i = 0; i < form->dim[1]; i++) {
+        ((double *)weights)[(tap * form->dim[1] + i) * outputs + o] =
+            (double)((const float *)w->data)[exact_weight_at(&s->g, group->head, w, o, i, tap)];
       }
     }
   }
   s->weights = weights;
-  return MQ_OK;
-}
-
-/* A node's own bias, or that of the addition behind a MatMul. */
-static mq_status make_bias(struct float_state *s, struct engine_compiler *c, const struct exact_group *group,
-                           struct mq_err *err) {
-  const int64_t n = s->shape.y.dim[1];
-  const float *values;
-  void *block;
-  mq_status status = exact_read_bias(&values, group, n, err);
-  if (status == MQ_OK) {
-    status = engine_alloc(&block, c, (size_t)n + 1, sizeof(float), err);
-  }
-  if (status != MQ_OK) {
-    return status;
-  }
-  float *bias = block;
-  bool is_one = values && mq_shape_count(&group->bias->shape) == 1;
-  for (int64_t o = 0; o < n; o++) {
-    bias[o] = values ? values[is_one ? 0 : o] : 0;
-  }
-  s->bias = bias;
+  s->bias = biases;
   return MQ_OK;
 }
 
 mq_status exact_compile_float_layer(struct engine_compiler *c, const struct exact_group *group,
                                     struct mq_err *err) {
-  int x;
-  void *block = NULL;
-  mq_status status = exact_read_input(&x, c, group, err);
+  int x, y;
+  void *block;
+  mq_status status = engine_alloc(&block, c, 1, sizeof(struct float_state), err);
   if (status == MQ_OK) {
-    status = engine_alloc(&block, c, 1, sizeof(struct float_state), err);
-  }
-  struct float_state *s = block;
-  if (status == MQ_OK) {
-    status = exact_layer_shape(&s->shape, c, group, err);
+    status = make_state(block, c, group, err);
   }
   if (status == MQ_OK) {
-    status = make_weights(s, c, group, err);
-  }
-  if (status == MQ_OK) {
-    status = make_bias(s, c, group, err);
+    status = exact_layer_places(&x, &y, c, group->head, group->output, err);
   }
   if (status != MQ_OK) {
     return status;
   }
-  struct engine_step step = {
-      .function = &float_function, .state = s, .scratch_bytes = (size_t)s->shape.y.dim[1] * sizeof(double)};
-  return exact_emit_layer(c, group, &step, x, err);
+  engine_bind(c, group->output, y);
+  const struct float_state *s = block;
+  struct engine_step step = {.function = &float_function,
+                             .state = s,
+                             .inputs = &x,
+                             .n_inputs = 1,
+                             .outputs = &y,
+                             .n_outputs = 1,
+                             .scratch_bytes = (size_t)s->g.weights.dim[0] * sizeof(double)};
+  return engine_emit(c, &step, err);
 }

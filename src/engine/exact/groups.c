@@ -98,18 +98,25 @@ static mq_status find_point(const struct mq_point **point, const struct engine_c
   return engine_fake_quantize_point(point, c, node_or_null, err);
 }
 
-/* The activation function and the point behind `value`, when nothing else reads what is between. */
+/* The activation functions and the point behind `value`, when nothing else reads what is between. */
 static mq_status find_end(struct exact_group *group, const struct engine_compiler *c,
                           const struct mq_value *value, struct mq_err *err) {
   const struct mq_point *point;
-  const struct mq_node *next = only_reader(value), *activation = NULL;
-  if (next && (next->op == MQ_OP_Relu || next->op == MQ_OP_Clip) && next->inputs[0] == value) {
-    activation = next;
+  const struct mq_node *next = only_reader(value);
+  float clip_lo = -INFINITY, clip_hi = INFINITY, lo, hi;
+  mq_status status = MQ_OK;
+  while (next && (next->op == MQ_OP_Relu || next->op == MQ_OP_Clip) && status == MQ_OK) {
+    status = mq_node_get_clip(&lo, &hi, next, err);
+    clip_lo = fminf(fmaxf(clip_lo, lo), hi);
+    clip_hi = fminf(fmaxf(clip_hi, lo), hi);
     next = only_reader(next->outputs[0]);
   }
-  mq_status status = find_point(&point, c, next, err);
+  if (status == MQ_OK) {
+    status = find_point(&point, c, next, err);
+  }
   if (status == MQ_OK && point) {
-    group->activation = activation;
+    group->clip_lo = clip_lo;
+    group->clip_hi = clip_hi;
     group->output = next->outputs[0];
     group->y = &point->qparams;
   }
@@ -147,11 +154,12 @@ static bool is_kept_float(const struct engine_compiler *c, const struct mq_node 
   return false;
 }
 
-/* ---- Layers, quantized or kept float --------------------------------------------------------------- */
-/* The quantized weights behind input 1. */
+/* ---- Layers --------------------------------------------------------------------------------------- */
+/* The weights behind input 1, and their point where they are quantized. */
 static mq_status find_weights(struct exact_group *group, const struct engine_compiler *c,
                               const struct mq_node *node, struct mq_err *err) {
   const struct mq_node *maker = node->inputs[1]->producer;
+  group->weight_values = node->inputs[1]->constant;
   if (!maker || maker->op != MQ_OP_FakeQuantize || !maker->inputs[0]->constant) {
     return MQ_OK;
   }
@@ -201,18 +209,15 @@ static mq_status plan_layer(struct engine_compiler *c, const struct mq_node *nod
   struct exact_group group = {
       .kind = EXACT_LAYER, .head = node, .output = node->outputs[0], .x = {grid_of(c, node->inputs[0])}};
   mq_status status = is_layer(node) ? find_weights(&group, c, node, err) : MQ_OK;
-  bool is_float = is_layer(node) && node->inputs[1]->constant && node->inputs[1]->dtype == MQ_F32;
-  if (is_float) {
-    group.kind = EXACT_FLOAT_LAYER;
-    group.weight_values = node->inputs[1]->constant;
-  }
-  if (status != MQ_OK || (!is_float && (!group.weights || !group.x[0]))) {
+  if (status != MQ_OK || !group.weight_values || group.weight_values->dtype != MQ_F32 ||
+      (group.weights && !group.x[0])) {
     return status;
   }
+  group.kind = group.weights ? EXACT_LAYER : EXACT_FLOAT_LAYER;
   group.bias = node->n_inputs > 2 ? node->inputs[2] : NULL;
   const struct mq_node *add = group.bias ? NULL : find_bias(&group.bias, node);
   group.output = add ? add->outputs[0] : group.output;
-  if (arithmetic->requantize && !is_float) {
+  if (arithmetic->requantize && group.weights) {
     status = find_end(&group, c, group.output, err);
   }
   return status == MQ_OK ? add_group(c, &group, err) : status;
@@ -253,13 +258,15 @@ static mq_status plan_average(struct engine_compiler *c, const struct mq_node *n
   struct exact_group group = {.kind = EXACT_AVERAGE, .head = node, .x = {grid_of(c, node->inputs[0])}};
   group.is_mean = node->op == MQ_OP_GlobalAveragePool ||
                   (node->op == MQ_OP_ReduceMean ? is_plane_mean(node) : covers_plane(node));
-  if (!c->exact->arithmetic->average || !group.x[0] || is_kept_float(c, node) ||
-      (node->op == MQ_OP_ReduceMean && !group.is_mean)) {
+  if (!c->exact->arithmetic->average || options->has_float_averages || !group.x[0] ||
+      is_kept_float(c, node) || (node->op == MQ_OP_ReduceMean && !group.is_mean)) {
     return MQ_OK;
   }
   if (group.is_mean ? options->means_keep_scale : options->averages_keep_scale) {
     group.output = node->outputs[0];
     group.y = group.x[0];
+    group.clip_lo = -INFINITY;
+    group.clip_hi = INFINITY;
     return add_group(c, &group, err);
   }
   mq_status status = find_end(&group, c, node->outputs[0], err);

@@ -39,41 +39,9 @@ static void release_layer(void *state) {
   exact_sums_release(((struct layer_state *)state)->sums);
 }
 
-/* ---- Weights in the form O, I / groups, KH, KW ------------------------------------------------------ */
-int64_t exact_weight_at(const struct exact_group *group, const struct mq_shape *form, int64_t o, int64_t i,
-                        int64_t tap) {
-  const struct mq_node *node = group->head;
-  const struct mq_tensor *w = group->weight_values;
-  int64_t is_transposed = 0, taps = form->dim[2] * form->dim[3];
-  switch (node->op) {
-    case MQ_OP_Conv:
-      return (o * form->dim[1] + i) * taps + tap;
-    case MQ_OP_ConvTranspose: { /* I, O / groups, KH, KW */
-      int64_t outputs = w->shape.dim[1], part = o / outputs;
-      return ((part * form->dim[1] + i) * outputs + o % outputs) * taps + tap;
-    }
-    case MQ_OP_Gemm:
-      is_transposed = mq_node_get_int(&is_transposed, node, "transB", 0, NULL) == MQ_OK ? is_transposed : 0;
-      return is_transposed ? o * form->dim[1] + i : i * form->dim[0] + o;
-    default:
-      return i * form->dim[0] + o;
-  }
-}
-
-static struct mq_shape weight_form(const struct mq_node *node, const struct mq_tensor *w, int64_t n_outputs,
-                                   int64_t groups) {
-  const struct mq_shape *s = &w->shape;
-  bool is_conv = node->op == MQ_OP_Conv || node->op == MQ_OP_ConvTranspose;
-  if (!is_conv) {
-    return (struct mq_shape){.rank = 4, .dim = {n_outputs, mq_shape_count(s) / n_outputs, 1, 1}};
-  }
-  int64_t inputs = node->op == MQ_OP_Conv ? s->dim[1] : s->dim[0] / groups;
-  int64_t height = s->rank == 4 ? s->dim[2] : 1;
-  return (struct mq_shape){.rank = 4, .dim = {n_outputs, inputs, height, s->dim[s->rank - 1]}};
-}
-
-/* The scale's index of an output channel: along the axis that counts outputs, or 0. */
-static mq_status check_axis(const struct exact_group *group, int64_t n_outputs, struct mq_err *err) {
+/* ---- Weights ---------------------------------------------------------------------------------------- */
+/* One for each output channel, or one. */
+static mq_status check_scales(const struct exact_group *group, int64_t n_outputs, struct mq_err *err) {
   const struct mq_qparams *q = &group->weights->qparams;
   return q->n_channels == 1 || q->n_channels == n_outputs
              ? MQ_OK
@@ -81,16 +49,27 @@ static mq_status check_axis(const struct exact_group *group, int64_t n_outputs, 
                                        (long long)q->n_channels, (long long)n_outputs);
 }
 
-static mq_status make_weights(struct exact_weights *weights, struct engine_compiler *c,
-                              const struct exact_group *group, const struct mq_shape *shape,
-                              struct mq_err *err) {
-  int64_t n_outputs = shape->dim[0];
+/* Codes in the order O, I / groups, KH, KW. */
+static void order_codes(int32_t *ordered, const struct exact_geometry *g, const struct mq_node *layer,
+                        const struct mq_tensor *codes) {
+  const struct mq_shape *form = &g->weights;
+  for (int64_t o = 0; o < form->dim[0]; o++) {
+    for (int64_t i = 0; i < form->dim[1]; i++) {
+      for (int64_t tap = 0; tap < form->dim[2] * form->dim[3]; tap++) {
+        *ordered++ = ((const int32_t *)codes->data)[exact_weight_at(g, layer, codes, o, i, tap)];
+      }
+    }
+  }
+}
+
+static mq_status make_weights(struct exact_sums_options *options, struct engine_compiler *c,
+                              const struct exact_group *group, struct mq_err *err) {
   const struct mq_tensor *w = group->weight_values;
   const struct mq_qparams *q = &group->weights->qparams;
   struct mq_tensor codes = {0};
   void *ordered, *zero_point;
-  *weights = (struct exact_weights){.shape = *shape, .code_min = q->quant_min, .code_max = q->quant_max};
-  mq_status status = check_axis(group, n_outputs, err);
+  int64_t n_outputs = options->g.weights.dim[0];
+  mq_status status = check_scales(group, n_outputs, err);
   if (status == MQ_OK) {
     status = engine_alloc(&ordered, c, (size_t)mq_shape_count(&w->shape) + 1, sizeof(int32_t), err);
   }
@@ -104,19 +83,15 @@ static mq_status make_weights(struct exact_weights *weights, struct engine_compi
     return status;
   }
   mq_quantize(&codes, w, q);
-  const struct mq_shape *form = &weights->shape;
-  int64_t taps = form->dim[2] * form->dim[3], at = 0;
+  order_codes(ordered, &options->g, group->head, &codes);
+  mq_tensor_deinit(&codes);
   for (int64_t o = 0; o < n_outputs; o++) {
     ((int32_t *)zero_point)[o] = q->zero_point[q->n_channels > 1 ? o : 0];
-    for (int64_t i = 0; i < form->dim[1]; i++) {
-      for (int64_t tap = 0; tap < taps; tap++, at++) {
-        ((int32_t *)ordered)[at] = ((const int32_t *)codes.data)[exact_weight_at(group, form, o, i, tap)];
-      }
-    }
   }
-  weights->codes = ordered;
-  weights->zero_point = zero_point;
-  mq_tensor_deinit(&codes);
+  options->codes = ordered;
+  options->zero_point = zero_point;
+  options->code_min = q->quant_min;
+  options->code_max = q->quant_max;
   return MQ_OK;
 }
 
@@ -169,56 +144,13 @@ static mq_status make_channels(struct layer_state *s, struct engine_compiler *c,
 }
 
 /* ---- Compilation ------------------------------------------------------------------------------------ */
-static struct mq_shape with_height(const struct mq_shape *shape) {
-  if (shape->rank == 4) {
-    return *shape;
-  }
-  return (struct mq_shape){.rank = 4, .dim = {shape->dim[0], shape->dim[1], 1, shape->dim[2]}};
-}
-
-/* A linear layer is a convolution of 1 x 1 images, one for each row. */
-static struct mq_shape rows_of(const struct mq_shape *shape) {
-  int64_t n = shape->dim[shape->rank - 1];
-  return (struct mq_shape){.rank = 4, .dim = {n ? mq_shape_count(shape) / n : 0, n, 1, 1}};
-}
-
-static bool is_conv(const struct exact_group *group) {
-  return group->head->op == MQ_OP_Conv || group->head->op == MQ_OP_ConvTranspose;
-}
-
-mq_status exact_layer_shape(struct exact_layer_shape *s, struct engine_compiler *c,
-                            const struct exact_group *group, struct mq_err *err) {
-  struct mq_shape x = engine_shape(c, group->head->inputs[0]), y = engine_shape(c, group->output);
-  *s = (struct exact_layer_shape){
-      .window = {.stride = {1, 1}, .dilation = {1, 1}, .kernel = {1, 1}, .groups = 1},
-      .is_transposed = group->head->op == MQ_OP_ConvTranspose,
-      .x = is_conv(group) ? with_height(&x) : rows_of(&x),
-      .y = is_conv(group) ? with_height(&y) : rows_of(&y)};
-  mq_status status = is_conv(group) ? mq_node_get_window(&s->window, group->head, err) : MQ_OK;
-  if (status == MQ_OK) {
-    s->weights = weight_form(group->head, group->weight_values, s->y.dim[1], s->window.groups);
-  }
-  return status;
-}
-
-static mq_status describe(struct exact_sums_options *o, struct engine_compiler *c,
-                          const struct exact_group *group, struct mq_err *err) {
-  struct exact_layer_shape shape;
-  mq_status status = exact_layer_shape(&shape, c, group, err);
-  if (status == MQ_OK) {
-    status = exact_grid(&o->x, c, group->x[0], NULL, err);
-  }
-  o->window = shape.window;
-  o->is_transposed = shape.is_transposed;
-  o->input = shape.x;
-  o->output = shape.y;
-  return status == MQ_OK ? make_weights(&o->weights, c, group, &shape.weights, err) : status;
-}
-
 static mq_status make_state(struct layer_state *s, struct engine_compiler *c, const struct exact_group *group,
                             struct mq_err *err) {
-  struct exact_sums_options o = {0};
-  mq_status status = describe(&o, c, group, err);
+  struct exact_sums_options o = {.x = exact_grid(group->x[0])};
+  mq_status status = exact_geometry_init(&o.g, c, group->head, group->weight_values, group->output, err);
+  if (status == MQ_OK) {
+    status = make_weights(&o, c, group, err);
+  }
   if (status == MQ_OK) {
     status = exact_sums_create(&s->sums, c, &o, err);
   }
@@ -226,49 +158,21 @@ static mq_status make_state(struct layer_state *s, struct engine_compiler *c, co
     return status;
   }
   s->arithmetic = c->exact->arithmetic;
-  s->n_channels = o.output.dim[1];
-  s->n_pixels = mq_shape_count(&o.output) / s->n_channels;
+  s->n_channels = o.g.output.dim[1];
+  s->n_pixels = mq_shape_count(&o.g.output) / s->n_channels;
   s->sums_bytes = (exact_sums_scratch_bytes(s->sums) + 63) / 64 * 64;
   s->has_codes = group->y != NULL;
   if (group->y) {
-    status = exact_grid(&s->y, c, group->y, group->activation, err);
+    s->y = exact_output_grid(c, group);
   }
-  return status == MQ_OK ? make_channels(s, c, group, err) : status;
-}
-
-mq_status exact_read_input(int *x, struct engine_compiler *c, const struct exact_group *group,
-                           struct mq_err *err) {
-  return engine_read_float(x, c, group->head, 0, is_conv(group) ? ENGINE_CHANNELS_LAST : ENGINE_ROW_MAJOR,
-                           err);
-}
-
-mq_status exact_emit_layer(struct engine_compiler *c, const struct exact_group *group,
-                           struct engine_step *step, int x, struct mq_err *err) {
-  struct mq_shape shape = engine_shape(c, group->output);
-  int64_t stride[MQ_MAX_RANK];
-  int y;
-  if (is_conv(group)) {
-    mq_stride_channels_last(stride, &shape);
-  } else {
-    mq_stride_row_major(stride, &shape);
-  }
-  mq_status status = engine_new_place(&y, c, MQ_F32, &shape, stride, err);
-  if (status != MQ_OK) {
-    return status;
-  }
-  engine_bind(c, group->output, y);
-  step->inputs = &x;
-  step->n_inputs = 1;
-  step->outputs = &y;
-  step->n_outputs = 1;
-  return engine_emit(c, step, err);
+  return make_channels(s, c, group, err);
 }
 
 mq_status exact_compile_layer(struct engine_compiler *c, const struct exact_group *group,
                               struct mq_err *err) {
-  int x;
+  int x, y;
   void *state;
-  mq_status status = exact_read_input(&x, c, group, err);
+  mq_status status = exact_layer_places(&x, &y, c, group->head, group->output, err);
   if (status == MQ_OK) {
     status = engine_alloc(&state, c, 1, sizeof(struct layer_state), err);
   }
@@ -283,10 +187,15 @@ mq_status exact_compile_layer(struct engine_compiler *c, const struct exact_grou
     }
     return status;
   }
+  engine_bind(c, group->output, y);
   struct engine_step step = {
       .function = &layer_function,
       .state = s,
       .release = release_layer,
+      .inputs = &x,
+      .n_inputs = 1,
+      .outputs = &y,
+      .n_outputs = 1,
       .scratch_bytes = s->sums_bytes + (size_t)s->n_channels * (sizeof(int64_t) + sizeof(int32_t))};
-  return exact_emit_layer(c, group, &step, x, err);
+  return engine_emit(c, &step, err);
 }

@@ -6,7 +6,6 @@
 
 struct exact_sums {
   struct exact_sums_options o;
-  int64_t group_inputs, group_outputs;
   struct mq_conv_int *kernel; /* NULL: plain loops */
   void *packed;
   bool is_signed;
@@ -21,8 +20,8 @@ static size_t align(size_t bytes) {
 }
 
 double exact_sums_largest(const struct exact_sums *sums, int64_t channel) {
-  const struct exact_weights *w = &sums->o.weights;
-  int64_t row = mq_shape_count(&w->shape) / w->shape.dim[0];
+  const struct exact_sums_options *w = &sums->o;
+  int64_t row = mq_shape_count(&w->g.weights) / w->g.weights.dim[0];
   int64_t low = (int64_t)sums->o.x.zero_point - sums->o.x.lo,
           high = (int64_t)sums->o.x.hi - sums->o.x.zero_point;
   double largest = 0;
@@ -49,11 +48,10 @@ static int bits_of(int32_t lo, int32_t hi) {
 
 static bool suits_kernel(const struct exact_sums *sums) {
   const struct exact_sums_options *o = &sums->o;
-  if (o->is_transposed || !fits_8_bits(o->x.lo, o->x.hi) ||
-      !fits_8_bits(o->weights.code_min, o->weights.code_max)) {
+  if (o->g.is_transposed || !fits_8_bits(o->x.lo, o->x.hi) || !fits_8_bits(o->code_min, o->code_max)) {
     return false;
   }
-  for (int64_t i = 0; i < o->weights.shape.dim[0]; i++) {
+  for (int64_t i = 0; i < o->g.weights.dim[0]; i++) {
     if (exact_sums_largest(sums, i) >= 0x1p31) {
       return false;
     }
@@ -62,8 +60,8 @@ static bool suits_kernel(const struct exact_sums *sums) {
 }
 
 /* ---- By the kernel -------------------------------------------------------------------------------- */
-static bool has_zero_point(const struct exact_weights *w) {
-  for (int64_t i = 0; i < w->shape.dim[0]; i++) {
+static bool has_zero_point(const struct exact_sums_options *w) {
+  for (int64_t i = 0; i < w->g.weights.dim[0]; i++) {
     if (w->zero_point[i]) {
       return true;
     }
@@ -74,27 +72,27 @@ static bool has_zero_point(const struct exact_weights *w) {
 static mq_status create_kernel(struct exact_sums *sums, struct mq_err *err) {
   const struct exact_sums_options *o = &sums->o;
   struct mq_conv_int_desc desc = {
-      .input = o->input,
-      .weights = o->weights.shape,
-      .groups = o->window.groups,
+      .input = o->g.input,
+      .weights = o->g.weights,
+      .groups = o->g.window.groups,
       .is_input_signed = o->x.lo < 0,
       .x_bits = bits_of(o->x.lo, o->x.hi),
-      .w_bits = bits_of(o->weights.code_min, o->weights.code_max),
-      .are_weights_signed = o->weights.code_min < 0,
-      .has_weight_zero_point = has_zero_point(&o->weights),
+      .w_bits = bits_of(o->code_min, o->code_max),
+      .are_weights_signed = o->code_min < 0,
+      .has_weight_zero_point = has_zero_point(o),
       .has_input_zero_point = o->x.zero_point != 0,
   };
-  memcpy(desc.stride, o->window.stride, sizeof desc.stride);
-  memcpy(desc.dilation, o->window.dilation, sizeof desc.dilation);
-  memcpy(desc.pad_begin, o->window.pad_begin, sizeof desc.pad_begin);
-  memcpy(desc.pad_end, o->window.pad_end, sizeof desc.pad_end);
+  memcpy(desc.stride, o->g.window.stride, sizeof desc.stride);
+  memcpy(desc.dilation, o->g.window.dilation, sizeof desc.dilation);
+  memcpy(desc.pad_begin, o->g.window.pad_begin, sizeof desc.pad_begin);
+  memcpy(desc.pad_end, o->g.window.pad_end, sizeof desc.pad_end);
   sums->is_signed = desc.is_input_signed;
   return mq_conv_int_create(&sums->kernel, &desc, err);
 }
 
 static mq_status pack(struct exact_sums *sums, struct engine_compiler *c, struct mq_err *err) {
-  const struct exact_weights *w = &sums->o.weights;
-  size_t n = (size_t)mq_shape_count(&w->shape);
+  const struct exact_sums_options *w = &sums->o;
+  size_t n = (size_t)mq_shape_count(&w->g.weights);
   mq_status status = engine_alloc(&sums->packed, c, mq_conv_int_packed_bytes(sums->kernel) + 1, 1, err);
   if (status != MQ_OK) {
     return status;
@@ -118,15 +116,16 @@ static mq_status pack(struct exact_sums *sums, struct engine_compiler *c, struct
 
 /* ---- Plain ---------------------------------------------------------------------------------------- */
 static mq_status centre(struct exact_sums *sums, struct engine_compiler *c, struct mq_err *err) {
-  const struct exact_weights *w = &sums->o.weights;
-  int64_t taps = w->shape.dim[2] * w->shape.dim[3], inputs = w->shape.dim[1];
+  const struct exact_sums_options *w = &sums->o;
+  const struct mq_shape *form = &w->g.weights;
+  int64_t taps = form->dim[2] * form->dim[3], inputs = form->dim[1];
   void *block;
-  mq_status status = engine_alloc(&block, c, (size_t)mq_shape_count(&w->shape) + 1, sizeof(int32_t), err);
+  mq_status status = engine_alloc(&block, c, (size_t)mq_shape_count(form) + 1, sizeof(int32_t), err);
   if (status != MQ_OK) {
     return status;
   }
   sums->centred = block;
-  for (int64_t o = 0; o < w->shape.dim[0]; o++) {
+  for (int64_t o = 0; o < form->dim[0]; o++) {
     for (int64_t i = 0; i < inputs; i++) {
       for (int64_t t = 0; t < taps; t++) {
         sums->centred[(o * taps + t) * inputs + i] = w->codes[(o * inputs + i) * taps + t] - w->zero_point[o];
@@ -136,43 +135,21 @@ static mq_status centre(struct exact_sums *sums, struct engine_compiler *c, stru
   return MQ_OK;
 }
 
-/* The input coordinate that a tap of an output coordinate reads; -1: none, which counts 0. */
-static int64_t input_at(const struct exact_sums *sums, int axis, int64_t out, int64_t tap) {
-  const struct mq_window *w = &sums->o.window;
-  int64_t in = out * w->stride[axis] - w->pad_begin[axis] + tap * w->dilation[axis];
-  if (sums->o.is_transposed) { /* out = in * stride - pad + tap * dilation */
-    in = out + w->pad_begin[axis] - tap * w->dilation[axis];
-    if (in < 0 || in % w->stride[axis] != 0) {
-      return -1;
-    }
-    in /= w->stride[axis];
-  }
-  return in < sums->o.input.dim[2 + axis] ? in : -1;
-}
-
 /* x: q - z, whole numbers, channels last. */
 static void plain_pixel(int64_t *sum, const struct exact_sums *sums, const int32_t *x, int64_t pixel) {
-  const struct exact_sums_options *o = &sums->o;
-  const struct mq_shape *in = &o->input, *out = &o->output, *w = &o->weights.shape;
-  int64_t ow = pixel % out->dim[3], oh = pixel / out->dim[3] % out->dim[2];
-  int64_t image = pixel / (out->dim[3] * out->dim[2]);
-  memset(sum, 0, (size_t)w->dim[0] * sizeof *sum);
-  for (int64_t kh = 0; kh < w->dim[2]; kh++) {
-    for (int64_t kw = 0; kw < w->dim[3]; kw++) {
-      int64_t ih = input_at(sums, 0, oh, kh), iw = input_at(sums, 1, ow, kw);
-      if (ih < 0 || iw < 0) {
-        continue;
+  const struct exact_geometry *g = &sums->o.g;
+  int64_t taps = g->weights.dim[2] * g->weights.dim[3];
+  memset(sum, 0, (size_t)g->weights.dim[0] * sizeof *sum);
+  for (int64_t tap = 0; tap < taps; tap++) {
+    int64_t at = exact_tap_at(g, pixel, tap / g->weights.dim[3], tap % g->weights.dim[3]);
+    for (int64_t o = 0; o < g->weights.dim[0] && at >= 0; o++) {
+      const int32_t *values = x + at + o / g->group_outputs * g->group_inputs;
+      const int32_t *weights = sums->centred + (o * taps + tap) * g->group_inputs;
+      int64_t total = 0;
+      for (int64_t i = 0; i < g->group_inputs; i++) {
+        total += (int64_t)values[i] * weights[i];
       }
-      const int32_t *at = x + ((image * in->dim[2] + ih) * in->dim[3] + iw) * in->dim[1];
-      for (int64_t c = 0; c < w->dim[0]; c++) {
-        const int32_t *values = at + c / sums->group_outputs * sums->group_inputs;
-        const int32_t *weights = sums->centred + ((c * w->dim[2] + kh) * w->dim[3] + kw) * sums->group_inputs;
-        int64_t total = 0;
-        for (int64_t i = 0; i < sums->group_inputs; i++) {
-          total += (int64_t)values[i] * weights[i];
-        }
-        sum[c] += total;
-      }
+      sum[o] += total;
     }
   }
 }
@@ -187,11 +164,8 @@ mq_status exact_sums_create(struct exact_sums **sums_out, struct engine_compiler
     return status;
   }
   struct exact_sums *sums = block;
-  *sums = (struct exact_sums){.o = *options,
-                              .group_inputs = options->weights.shape.dim[1],
-                              .group_outputs = options->weights.shape.dim[0] / options->window.groups,
-                              .n_x = mq_shape_count(&options->input),
-                              .n_y = mq_shape_count(&options->output)};
+  *sums = (struct exact_sums){
+      .o = *options, .n_x = mq_shape_count(&options->g.input), .n_y = mq_shape_count(&options->g.output)};
   bool is_by_kernel = suits_kernel(sums);
   sums->codes_bytes = align((size_t)sums->n_x * (is_by_kernel ? 1 : sizeof(int32_t)));
   sums->sums_bytes = is_by_kernel ? align((size_t)sums->n_y * sizeof(int32_t)) : 0;
@@ -240,7 +214,7 @@ void exact_sums_pixel(int64_t *sum, const struct exact_sums *sums, const void *s
     plain_pixel(sum, sums, scratch, pixel);
     return;
   }
-  int64_t n = sums->o.weights.shape.dim[0];
+  int64_t n = sums->o.g.weights.dim[0];
   const int32_t *sums32 = (const int32_t *)(const void *)((const char *)scratch + sums->codes_bytes);
   for (int64_t i = 0; i < n; i++) {
     sum[i] = sums32[pixel * n + i];
