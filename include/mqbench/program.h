@@ -301,6 +301,9 @@ struct mq_program_arithmetic {
   /* acc: the sum without the bias. shortcut: f(r * s_r), real; 0 where there is none. */
   int32_t (*requantize)(int64_t acc, const struct mq_program_channel *channel, float shortcut,
                         const struct mq_program_output *y);
+  /* The same for linear layers; NULL: `requantize` does. */
+  int32_t (*requantize_linear)(int64_t acc, const struct mq_program_channel *channel, float shortcut,
+                               const struct mq_program_output *y);
   /* A float output, before the clip. */
   float (*dequantize)(int64_t acc, const struct mq_program_channel *channel);
   mq_program_status (*make_add)(struct mq_program_add *add, const struct mq_program_tensor *a,

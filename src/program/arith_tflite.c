@@ -1,6 +1,8 @@
 /* tflite_ref: TensorFlow Lite's reference kernels. Multipliers are 32-bit fixed point; each product is
- * rounded twice: SRDHM half away upwards, RDBP half away from zero. channel: multiplier, shift (left > 0),
- * bias add:     multiplier, shift of a, b and y mean:    multiplier, shift with 1/n in the multiplier */
+ * rounded twice: SRDHM half up, RDBP half away from zero; in linear layers once, half up.
+ *   channel: multiplier, shift (left > 0), bias
+ *   add:     multiplier, shift of a, b and y
+ *   mean:    multiplier, shift with 1/n in the multiplier */
 #include "program/arith.h"
 
 #define ADD_SHIFT 20
@@ -36,19 +38,23 @@ static int32_t multiply(int64_t x, const struct mq_program_scaling *scaling) {
                          right);
 }
 
+/* x * multiplier / 2^(31 - shift), half up; the product has 62 bits and a sign. */
+static int64_t multiply_once(int64_t x, const struct mq_program_scaling *scaling) {
+  const int32_t right = 31 - scaling->shift;
+  return (x * scaling->multiplier + (INT64_C(1) << (right - 1))) >> right;
+}
+
 /* Whether x * 2^shift is an int32 for all x in [lo, hi]. */
 static bool shift_fits(int32_t shift, int64_t lo, int64_t hi) {
   const int32_t left = shift > 0 ? shift : 0;
   return left <= 30 && lo >= -(INT64_C(1) << (31 - left)) && hi < INT64_C(1) << (31 - left);
 }
 
-/* m = sx sw / sy in double; a linear layer with one weight scale rounds sx sw to float first. */
+/* m = sx sw / sy in double. */
 static mq_program_status make_channel(struct mq_program_channel *channel,
                                       const struct mq_program_layer *layer, struct mq_program_err *err) {
   struct mq_program_scaling scaling = {0};
-  double product = (double)layer->x_scale * (double)layer->w_scale;
-  if (layer->is_linear && layer->is_per_tensor) product = (double)(layer->x_scale * layer->w_scale);
-  const double m = product / (double)layer->y_scale;
+  const double m = (double)layer->x_scale * (double)layer->w_scale / (double)layer->y_scale;
   *channel = (struct mq_program_channel){.w_scale = layer->w_scale, .w_zero_point = layer->w_zero_point};
   if (!(m > 0 && m < 0x1p30))
     return program_fail(err, MQ_PROGRAM_INVALID, "multiplier %g, expected one in (0, 2^30)", m);
@@ -71,6 +77,13 @@ static int32_t requantize(int64_t acc, const struct mq_program_channel *channel,
   (void)shortcut;
   const struct mq_program_scaling scaling = {.multiplier = channel->multiplier, .shift = channel->shift};
   return program_clamp((int64_t)multiply(acc + channel->bias, &scaling) + y->zero_point, y->lo, y->hi);
+}
+
+static int32_t requantize_linear(int64_t acc, const struct mq_program_channel *channel, float shortcut,
+                                 const struct mq_program_output *y) {
+  (void)shortcut;
+  const struct mq_program_scaling scaling = {.multiplier = channel->multiplier, .shift = channel->shift};
+  return program_clamp(multiply_once(acc + channel->bias, &scaling) + y->zero_point, y->lo, y->hi);
 }
 
 /* T = 2 max(s1, s2); s1/T, s2/T and T/(2^20 sy), each in (0, 1). */
@@ -100,20 +113,20 @@ static int32_t add(int32_t a, int32_t b, const struct mq_program_add *add,
   return program_clamp((int64_t)multiply(from_a + from_b, &add->y) + y->zero_point, y->lo, y->hi);
 }
 
-static mq_program_status make_average(struct mq_program_mean *mean, const struct mq_program_tensor *x,
-                                      const struct mq_program_tensor *y, int32_t n,
-                                      struct mq_program_err *err) {
+mq_program_status program_make_kept_average(struct mq_program_mean *mean, const struct mq_program_tensor *x,
+                                            const struct mq_program_tensor *y, int32_t n,
+                                            struct mq_program_err *err) {
   *mean = (struct mq_program_mean){.x_zero_point = x->zero_point, .n = n};
   if (x->scale == y->scale && x->zero_point == y->zero_point) return MQ_PROGRAM_OK;
   return program_fail(
       err, MQ_PROGRAM_INVALID,
       "average pool from scale %g, zero point %lld to scale %g, zero point %lld: expected the "
-      "same in tflite_ref",
+      "same in tflite_ref and xnnpack",
       (double)x->scale, (long long)x->zero_point, (double)y->scale, (long long)y->zero_point);
 }
 
-/* Half away from zero, of the codes themselves. */
-static int32_t average(int64_t sum, const struct mq_program_mean *mean, const struct mq_program_output *y) {
+int32_t program_kept_average(int64_t sum, const struct mq_program_mean *mean,
+                             const struct mq_program_output *y) {
   const int64_t n = mean->n;
   return program_clamp(sum > 0 ? (sum + n / 2) / n : (sum - n / 2) / n, y->lo, y->hi);
 }
@@ -151,10 +164,11 @@ const struct mq_program_arithmetic program_arith_tflite = {
     .fits = fits,
     .quantize = quantize,
     .requantize = requantize,
+    .requantize_linear = requantize_linear,
     .make_add = make_add,
     .add = add,
-    .make_average = make_average,
-    .average = average,
+    .make_average = program_make_kept_average,
+    .average = program_kept_average,
     .make_mean = make_mean,
     .mean = mean_of,
 };

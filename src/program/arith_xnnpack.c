@@ -1,7 +1,8 @@
 /* xnnpack: one float factor per channel, half to even; adds in fixed point with one shift.
  *   channel: factor = f(f(sx sw)/sy), bias
  *   add:     multiplier of a and b, y.shift; y.multiplier: the bias of both zero points and the rounding
- *   mean:    factor k, offset z' */
+ *   mean:    factor k, offset z'
+ * XNNPACK's delegate takes no average of windows of codes: TensorFlow Lite computes it. */
 #include "program/arith.h"
 
 static mq_program_status make_channel(struct mq_program_channel *channel,
@@ -84,8 +85,8 @@ const struct mq_program_arithmetic program_arith_xnnpack = {
     .requantize = requantize,
     .make_add = make_add,
     .add = add,
-    .make_average = make_mean,
-    .average = mean_of,
+    .make_average = program_make_kept_average,
+    .average = program_kept_average,
     .make_mean = make_mean,
     .mean = mean_of,
 };

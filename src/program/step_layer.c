@@ -172,6 +172,8 @@ static int64_t accumulate(const struct program_layer *layer, const void *codes,
 struct sink {
   const struct mq_program_step *step;
   const struct mq_program_arithmetic *arithmetic;
+  int32_t (*requantize)(int64_t acc, const struct mq_program_channel *channel, float shortcut,
+                        const struct mq_program_output *y);
   const struct mq_program_tensor *y, *shortcut; /* shortcut may be NULL */
   struct mq_program_output output;
   const void *shortcut_codes;
@@ -184,6 +186,8 @@ static struct sink begin(const struct program_frame *frame, const struct mq_prog
                       .y = program_output(frame->program, step),
                       .output = mq_program_get_output(frame->program, step),
                       .data = program_write_to(frame, step)};
+  const bool is_own = step->kind == MQ_STEP_LINEAR && sink.arithmetic->requantize_linear != NULL;
+  sink.requantize = is_own ? sink.arithmetic->requantize_linear : sink.arithmetic->requantize;
   if (step->n_inputs > 1) {
     sink.shortcut = program_input(frame->program, step, 1);
     sink.shortcut_codes = program_read(frame, step->inputs[1]);
@@ -201,8 +205,7 @@ static void put(const struct sink *sink, int64_t at, int64_t acc, const struct m
   }
   if (r != NULL)
     shortcut = (float)(program_get_code(sink->shortcut_codes, r->type, at) - r->zero_point) * r->scale;
-  program_put_code(sink->data, sink->y->type, at,
-                   sink->arithmetic->requantize(acc, channel, shortcut, &sink->output));
+  program_put_code(sink->data, sink->y->type, at, sink->requantize(acc, channel, shortcut, &sink->output));
 }
 
 static void run_conv(const struct program_frame *frame, const struct mq_program_step *step) {

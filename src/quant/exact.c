@@ -60,6 +60,15 @@ void mq_exact_quantize_by_product(int32_t *q, const float *x, int64_t n, const s
 }
 
 /* ---- Averages ----------------------------------------------------------------------------------- */
+mq_status mq_exact_check_kept(const struct mq_exact_grid *x, const struct mq_exact_grid *y,
+                              struct mq_err *err) {
+  if (x->scale == y->scale && x->zero_point == y->zero_point) {
+    return MQ_OK;
+  }
+  return mq_fail(err, MQ_BAD_INPUT, "an average of windows from scale %g to %g, expected the same",
+                 (double)x->scale, (double)y->scale);
+}
+
 mq_status mq_exact_check_sum(const struct mq_exact_grid *x, int64_t n, struct mq_err *err) {
   int64_t least = (int64_t)x->lo - x->zero_point, most = (int64_t)x->hi - x->zero_point;
   int64_t largest = -least > most ? -least : most;

@@ -31,6 +31,7 @@ struct mq_exact_channel {
   int64_t bias;       /* in steps of the sum */
   int32_t multiplier; /* Q31 */
   int shift;
+  bool rounds_once; /* tflite_ref: the product of multiplier and sum */
   float factor, offset;
 };
 
@@ -89,6 +90,11 @@ static inline int32_t mq_exact_saturate(int64_t q, const struct mq_exact_grid *y
   return (int32_t)(q < y->lo ? y->lo : q > y->hi ? y->hi : q);
 }
 
+/* Half away from zero. */
+static inline int64_t mq_exact_divide_away(int64_t sum, int64_t n) {
+  return (sum > 0 ? sum + n / 2 : sum - n / 2) / n;
+}
+
 /* rne((double)b / ((double)sx sw)), refused beyond 32 bits. */
 mq_status mq_exact_bias(int64_t *bias, const struct mq_exact_layer *layer, struct mq_err *err) MQ_MUST_CHECK;
 /* f(f(sum + bias) f(sx sw)): dequant_f32's, and any layer's whose output is no point. */
@@ -100,6 +106,9 @@ void mq_exact_dequantize(float *y, const int64_t *sum, int64_t n_channels,
 void mq_exact_quantize_by_division(int32_t *q, const float *x, int64_t n, const struct mq_exact_grid *y);
 /* rne(f(x f(1 / s))) + z */
 void mq_exact_quantize_by_product(int32_t *q, const float *x, int64_t n, const struct mq_exact_grid *y);
+/* For check_average: of windows that keep scale and zero point. */
+mq_status mq_exact_check_kept(const struct mq_exact_grid *x, const struct mq_exact_grid *y,
+                              struct mq_err *err) MQ_MUST_CHECK;
 /* For check_average: the sum of n codes within 32 bits, and anything else is fine. */
 mq_status mq_exact_check_sum(const struct mq_exact_grid *x, int64_t n, struct mq_err *err) MQ_MUST_CHECK;
 

@@ -37,14 +37,27 @@ static int32_t clamp(int64_t q, int32_t lo, int32_t hi) {
 
 /* ---- The two arithmetics ------------------------------------------------------------------------------- */
 
+static int64_t find_multiplier(int *shift, double m) {
+  int64_t multiplier = (int64_t)round(frexp(m, shift) * 2147483648.0);
+  if (multiplier == INT64_C(1) << 31) {
+    multiplier /= 2;
+    ++*shift;
+  }
+  return multiplier;
+}
+
+/* In TensorFlow Lite's linear layers the product is rounded once, halves up. */
+static int64_t multiply_once(int64_t x, double m) {
+  int shift = 0;
+  int64_t product = x * find_multiplier(&shift, m), unit = INT64_C(1) << (31 - shift);
+  int64_t rest = ((product % unit) + unit) % unit;
+  return (product - rest) / unit + (2 * rest >= unit);
+}
+
 /* x * m as gemmlowp does it: a 31-bit multiplier, rounded at the high half and at the shift. */
 static int64_t multiply(int64_t x, double m) {
   int shift = 0;
-  int64_t multiplier = (int64_t)round(frexp(m, &shift) * 2147483648.0);
-  if (multiplier == INT64_C(1) << 31) {
-    multiplier /= 2;
-    shift++;
-  }
+  int64_t multiplier = find_multiplier(&shift, m);
   int left = shift > 0 ? shift : 0, right = shift > 0 ? 0 : -shift;
   int64_t high = (x * (INT64_C(1) << left) * multiplier + (INT64_C(1) << 30)) >> 31;
   double exact = ldexp((double)high, -right); /* exact in double; halves go away from zero */
@@ -110,8 +123,9 @@ static struct codes run_conv(const struct lowered *lowered, const struct codes *
                                       wq->zero_point[0], wq->quant_min, wq->quant_max);
         sum += (int64_t)(q - wq->zero_point[0]) * (x->q[(c * x->height + h) * x->width + at] - x->zero);
       }
-      if (node->op == MQ_OP_Gemm) steps = (double)(x->scale * wq->scale[0]); /* tflite's linear layer */
-      int64_t code = requantize(sum, steps / (double)y.scale, is_pot) + y.zero;
+      double factor = steps / (double)y.scale;
+      bool is_once = node->op == MQ_OP_Gemm && !is_pot;
+      int64_t code = (is_once ? multiply_once(sum, factor) : requantize(sum, factor, is_pot)) + y.zero;
       y.q[o * x->height * x->width + i] =
           clamp(code, has_relu && y.zero > y.least ? y.zero : y.least, y.most);
     }

@@ -125,17 +125,24 @@ def mbqm(x, q, sh):
     return rdbp(srdhm(x << max(sh, 0), q), max(-sh, 0))
 
 
+def kept_average(x, y, n, total, lo, hi):
+    """TensorFlow Lite's of windows; XNNPACK leaves it to it."""
+    return clamp(away(F(total, n)), lo, hi) if x.s == y.s and x.z == y.z else None
+
+
 class Tflite:
     name = 'tflite_ref'
 
     def channel(self, l):
-        product = f(l.sx * l.sw) if l.linear and l.per_tensor else l.sx * l.sw
-        q, sh = quantize_multiplier(d(product / l.sy))
+        q, sh = quantize_multiplier(d(l.sx * l.sw / l.sy))
         return dict(bias=bias32(l), multiplier=q, shift=sh)
 
     def requantize(self, l, acc, y, lo, hi, clip, shortcut):
         c = self.channel(l)
-        return clamp(mbqm(acc + c['bias'], c['multiplier'], c['shift']) + y.z, lo, hi)
+        v = acc + c['bias']
+        if l.linear:
+            return clamp(up(F(v * c['multiplier']) / F(2) ** (31 - c['shift'])) + y.z, lo, hi)
+        return clamp(mbqm(v, c['multiplier'], c['shift']) + y.z, lo, hi)
 
     def quantize(self, x, y, lo, hi):
         return clamp(away(f(x / y.s)) + y.z, lo, hi)
@@ -150,10 +157,7 @@ class Tflite:
         return clamp(mbqm(va + vb, *quantize_multiplier(mo)) + y.z, lo, hi)
 
     def average(self, x, y, n, total, lo, hi, clip):
-        if x.s != y.s or x.z != y.z:
-            return None
-        q = abs(abs(total) + n // 2) // n
-        return clamp(q if total > 0 else -q, lo, hi)
+        return kept_average(x, y, n, total, lo, hi)
 
     def mean(self, x, y, n, total, lo, hi, clip):
         q, sh = quantize_multiplier(d(x.s / y.s))
@@ -205,7 +209,8 @@ class Xnnpack:
         zero = f(y.z - f(f(n * x.z) * k))
         return clamp(rne(f(f(f(total) * k) + zero)), lo, hi)
 
-    average = mean
+    def average(self, x, y, n, total, lo, hi, clip):
+        return kept_average(x, y, n, total, lo, hi)
 
 
 class Fbgemm:
@@ -435,7 +440,7 @@ def pools(a, pot_only, symmetric):
         for i in range(45):
             pot = pot_only or i % 5 == 0
             x, y = Point(-4, pot, symmetric, bits_=8), Point(-5, pot, symmetric, bits_=8)
-            if (a.name == 'fbgemm' or (a.name, kind) == ('tflite_ref', 'average')) and i % 10:
+            if (a.name == 'fbgemm' or (a.name in ('tflite_ref', 'xnnpack') and kind == 'average')) and i % 10:
                 y = x
             elif i % 3 == 0 and not pot_only:
                 y.s = f(x.s * random.choice([1, 2, 3]))

@@ -109,7 +109,10 @@ static void check_requantize(struct line *line) {
   assert_int_equal(line->arithmetic->make_channel(&channel, &layer, NULL), MQ_PROGRAM_OK);
   if (line->arithmetic->fits != NULL)
     assert_true(line->arithmetic->fits(&channel, acc + channel.bias, acc + channel.bias));
-  expect(line, MQ_PROGRAM_OK, line->arithmetic->requantize(acc, &channel, shortcut, &y));
+  const bool is_own = layer.is_linear && line->arithmetic->requantize_linear != NULL;
+  expect(line, MQ_PROGRAM_OK,
+         (is_own ? line->arithmetic->requantize_linear : line->arithmetic->requantize)(acc, &channel,
+                                                                                       shortcut, &y));
 }
 
 static void check_dequantize(struct line *line) {

@@ -1,4 +1,5 @@
-/* TensorFlow Lite's reference kernels: fixed-point multipliers, two roundings, ties away from zero. */
+/* TensorFlow Lite's reference kernels: fixed-point multipliers, two roundings, ties away from zero; one, half
+ * up, in linear layers. */
 #include <math.h>
 
 #include "quant/exact.h"
@@ -28,6 +29,11 @@ static int64_t multiply(int64_t x, int32_t multiplier, int shift) {
   return (high >> -shift) + (rest > threshold);
 }
 
+/* x Q / 2^(31 - shift) half up. */
+static int64_t multiply_once(int64_t x, int32_t multiplier, int shift) {
+  return (x * multiplier + (INT64_C(1) << (30 - shift))) >> (31 - shift);
+}
+
 /* Everything that is multiplied must have 32 bits. */
 static mq_status check_range(double largest, int shift, struct mq_err *err) {
   double shifted = ldexp(largest, shift > 0 ? shift : 0);
@@ -43,14 +49,11 @@ static mq_status make_channel(struct mq_exact_channel *channel, const struct mq_
   if (layer->y_scale == 0) {
     return mq_exact_make_float_channel(channel, layer, err);
   }
-  double product = (double)layer->x_scale * (double)layer->w_scale;
-  if (layer->is_linear && layer->is_per_tensor) {
-    product = (double)(float)(layer->x_scale * layer->w_scale);
-  }
-  *channel = (struct mq_exact_channel){0};
-  quantize_multiplier(&channel->multiplier, &channel->shift, product / (double)layer->y_scale);
-  if (channel->shift > 31) {
-    return mq_fail(err, MQ_BAD_INPUT, "multiplier %g, expected below 2^31", product / (double)layer->y_scale);
+  double m = (double)layer->x_scale * (double)layer->w_scale / (double)layer->y_scale;
+  *channel = (struct mq_exact_channel){.rounds_once = layer->is_linear};
+  quantize_multiplier(&channel->multiplier, &channel->shift, m);
+  if (channel->shift > 30) {
+    return mq_fail(err, MQ_BAD_INPUT, "multiplier %g, expected below 2^30", m);
   }
   return mq_exact_bias(&channel->bias, layer, err);
 }
@@ -58,7 +61,9 @@ static mq_status make_channel(struct mq_exact_channel *channel, const struct mq_
 static void requantize(int32_t *q, const int64_t *sum, int64_t n_channels,
                        const struct mq_exact_channel *channels, const struct mq_exact_grid *y) {
   for (int64_t c = 0; c < n_channels; c++) {
-    int64_t scaled = multiply(sum[c] + channels[c].bias, channels[c].multiplier, channels[c].shift);
+    int64_t v = sum[c] + channels[c].bias;
+    int64_t scaled = channels[c].rounds_once ? multiply_once(v, channels[c].multiplier, channels[c].shift)
+                                             : multiply(v, channels[c].multiplier, channels[c].shift);
     q[c] = mq_exact_saturate(scaled + y->zero_point, y);
   }
 }
@@ -133,11 +138,7 @@ static mq_status check_average(const struct mq_exact_grid *x, const struct mq_ex
     divide_multiplier(&multiplier, &shift, (double)x->scale / (double)y->scale, n);
     return check_range((double)n * (double)(x->hi - x->lo), shift, err);
   }
-  if (status == MQ_OK && (x->scale != y->scale || x->zero_point != y->zero_point)) {
-    return mq_fail(err, MQ_BAD_INPUT, "an average of windows from scale %g to %g, expected the same",
-                   (double)x->scale, (double)y->scale);
-  }
-  return status;
+  return status == MQ_OK ? mq_exact_check_kept(x, y, err) : status;
 }
 
 static void average(int32_t *q, const int64_t *sum, int64_t n_channels, int64_t n, bool is_mean,
@@ -149,7 +150,7 @@ static void average(int32_t *q, const int64_t *sum, int64_t n_channels, int64_t 
   }
   for (int64_t c = 0; c < n_channels; c++) {
     int64_t v = is_mean ? multiply(sum[c] - n * x->zero_point, multiplier, shift) + y->zero_point
-                        : (sum[c] > 0 ? sum[c] + n / 2 : sum[c] - n / 2) / n;
+                        : mq_exact_divide_away(sum[c], n);
     q[c] = mq_exact_saturate(v, y);
   }
 }

@@ -50,22 +50,23 @@ static void add_codes(int32_t *q, const int32_t *a, const int32_t *b, int64_t n,
   }
 }
 
-/* ---- Averages: the zero points in one float ------------------------------------------------------- */
+/* ---- Averages ----------------------------------------------------------------------------------- */
+/* Windows are TensorFlow Lite's own: its delegate leaves them to it. */
 static mq_status check_average(const struct mq_exact_grid *x, const struct mq_exact_grid *y, int64_t n,
                                bool is_mean, struct mq_err *err) {
-  (void)is_mean;
-  (void)y;
-  return mq_exact_check_sum(x, n, err);
+  mq_status status = mq_exact_check_sum(x, n, err);
+  return status == MQ_OK && !is_mean ? mq_exact_check_kept(x, y, err) : status;
 }
 
+/* Over everything: the zero points in one float. */
 static void average(int32_t *q, const int64_t *sum, int64_t n_channels, int64_t n, bool is_mean,
                     const struct mq_exact_grid *x, const struct mq_exact_grid *y) {
-  (void)is_mean;
   const float factor = (x->scale / y->scale) * (1 / (float)n);
   const float zero = (float)y->zero_point - (float)(n * x->zero_point) * factor;
   for (int64_t c = 0; c < n_channels; c++) {
     float v = (float)sum[c] * factor + zero;
-    q[c] = mq_exact_rne(mq_exact_clamp(v, (float)y->lo, (float)y->hi));
+    q[c] = is_mean ? mq_exact_rne(mq_exact_clamp(v, (float)y->lo, (float)y->hi))
+                   : mq_exact_saturate(mq_exact_divide_away(sum[c], n), y);
   }
 }
 
