@@ -66,7 +66,7 @@ void runtime_layer_reach(struct runtime_layout *x, const struct mq_program_step 
 static runtime_form form_of(const struct mq_program_step *step, bool is_float) {
   switch (step->arithmetic) {
     case MQ_ARITHMETIC_TFLITE:
-      return RUNTIME_FIXED;
+      return step->kind == MQ_STEP_LINEAR ? RUNTIME_FIXED_ONCE : RUNTIME_FIXED;
     case MQ_ARITHMETIC_XNNPACK:
     case MQ_ARITHMETIC_ORT:
       return RUNTIME_SCALE;
@@ -109,8 +109,9 @@ static bool make_arrays(struct arrays *arrays, struct mq_runtime *runtime, int64
  * to the left, and nothing is left of a sum shifted by 32 to the right. */
 static void set_shifts(struct arrays *a, int64_t i, const struct mq_program_channel *channel,
                        runtime_form form) {
-  const int32_t right = form == RUNTIME_FIXED ? -channel->shift : channel->shift;
-  const int32_t most_left = form == RUNTIME_FIXED ? 31 : 15;
+  const bool is_fixed = form == RUNTIME_FIXED || form == RUNTIME_FIXED_ONCE;
+  const int32_t right = is_fixed ? -channel->shift : channel->shift;
+  const int32_t most_left = is_fixed ? 31 : 15;
   a->left[i] = right < 0 ? (-right < most_left ? -right : most_left) : 0;
   a->right[i] = right > 0 ? (right < 31 ? right : 31) : 0;
   a->keep[i] = right > 31 ? 0 : -1;

@@ -13,6 +13,9 @@ struct block {
   floats f_lo, f_hi, scale, reciprocal, shortcut_scale, clip_lo, clip_hi;
 };
 
+MQ_ALWAYS_INLINE bool is_fixed(runtime_form form) {
+  return form == RUNTIME_FIXED || form == RUNTIME_FIXED_ONCE;
+}
 MQ_ALWAYS_INLINE bool is_shift(runtime_form form) {
   return form == RUNTIME_SHIFT_UP || form == RUNTIME_SHIFT_EVEN;
 }
@@ -31,13 +34,13 @@ MQ_ALWAYS_INLINE void load_channels(struct block *to, const struct runtime_finis
                                     bool has_box, int64_t at) {
   to->add = ints_load(f->add + at);
   if (has_box) to->w_zero = ints_load(f->w_zero + at);
-  if (form == RUNTIME_FIXED || is_shift(form)) {
+  if (is_fixed(form) || is_shift(form)) {
     to->left = ints_load(f->left + at);
     to->right = ints_load(f->right + at);
   } else {
     to->factor = floats_load(f->factor + at);
   }
-  if (form == RUNTIME_FIXED) {
+  if (is_fixed(form)) {
     to->multiplier = ints_load(f->multiplier + at);
     to->mask = low_bits(to->right);
   }
@@ -65,10 +68,22 @@ MQ_ALWAYS_INLINE void load_common(struct block *to, const struct runtime_finish 
 
 /* The high word of twice the product, rounded, then / 2^right half away from zero. */
 MQ_ALWAYS_INLINE ints fixed_point(ints v, const struct block *c) {
-  const ints high = ints_high_product(ints_left(v, c->left), c->multiplier);
+  const ints high = ints_high_product(ints_left(v, c->left), c->multiplier, INT64_C(1) << 30);
   const ints rest = ints_and(high, c->mask), is_negative = ints_right(high, ints_all(31));
   const ints threshold = ints_sub(ints_right(c->mask, ints_all(1)), is_negative);
   return ints_sub(ints_right(high, c->right), ints_above(rest, threshold));
+}
+
+/* The product / 2^(31 + right), rounded once, half up: the high word rounded down, and its last bit that is
+ * shifted away; without a shift to the right the product itself is rounded. */
+MQ_ALWAYS_INLINE ints fixed_point_once(ints v, const struct block *c) {
+  const ints x = ints_left(v, c->left), one = ints_all(1), zero = ints_all(0);
+  const ints down = ints_high_product(x, c->multiplier, 0);
+  const ints up = ints_and(ints_right(down, ints_max(ints_sub(c->right, one), zero)), one);
+  const ints has_right = ints_above(c->right, zero);
+  const ints shifted = ints_add(ints_right(down, c->right), up);
+  const ints whole = ints_high_product(x, c->multiplier, INT64_C(1) << 30);
+  return ints_add(whole, ints_and(ints_sub(shifted, whole), has_right));
 }
 
 /* As wide as any code: beyond, all are the same. */
@@ -98,6 +113,7 @@ MQ_ALWAYS_INLINE floats float_value(ints v, const struct block *c, runtime_form 
 MQ_ALWAYS_INLINE ints code_of(ints v, const struct block *c, runtime_form form,
                               const unsigned char *shortcut) {
   if (form == RUNTIME_FIXED) return ints_clamp(fixed_point(v, c), c->lo, c->hi);
+  if (form == RUNTIME_FIXED_ONCE) return ints_clamp(fixed_point_once(v, c), c->lo, c->hi);
   if (is_shift(form)) return ints_clamp(shift(v, c, form == RUNTIME_SHIFT_EVEN), c->lo, c->hi);
   floats x = float_value(v, c, form);
   if (shortcut != NULL) {
@@ -168,6 +184,7 @@ MQ_ALWAYS_INLINE void finish_tile(const struct runtime_finish *f, const struct r
       finish_tile(f, t, form, false, false);                                       \
   }
 FORM(fixed, RUNTIME_FIXED)
+FORM(fixed_once, RUNTIME_FIXED_ONCE)
 FORM(scale, RUNTIME_SCALE)
 FORM(biased, RUNTIME_BIASED)
 FORM(shift_up, RUNTIME_SHIFT_UP)
@@ -188,10 +205,9 @@ static void real(const struct runtime_finish *f, const struct runtime_tile *t) {
 
 static void finish(const struct runtime_finish *f, const struct runtime_tile *tile) {
   static void (*const forms[])(const struct runtime_finish *, const struct runtime_tile *) = {
-      [RUNTIME_FIXED] = fixed,           [RUNTIME_SCALE] = scale,
-      [RUNTIME_BIASED] = biased,         [RUNTIME_SHIFT_UP] = shift_up,
-      [RUNTIME_SHIFT_EVEN] = shift_even, [RUNTIME_REAL] = real,
-      [RUNTIME_FLOAT] = to_float,        [RUNTIME_FLOAT_BIAS] = to_float_bias,
+      [RUNTIME_FIXED] = fixed,   [RUNTIME_FIXED_ONCE] = fixed_once, [RUNTIME_SCALE] = scale,
+      [RUNTIME_BIASED] = biased, [RUNTIME_SHIFT_UP] = shift_up,     [RUNTIME_SHIFT_EVEN] = shift_even,
+      [RUNTIME_REAL] = real,     [RUNTIME_FLOAT] = to_float,        [RUNTIME_FLOAT_BIAS] = to_float_bias,
   };
   forms[f->form](f, tile);
 }

@@ -8,6 +8,7 @@
 /* v: the sum with what is added to it as an integer. */
 typedef enum runtime_form {
   RUNTIME_FIXED = 1,  /* tflite_ref: round(v multiplier / 2^31 2^shift), rounded twice */
+  RUNTIME_FIXED_ONCE, /* tflite_ref's linear layers: rounded once, half up */
   RUNTIME_SCALE,      /* xnnpack, ort: rne(f(v) factor) */
   RUNTIME_BIASED,     /* fbgemm: rne((f(v) + bias) factor) */
   RUNTIME_SHIFT_UP,   /* pot_shift: v / 2^shift, ties up */

@@ -60,12 +60,12 @@ MQ_ALWAYS_INLINE ints ints_right(ints a, ints n) {
 MQ_ALWAYS_INLINE ints ints_above(ints a, ints b) {
   return INTS(_mm512_movm_epi32(_mm512_cmpgt_epi32_mask(a.v, b.v)));
 }
-/* (a b + 2^30) / 2^31 rounded down, in 64 bits; it fits 32. */
-MQ_ALWAYS_INLINE ints ints_high_product(ints a, ints b) {
-  const __m512i half = _mm512_set1_epi64(INT64_C(1) << 30);
-  const __m512i even = _mm512_add_epi64(_mm512_mul_epi32(a.v, b.v), half);
+/* (a b + half) / 2^31 rounded down, in 64 bits; it fits 32. half: 2^30, or 0. */
+MQ_ALWAYS_INLINE ints ints_high_product(ints a, ints b, int64_t half) {
+  const __m512i h = _mm512_set1_epi64(half);
+  const __m512i even = _mm512_add_epi64(_mm512_mul_epi32(a.v, b.v), h);
   const __m512i odd =
-      _mm512_add_epi64(_mm512_mul_epi32(_mm512_srli_epi64(a.v, 32), _mm512_srli_epi64(b.v, 32)), half);
+      _mm512_add_epi64(_mm512_mul_epi32(_mm512_srli_epi64(a.v, 32), _mm512_srli_epi64(b.v, 32)), h);
   return INTS(_mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64(even, 31), _mm512_slli_epi64(odd, 1)));
 }
 MQ_ALWAYS_INLINE ints ints_of_codes(const unsigned char *p) {
@@ -175,15 +175,15 @@ MQ_ALWAYS_INLINE ints ints_right(ints a, ints n) {
 MQ_ALWAYS_INLINE ints ints_above(ints a, ints b) {
   return INTS_2(_mm256_cmpgt_epi32, a, b);
 }
-MQ_ALWAYS_INLINE __m256i high_product_8(__m256i a, __m256i b) {
-  const __m256i half = _mm256_set1_epi64x(INT64_C(1) << 30);
-  const __m256i even = _mm256_add_epi64(_mm256_mul_epi32(a, b), half);
+MQ_ALWAYS_INLINE __m256i high_product_8(__m256i a, __m256i b, int64_t half) {
+  const __m256i h = _mm256_set1_epi64x(half);
+  const __m256i even = _mm256_add_epi64(_mm256_mul_epi32(a, b), h);
   const __m256i odd =
-      _mm256_add_epi64(_mm256_mul_epi32(_mm256_srli_epi64(a, 32), _mm256_srli_epi64(b, 32)), half);
+      _mm256_add_epi64(_mm256_mul_epi32(_mm256_srli_epi64(a, 32), _mm256_srli_epi64(b, 32)), h);
   return _mm256_blend_epi32(_mm256_srli_epi64(even, 31), _mm256_slli_epi64(odd, 1), 0xaa);
 }
-MQ_ALWAYS_INLINE ints ints_high_product(ints a, ints b) {
-  return INTS_2(high_product_8, a, b);
+MQ_ALWAYS_INLINE ints ints_high_product(ints a, ints b, int64_t half) {
+  return (ints){high_product_8(a.a, b.a, half), high_product_8(a.b, b.b, half)};
 }
 MQ_ALWAYS_INLINE ints ints_of_codes(const unsigned char *p) {
   return (ints){_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)),
@@ -295,8 +295,8 @@ MQ_ALWAYS_INLINE ints ints_right(ints a, ints n) {
 MQ_ALWAYS_INLINE ints ints_above(ints a, ints b) {
   EACH(ints, -(a.v[i] > b.v[i]));
 }
-MQ_ALWAYS_INLINE ints ints_high_product(ints a, ints b) {
-  EACH(ints, (int32_t)(((int64_t)a.v[i] * b.v[i] + (INT64_C(1) << 30)) >> 31));
+MQ_ALWAYS_INLINE ints ints_high_product(ints a, ints b, int64_t half) {
+  EACH(ints, (int32_t)(((int64_t)a.v[i] * b.v[i] + half) >> 31));
 }
 MQ_ALWAYS_INLINE ints ints_of_codes(const unsigned char *p) {
   EACH(ints, p[i]);

@@ -53,7 +53,7 @@ static void dequantize(float *y, const unsigned char *x, int64_t n, int32_t zero
 /* round(v multiplier / 2^31 / 2^right): rounded twice, the second half away from zero. */
 MQ_ALWAYS_INLINE ints fixed_point(ints v, int32_t multiplier, int32_t right) {
   const int32_t bits = (int32_t)((UINT32_C(1) << right) - 1);
-  const ints high = ints_high_product(v, ints_all(multiplier));
+  const ints high = ints_high_product(v, ints_all(multiplier), INT64_C(1) << 30);
   const ints rest = ints_and(high, ints_all(bits)), is_negative = ints_right(high, ints_all(31));
   const ints threshold = ints_sub(ints_all(bits >> 1), is_negative);
   return ints_sub(ints_right(high, ints_all(right)), ints_above(rest, threshold));
