@@ -11,8 +11,9 @@ struct mq_program_evaluate_options {
   int64_t slice_images;    /* 0: 8 */
   unsigned loader_threads; /* as in mq_evaluate_options */
   const char *label;       /* of the progress bar */
+  bool is_fast;            /* by the fast executor, which gives the same bits; else by the reference executor */
 };
-/* Accuracy of a program, by its reference executor, in slices over the pool. `graph`: what it was lowered
+/* Accuracy of a program in slices over the pool. `graph`: what it was lowered
  * from, whose first input takes the images and whose first output has the classes; codes become floats before
  * they are judged. The same bits for any number of workers. */
 mq_status mq_program_evaluate(struct mq_evaluation *evaluation, const struct mq_program *program,

@@ -16,13 +16,15 @@ typedef enum eval_mode {
   EVAL_SIMULATE,
   EVAL_EXACT,     /* the simulation in the target's own arithmetic */
   EVAL_REFERENCE, /* the integer program, by its plain executor */
+  EVAL_INTEGER,   /* the same, by the fast one */
   EVAL_MODES
 } eval_mode;
 static const char *const mode_names[EVAL_MODES] = {[EVAL_DEFAULT] = "",
                                                    [EVAL_FLOAT] = "float",
                                                    [EVAL_SIMULATE] = "simulate",
                                                    [EVAL_EXACT] = "exact",
-                                                   [EVAL_REFERENCE] = "reference"};
+                                                   [EVAL_REFERENCE] = "reference",
+                                                   [EVAL_INTEGER] = "integer"};
 
 struct eval_run {
   struct cli_common common;
@@ -39,7 +41,6 @@ struct eval_run {
 };
 
 static mq_status parse_mode(struct eval_run *run, struct mq_err *err) {
-  static const char *const later[] = {"integer", NULL};
   const char *text = run->mode_text;
   for (int mode = EVAL_FLOAT; text && mode < EVAL_MODES; mode++) {
     if (!strcmp(text, mode_names[mode])) {
@@ -47,12 +48,7 @@ static mq_status parse_mode(struct eval_run *run, struct mq_err *err) {
       return MQ_OK;
     }
   }
-  for (const char *const *word = later; text && *word; word++) {
-    if (!strcmp(text, *word)) {
-      return mq_fail(err, MQ_BAD_USAGE, "--mode %s: not in this version", text);
-    }
-  }
-  return text ? mq_fail(err, MQ_BAD_USAGE, "--mode %s: expected float, simulate, exact or reference", text)
+  return text ? mq_fail(err, MQ_BAD_USAGE, "--mode %s: expected float, simulate, exact, reference or integer", text)
               : MQ_OK;
 }
 
@@ -72,7 +68,7 @@ static mq_status load_bundle(struct eval_run *run, const char *path, struct mq_e
     return mq_fail(err, MQ_BAD_USAGE, "--target %s: the bundle %s was made for %s; quantize the model again",
                    run->target, path, run->bundle.target);
   }
-  if (run->mode == EVAL_REFERENCE && !run->bundle.program) {
+  if (run->mode >= EVAL_REFERENCE && !run->bundle.program) {
     const char *why = run->bundle.no_program;
     return mq_fail(err, MQ_BAD_INPUT, "%s has no program.mqi: %s", path,
                    why[0] ? why : "it was made before there were any; quantize the model again");
@@ -116,7 +112,7 @@ static mq_status load_qdq(struct eval_run *run, const char *path, struct mq_err 
   if (run->mode == EVAL_DEFAULT) {
     run->mode = EVAL_SIMULATE;
   }
-  if (run->mode == EVAL_REFERENCE && !run->bundle.program) {
+  if (run->mode >= EVAL_REFERENCE && !run->bundle.program) {
     return mq_fail(err, MQ_BAD_INPUT, "%s", run->bundle.no_program);
   }
   if (run->mode == EVAL_EXACT && !run->bundle.arithmetic[0]) {
@@ -145,9 +141,10 @@ static mq_status load_model(struct eval_run *run, const char *path, struct mq_er
 static mq_status evaluate_bundle(struct eval_run *run, const struct mq_evaluate_options *options,
                                  struct mq_err *err) {
   const struct mq_prepared *prepared = &run->bundle.prepared;
-  if (run->mode == EVAL_REFERENCE) {
+  if (run->mode >= EVAL_REFERENCE) {
     const struct mq_program_evaluate_options of_program = {.loader_threads = options->loader_threads,
-                                                           .label = options->label};
+                                                           .label = options->label,
+                                                           .is_fast = run->mode == EVAL_INTEGER};
     return mq_program_evaluate(&run->result, run->bundle.program, prepared->graph, run->dataset, &of_program,
                                run->pool, err);
   }
@@ -295,7 +292,8 @@ mq_status cmd_eval(int argc, char **argv, struct mq_err *err) {
       {"--target", 0, CLI_TEXT, &run.target, "T",
        "of a Q/DQ model: whose arithmetic; of a bundle: for which it must have been made", 0, 0},
       {"--mode", 0, CLI_TEXT, &run.mode_text, "MODE",
-       "float, simulate, exact (the target's arithmetic on the graph) or reference (the integer program)", 0,
+       "float, simulate, exact (the target's arithmetic on the graph), integer (the program) or reference (the "
+       "program by its plain loops)", 0,
        0},
   };
   bool is_help;

@@ -2,11 +2,13 @@
 #include <math.h>
 #include <stdatomic.h>
 
+#include "mqbench/runtime.h"
 #include "mqbench/verify.h"
 #include "tune/feed.h"
 
 struct program_run {
   const struct mq_program *program;
+  struct mq_runtime *runtime; /* NULL: the reference executor */
   const struct mq_graph *graph;
   struct tune_feed feed;
   float *logits; /* n_images x n_classes */
@@ -65,8 +67,13 @@ static mq_status run_slice(void *context, size_t slice, unsigned worker, struct 
                                      .arena_bytes = program->arena_bytes};
   double start = mq_now();
   look_at_pixels(run, view.data, n * mq_shape_count(&run->feed.image));
-  if (mq_program_run_reference(program, &job, &why) != MQ_PROGRAM_OK) {
-    return mq_fail(err, MQ_FAILED, "%s: %s", program->name, why.message);
+  if (run->runtime) {
+    status = mq_runtime_run_worker(run->runtime, worker, &job, err);
+  } else if (mq_program_run_reference(program, &job, &why) != MQ_PROGRAM_OK) {
+    status = mq_fail(err, MQ_FAILED, "%s: %s", program->name, why.message);
+  }
+  if (status != MQ_OK) {
+    return status;
   }
   atomic_fetch_add(&run->busy_ns, (int64_t)((mq_now() - start) * 1e9));
   const struct mq_program_tensor *y = &program->tensors[program->outputs[0]];
@@ -117,11 +124,16 @@ static mq_status execute(struct program_run *run, struct mq_dataset *data, int64
   if (status == MQ_OK) {
     status = make_memory(run, mq_pool_workers(pool), err);
   }
+  if (status == MQ_OK && options->is_fast) {
+    const struct mq_runtime_options of_runtime = {.pool = pool, .cut = MQ_RUNTIME_IMAGES};
+    status = mq_runtime_create(&run->runtime, run->program, &of_runtime, err);
+  }
   mq_progress_init(&run->progress, options->label ? options->label : "evaluate", (uint64_t)n_images);
   if (status == MQ_OK) {
     status = mq_pool_run(pool, run->feed.n_slices, run_slice, run, err);
   }
   mq_progress_end(&run->progress);
+  mq_runtime_destroy(run->runtime);
   mq_free(run->memory);
   return status;
 }
