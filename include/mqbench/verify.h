@@ -66,10 +66,11 @@ struct mq_verified_tensor {
 };
 
 struct mq_verify_options {
-  int64_t n_images;        /* 0: all */
-  unsigned loader_threads; /* as in mq_evaluate_options */
-  const char *label;       /* of the progress bar */
-  bool keeps_outputs;      /* for mq_verify_engine */
+  int64_t n_images;                   /* 0: all */
+  unsigned loader_threads;            /* as in mq_evaluate_options */
+  const char *label;                  /* of the progress bar */
+  bool keeps_outputs;                 /* for mq_verify_engine */
+  const struct mq_exact_rules *exact; /* NULL: the exact simulation is left out */
 };
 struct mq_verification {
   struct mq_arena arena;

@@ -58,8 +58,7 @@ static mq_status load(struct verify_run *run, const char *path, struct mq_err *e
                    why[0] ? why : "it was made before there were any; quantize the model again");
   }
   if (mq_target_load(&run->known, run->target ? run->target : run->bundle.target, NULL) != MQ_OK) {
-    mq_log_warn("target %s is not here: no engine is its twin, and the exact simulation is left out",
-                run->bundle.target);
+    mq_log_warn("target %s is not here: no engine is its twin", run->bundle.target);
   }
   return MQ_OK;
 }
@@ -120,10 +119,22 @@ static mq_status compare_engines(struct verify_run *run, struct mq_err *err) {
 /* ---- The command -------------------------------------------------------------------------------------- */
 
 static mq_status compare(struct verify_run *run, struct mq_err *err) {
+  const struct mq_bundle *bundle = &run->bundle;
+  const struct mq_exact_rules rules = {.arithmetic = bundle->arithmetic,
+                                       .pot_half_even = bundle->pot_half_even,
+                                       .pool = bundle->pool,
+                                       .islands = bundle->prepared.islands,
+                                       .n_islands = bundle->prepared.n_islands};
+  const bool has_rules = bundle->has_rules && bundle->arithmetic[0];
   const struct mq_verify_options options = {.n_images = run->n_images,
                                             .loader_threads = mq_pool_workers(run->pool),
                                             .label = "verify",
-                                            .keeps_outputs = run->n_names > 0};
+                                            .keeps_outputs = run->n_names > 0,
+                                            .exact = has_rules ? &rules : NULL};
+  if (!has_rules) {
+    mq_log_warn("%s was made before bundles said what the exact simulation needs: it is left out",
+                run->common.arguments.text[0]);
+  }
   mq_status status = mq_verify(&run->result, &run->bundle.prepared, run->bundle.program, run->dataset,
                                &options, run->pool, err);
   return status == MQ_OK ? compare_engines(run, err) : status;

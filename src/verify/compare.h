@@ -5,12 +5,14 @@
 #include <stdatomic.h>
 
 #include "mqbench/verify.h"
+#include "tune/exact.h"
 #include "tune/feed.h"
 #include "verify/map.h"
 
 typedef enum compare_run {
   COMPARE_WHOLE, /* the simulation as it is */
   COMPARE_LOCAL, /* each step given the program's own inputs */
+  COMPARE_EXACT, /* in the target's own arithmetic; with layers that stay float also step by step */
   COMPARE_RUNS
 } compare_run;
 
@@ -33,9 +35,10 @@ struct compare {
   struct tune_feed feed;
   struct mq_pool *pool;
   struct compare_slot *slots;
-  size_t n_slots;               /* slices at a time */
-  size_t first_slice, n_slices; /* of the block at hand */
-  int64_t pixel_count;          /* of an image */
+  size_t n_slots;                     /* slices at a time */
+  size_t first_slice, n_slices;       /* of the block at hand */
+  int64_t pixel_count;                /* of an image */
+  const struct mq_exact_rules *exact; /* NULL: not compared */
   struct mq_runtime *runtime;
   unsigned char *arenas; /* of the reference executor and its outputs, one for each worker */
   size_t arena_bytes;
@@ -66,8 +69,9 @@ mq_status compare_run_fast(void *context, size_t slot, unsigned worker, struct m
 struct simulation {
   struct compare *compare;
   compare_run run;
-  struct mq_graph *given;       /* LOCAL: the graph whose points read graph inputs */
-  size_t *link_of_input;        /* LOCAL: by graph input behind the network's own: its link */
+  struct mq_graph *given;       /* step by step: the graph whose points read graph inputs */
+  struct tune_exact exact;      /* EXACT */
+  size_t *link_of_input;        /* step by step: by graph input behind the network's own: its link */
   const struct mq_value **taps; /* by link */
   struct mq_engine *engine;
 };

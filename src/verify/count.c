@@ -95,6 +95,49 @@ static void count_run(const struct compare *c, compare_run run, const struct exp
   }
 }
 
+/* The simulation's leaves; of steps that were given the program's codes only the floats. */
+static void point_to(const struct compare *c, const int32_t **simulated, const int32_t *cells,
+                     bool is_local) {
+  for (uint32_t t = 0; t < c->program->n_tensors; t++) {
+    const int64_t link = c->map.link_of[t];
+    bool is_given = is_local && c->program->tensors[t].type != MQ_PROGRAM_F32;
+    simulated[t] = link >= 0 && !is_given ? cells + c->map.links[link].offset : NULL;
+  }
+}
+
+/* Layers that stay float are summed in float32 here and in double there: their floats, and what is quantized
+ * from them, may differ by as much. */
+static bool may_differ(const struct compare *c, const struct explain_image *image, uint32_t tensor,
+                       int64_t at, int32_t cell) {
+  const struct mq_program_tensor *t = &c->program->tensors[tensor];
+  if (!c->map.has_float_layers) {
+    return false;
+  }
+  if (t->type == MQ_PROGRAM_F32) {
+    return explain_float(image, tensor, at, float_of(cell)) == MQ_CAUSE_FLOAT;
+  }
+  return c->program->steps[t->first_step].kind == MQ_STEP_QUANTIZE &&
+         explain_code(image, tensor, at, cell) == MQ_CAUSE_FLOAT;
+}
+
+/* Codes of exact and program; of floats the bits. */
+static void count_exact(const struct compare *c, const struct explain_image *image, const int32_t *cells,
+                        unsigned worker) {
+  for (size_t i = 0; i < c->map.n_links; i++) {
+    const struct verify_link *link = &c->map.links[i];
+    const struct mq_program_tensor *t = &c->program->tensors[link->tensor];
+    const unsigned char *made = image->made[link->tensor];
+    struct mq_differences *d = &c->differences[(worker * c->map.n_links + i) * COMPARE_RUNS + COMPARE_EXACT];
+    for (int64_t k = 0, n = mq_program_elements(t); k < n; k++) {
+      const int32_t cell = cells[link->offset + (size_t)k];
+      bool is_other = t->type == MQ_PROGRAM_F32 ? memcmp(made + k * 4, &cell, 4) != 0
+                                                : reality_code(made, t->type, k) != cell;
+      d->differing += is_other && !may_differ(c, image, link->tensor, k, cell);
+      d->elements++;
+    }
+  }
+}
+
 mq_status compare_count(void *context, size_t task, unsigned worker, struct mq_err *err) {
   struct compare *c = context;
   const size_t slice_images = (size_t)c->feed.slice_images, slot = task / slice_images;
@@ -108,12 +151,11 @@ mq_status compare_count(void *context, size_t task, unsigned worker, struct mq_e
   }
   const int32_t *cells[COMPARE_RUNS];
   for (int run = 0; run < COMPARE_RUNS; run++) {
-    cells[run] = c->slots[slot].cells[run] + (size_t)at * (size_t)c->map.n_elements;
+    const int32_t *first = c->slots[slot].cells[run];
+    cells[run] = first ? first + (size_t)at * (size_t)c->map.n_elements : NULL;
   }
   for (uint32_t t = 0; t < program->n_tensors; t++) {
-    const int64_t link = c->map.link_of[t];
     made[t] = program->tensors[t].constant ? NULL : compare_made(c, slot, at, t);
-    simulated[t] = link >= 0 ? cells[COMPARE_WHOLE] + c->map.links[link].offset : NULL;
   }
   struct explain_image image = {.program = program,
                                 .kinds = c->map.kinds,
@@ -121,8 +163,14 @@ mq_status compare_count(void *context, size_t task, unsigned worker, struct mq_e
                                 .simulated = simulated,
                                 .biases = c->map.biases};
   count_class(c, &image, cells[COMPARE_WHOLE]);
+  point_to(c, simulated, cells[COMPARE_WHOLE], false);
   count_run(c, COMPARE_WHOLE, &image, cells[COMPARE_WHOLE], worker);
-  image.simulated = NULL;
+  image.is_local = true;
+  point_to(c, simulated, cells[COMPARE_LOCAL], true);
   count_run(c, COMPARE_LOCAL, &image, cells[COMPARE_LOCAL], worker);
+  if (c->exact) {
+    point_to(c, simulated, cells[COMPARE_EXACT], true);
+    count_exact(c, &image, cells[COMPARE_EXACT], worker);
+  }
   return MQ_OK;
 }

@@ -77,7 +77,7 @@ struct links {
 static struct links find_links(const struct explain_image *image, uint32_t tensor, int64_t at) {
   struct links links;
   links.given = value_of(image, tensor, at, false, false, true);
-  links.simulated = image->simulated ? value_of(image, tensor, at, true, false, true) : links.given;
+  links.simulated = value_of(image, tensor, at, true, false, true);
   links.rounded = value_of(image, tensor, at, false, true, true);
   links.biased = value_of(image, tensor, at, false, true, false);
   return links;
@@ -91,6 +91,11 @@ static struct explain_scaled scaled_of(const struct explain_image *image, const 
     return explain_layer(&reality, step, at);
   }
   return explain_others(image->program, step, biased);
+}
+
+/* Where the inputs differ. Of steps that were given codes these are floats of layers that stay float. */
+static mq_cause input_cause(const struct explain_image *image) {
+  return image->is_local ? MQ_CAUSE_FLOAT : MQ_CAUSE_INHERITED;
 }
 
 /* The last link: the arithmetic's own rounding. */
@@ -125,7 +130,7 @@ mq_cause explain_code(const struct explain_image *image, uint32_t tensor, int64_
     return MQ_CAUSE_FLOAT;
   }
   if (!is(code_of(&grid, links.given.value / grid.scale), simulated)) {
-    return MQ_CAUSE_INHERITED;
+    return input_cause(image);
   }
   if (!is(code_of(&grid, links.rounded.value / grid.scale), simulated)) {
     return MQ_CAUSE_POOL;
@@ -152,7 +157,7 @@ mq_cause explain_float(const struct explain_image *image, uint32_t tensor, int64
     return MQ_CAUSE_UNEXPLAINED;
   }
   if (!is_within(links.simulated.value, links.given.value, float_slack)) {
-    return MQ_CAUSE_INHERITED;
+    return input_cause(image);
   }
   if (!is_within(links.given.value, links.rounded.value, float_slack)) {
     return MQ_CAUSE_POOL;

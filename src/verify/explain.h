@@ -10,8 +10,8 @@ struct explain_image {
   const struct mq_program *program;
   const unsigned char *kinds;      /* as in struct reality */
   const void *const *made;         /* the program's tensors */
-  const int32_t *const *simulated; /* the simulation's codes of the leaves; NULL: its steps were given the
-                                      program's codes, so that nothing is inherited */
+  const int32_t *const *simulated; /* the simulation's leaves, as in struct reality */
+  bool is_local;                   /* its steps were given the program's codes: nothing is inherited */
   const double *const *biases;     /* the layers' real biases */
 };
 

@@ -126,6 +126,24 @@ static mq_status add_outputs(struct verify_map *map, struct mq_err *err) {
   return status;
 }
 
+/* Layers that stay float are looked at too: what lies behind several of them could not be explained at once.
+ */
+static mq_status add_float_layers(struct verify_map *map, struct mq_err *err) {
+  mq_status status = MQ_OK;
+  for (uint32_t i = 0; i < map->program->n_steps && status == MQ_OK; i++) {
+    const struct mq_program_step *step = &map->program->steps[i];
+    const struct mq_program_tensor *t = &map->program->tensors[step->output];
+    bool is_layer = step->kind == MQ_STEP_CONV_FLOAT || step->kind == MQ_STEP_LINEAR_FLOAT;
+    map->has_float_layers = map->has_float_layers || is_layer;
+    const struct mq_value *value = is_layer ? mq_graph_find_value(map->graph, t->name) : NULL;
+    if (value && has_shape_of(t, value)) {
+      status = add_link(map, step->output, value, NULL, err);
+      map->kinds[step->output] = REALITY_LEAF;
+    }
+  }
+  return status;
+}
+
 /* ---- Biases -------------------------------------------------------------------------------------------- */
 
 static const struct mq_node *find_node(const struct mq_graph *graph, const char *name) {
@@ -246,6 +264,9 @@ mq_status verify_map_make(struct verify_map *map, const struct mq_prepared *prep
   mq_status status = check_ends(map, err);
   if (status == MQ_OK) {
     status = add_points(map, prepared, err);
+  }
+  if (status == MQ_OK) {
+    status = add_float_layers(map, err);
   }
   if (status == MQ_OK) {
     status = add_outputs(map, err);

@@ -5,10 +5,10 @@
 #include "mqbench/prepare.h"
 #include "mqbench/program.h"
 
-/* A tensor that both have: a point's codes, or an output. */
+/* A tensor that both have: a point's codes, a layer's that stays float, or an output. */
 struct verify_link {
   uint32_t tensor;
-  const struct mq_value *value; /* behind the FakeQuantize; an output */
+  const struct mq_value *value; /* behind the FakeQuantize; the layer's; an output */
   const struct mq_node *node;   /* the FakeQuantize; NULL: floats */
   size_t offset;                /* elements of an image's links before it */
 };
@@ -18,6 +18,7 @@ struct verify_map {
   const struct mq_graph *graph;
   struct verify_link *links;
   size_t n_links;
+  bool has_float_layers;
   int64_t n_elements;        /* of an image, in all links */
   int64_t *link_of;          /* by tensor; -1: none */
   unsigned char *kinds;      /* reality_kind by tensor */

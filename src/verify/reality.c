@@ -2,6 +2,7 @@
 #include "verify/reality.h"
 
 #include <math.h>
+#include <string.h>
 
 #define MAX_DEPTH 2000
 #define U REALITY_ROUNDING
@@ -35,6 +36,15 @@ static struct real constant_at(const struct mq_program_tensor *t, int64_t at) {
                              : exact((double)((const int32_t *)t->constant)[at]);
 }
 
+static struct real simulated_at(const struct mq_program_tensor *t, int32_t cell) {
+  float x;
+  if (reality_is_codes(t)) {
+    return exact(value_of_code(t, cell));
+  }
+  memcpy(&x, &cell, sizeof x);
+  return exact((double)x);
+}
+
 struct real reality_of(const struct reality *r, uint32_t tensor, int64_t at) {
   const struct mq_program_tensor *t = tensor_of(r, tensor);
   if (--*r->budget < 0 || r->depth > MAX_DEPTH) {
@@ -47,8 +57,11 @@ struct real reality_of(const struct reality *r, uint32_t tensor, int64_t at) {
     return exact((double)((const float *)r->made[tensor])[at]);
   }
   bool is_leaf = r->kinds[tensor] == REALITY_LEAF;
-  if (is_leaf && r->simulated) {
-    return exact(value_of_code(t, r->simulated[tensor][at]));
+  if (is_leaf && r->simulated && r->simulated[tensor]) {
+    return simulated_at(t, r->simulated[tensor][at]);
+  }
+  if (is_leaf && t->type == MQ_PROGRAM_F32) {
+    return exact((double)((const float *)r->made[tensor])[at]);
   }
   if (reality_is_codes(t) && (is_leaf || r->follows_codes)) {
     return exact(value_of_code(t, reality_code(r->made[tensor], t->type, at)));

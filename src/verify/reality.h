@@ -10,16 +10,18 @@
 
 typedef enum reality_kind {
   REALITY_MADE = 0, /* from the inputs of the step that makes it */
-  REALITY_LEAF,     /* codes of a point */
+  REALITY_LEAF,     /* given: codes of a point, floats of a layer that stays float */
   REALITY_INPUT,    /* floats that the network gets */
 } reality_kind;
 
 struct reality {
   const struct mq_program *program;
-  const unsigned char *kinds;      /* reality_kind by tensor */
-  const void *const *made;         /* by tensor: what the program made of the image */
-  const int32_t *const *simulated; /* by tensor: codes of the leaves; NULL: what the program made */
-  const double *const *biases;     /* by step, for each channel; NULL, or a step's NULL: the program's own */
+  const unsigned char *kinds; /* reality_kind by tensor */
+  const void *const *made;    /* by tensor: what the program made of the image */
+  /* By tensor: codes of the leaves, or the bits of their floats; NULL, or a tensor's NULL: what the program
+   * made. */
+  const int32_t *const *simulated;
+  const double *const *biases; /* by step, for each channel; NULL, or a step's NULL: the program's own */
   /* Codes that the program rounds between points (averages that keep their input's scale) are taken as it
    * made them, not as reals. */
   bool follows_codes;
@@ -49,6 +51,8 @@ struct reality_sum {
 };
 void reality_layer_sum(struct reality_sum *sum, const struct reality *reality,
                        const struct mq_program_step *step, int64_t at);
+struct real reality_layer_float(const struct reality *reality, const struct mq_program_step *step,
+                                int64_t at);
 struct real reality_layer(const struct reality *reality, const struct mq_program_step *step, int64_t at);
 /* Real value of the bias that the program itself adds. */
 double reality_own_bias(const struct mq_program *program, const struct mq_program_step *step,

@@ -10,7 +10,10 @@ struct layer {
   const struct mq_program_tensor *x;
   const int32_t *simulated; /* codes, or NULL */
   const void *made;
+  const struct mq_program_window *window;
+  bool is_transposed;
   const int8_t *weights;
+  const float *floats; /* of a layer on floats: instead of the codes above */
   int32_t w_zero_point;
   int64_t inputs; /* of a tap */
   struct reality_sum *sum;
@@ -39,21 +42,32 @@ static void add_reals(const struct layer *l, int64_t first, const int8_t *weight
   }
 }
 
+static void add_floats(const struct layer *l, int64_t first, const float *weights) {
+  for (int64_t i = 0; i < l->inputs; i++) {
+    const struct real x = reality_of(l->reality, l->step->inputs[0], first + i);
+    const double w = (double)weights[i], product = x.value * w;
+    l->sum->real += product;
+    l->sum->magnitude += fabs(product);
+    l->sum->slack += x.slack * fabs(w);
+  }
+}
+
 static void add_tap(const struct layer *l, int64_t first, int64_t tap) {
-  const int8_t *weights = l->weights + tap * l->inputs;
   l->sum->terms += l->inputs;
-  if (l->sum->is_whole) {
-    add_codes(l, first, weights);
+  if (l->floats) {
+    add_floats(l, first, l->floats + tap * l->inputs);
+  } else if (l->sum->is_whole) {
+    add_codes(l, first, l->weights + tap * l->inputs);
   } else {
-    add_reals(l, first, weights);
+    add_reals(l, first, l->weights + tap * l->inputs);
   }
 }
 
 /* The input row or column under tap t of output o; -1: outside, or (transposed) between the rows. */
-static int64_t input_at(const struct mq_program_conv *conv, int axis, int64_t o, int64_t t, int64_t size) {
-  const struct mq_program_window *w = &conv->window;
+static int64_t input_at(const struct layer *l, int axis, int64_t o, int64_t t, int64_t size) {
+  const struct mq_program_window *w = l->window;
   int64_t at = o * w->stride[axis] - w->pad_begin[axis] + t * w->dilation[axis];
-  if (conv->is_transposed) {
+  if (l->is_transposed) {
     const int64_t reached = o + w->pad_begin[axis] - t * w->dilation[axis];
     at = reached % w->stride[axis] == 0 ? reached / w->stride[axis] : -1;
   }
@@ -61,13 +75,12 @@ static int64_t input_at(const struct mq_program_conv *conv, int axis, int64_t o,
 }
 
 static void sum_window(const struct layer *l, int64_t row, int64_t column, int64_t group) {
-  const struct mq_program_conv *conv = &l->step->as.conv;
   const int32_t *dim = l->x->dim;
   int64_t tap = 0;
-  for (int64_t kh = 0; kh < conv->window.kernel[0]; kh++) {
-    const int64_t h = input_at(conv, 0, row, kh, dim[0]);
-    for (int64_t kw = 0; kw < conv->window.kernel[1]; kw++, tap++) {
-      const int64_t w = input_at(conv, 1, column, kw, dim[1]);
+  for (int64_t kh = 0; kh < l->window->kernel[0]; kh++) {
+    const int64_t h = input_at(l, 0, row, kh, dim[0]);
+    for (int64_t kw = 0; kw < l->window->kernel[1]; kw++, tap++) {
+      const int64_t w = input_at(l, 1, column, kw, dim[1]);
       if (h >= 0 && w >= 0) {
         add_tap(l, (h * dim[1] + w) * dim[2] + group * l->inputs, tap);
       }
@@ -79,12 +92,25 @@ static int64_t channels_of(const struct mq_program_tensor *t) {
   return t->rank > 0 ? t->dim[t->rank - 1] : 1;
 }
 
+/* All of an output element's taps. */
+static void sum_element(const struct layer *l, int64_t at) {
+  const struct mq_program_tensor *y = &l->reality->program->tensors[l->step->output];
+  const int64_t outputs = channels_of(y), pixel = at / outputs;
+  const int64_t groups = channels_of(l->x) / l->inputs;
+  if (l->step->kind == MQ_STEP_LINEAR || l->step->kind == MQ_STEP_LINEAR_FLOAT) {
+    add_tap(l, pixel * l->inputs, 0);
+  } else {
+    sum_window(l, pixel / y->dim[1], pixel % y->dim[1], at % outputs / (outputs / groups));
+  }
+}
+
 void reality_layer_sum(struct reality_sum *sum, const struct reality *r, const struct mq_program_step *step,
                        int64_t at) {
   const uint32_t input = step->inputs[0];
   const struct mq_program_tensor *x = &r->program->tensors[input], *y = &r->program->tensors[step->output];
   const struct mq_program_conv *conv = &step->as.conv;
-  const int64_t outputs = channels_of(y), channel = at % outputs, pixel = at / outputs;
+  const int64_t channel = at % channels_of(y), inputs = channels_of(x) / conv->groups;
+  const int64_t taps = (int64_t)conv->window.kernel[0] * conv->window.kernel[1];
   bool is_leaf = r->kinds[input] == REALITY_LEAF;
   *sum = (struct reality_sum){.is_whole = is_leaf || r->follows_codes || x->constant};
   const struct layer l = {.reality = r,
@@ -92,17 +118,36 @@ void reality_layer_sum(struct reality_sum *sum, const struct reality *r, const s
                           .x = x,
                           .simulated = is_leaf && r->simulated ? r->simulated[input] : NULL,
                           .made = x->constant ? x->constant : r->made[input],
-                          .weights = conv->weights + channel * (int64_t)conv->window.kernel[0] *
-                                                         conv->window.kernel[1] *
-                                                         (channels_of(x) / conv->groups),
+                          .window = &conv->window,
+                          .is_transposed = conv->is_transposed,
+                          .weights = conv->weights + channel * taps * inputs,
                           .w_zero_point = conv->channels[channel].w_zero_point,
-                          .inputs = channels_of(x) / conv->groups,
+                          .inputs = inputs,
                           .sum = sum};
-  if (step->kind == MQ_STEP_LINEAR) {
-    add_tap(&l, pixel * l.inputs, 0);
-  } else {
-    sum_window(&l, pixel / y->dim[1], pixel % y->dim[1], channel / (outputs / conv->groups));
-  }
+  sum_element(&l, at);
+}
+
+struct real reality_layer_float(const struct reality *r, const struct mq_program_step *step, int64_t at) {
+  const struct mq_program_tensor *x = &r->program->tensors[step->inputs[0]];
+  const struct mq_program_conv_float *conv = &step->as.conv_float;
+  const int64_t channel = at % channels_of(&r->program->tensors[step->output]);
+  const int64_t inputs = channels_of(x) / conv->groups;
+  const int64_t taps = (int64_t)conv->window.kernel[0] * conv->window.kernel[1];
+  const double bias = (double)conv->bias[channel];
+  struct reality_sum sum = {.is_whole = false};
+  const struct layer l = {.reality = r,
+                          .step = step,
+                          .x = x,
+                          .window = &conv->window,
+                          .is_transposed = conv->is_transposed,
+                          .floats = conv->weights + channel * taps * inputs,
+                          .inputs = inputs,
+                          .sum = &sum};
+  sum_element(&l, at);
+  const double y = sum.real + bias;
+  return (struct real){
+      .value = fmin(fmax(y, (double)step->clip_lo), (double)step->clip_hi),
+      .slack = sum.slack + (double)(sum.terms + 8) * REALITY_ROUNDING * (sum.magnitude + fabs(bias))};
 }
 
 double reality_own_bias(const struct mq_program *program, const struct mq_program_step *step,

@@ -1,5 +1,5 @@
-/* The plain simulation with a look at every point: as it runs, and with the program's own codes given to
- * everything that reads a point. */
+/* Simulations with a look at every point: the plain one as it runs, and with the program's own codes given to
+ * everything that reads a point; the exact one. */
 #include <math.h>
 #include <string.h>
 
@@ -8,18 +8,29 @@
 
 /* ---- The graph whose points are given ------------------------------------------------------------------ */
 
+/* Whoever reads the point reads a graph input, on the same grid. */
 static mq_status give_point(struct simulation *s, const struct verify_link *link, size_t index,
                             struct mq_err *err) {
-  struct mq_value *value = mq_graph_find_value(s->given, link->value->name), *input = NULL;
+  struct mq_value *value = mq_graph_find_value(s->given, link->value->name), *input = NULL, *given = NULL;
+  struct mq_node *node = NULL;
   if (!value || value->n_uses == 0) {
     return MQ_OK; /* an output alone */
   }
   mq_status status = mq_graph_add_value(&input, s->given, value->name, MQ_F32, &value->shape, err);
   if (status == MQ_OK) {
+    status = mq_graph_add_value(&given, s->given, value->name, MQ_F32, &value->shape, err);
+  }
+  if (status == MQ_OK) {
     status = mq_graph_add_input(s->given, input, err);
   }
   while (status == MQ_OK && value->n_uses > 0) {
-    status = mq_graph_set_input(s->given, value->uses[0].node, value->uses[0].input, input, err);
+    status = mq_graph_set_input(s->given, value->uses[0].node, value->uses[0].input, given, err);
+  }
+  if (status == MQ_OK) {
+    status = mq_graph_add_node(&node, s->given, MQ_OP_FakeQuantize, value->name, &input, 1, &given, 1, err);
+  }
+  if (status == MQ_OK) {
+    status = mq_node_copy_attrs(s->given, node, link->node, err);
   }
   s->link_of_input[s->given->n_inputs - 1] = index;
   return status;
@@ -37,7 +48,7 @@ static mq_status give_points(struct simulation *s, struct mq_err *err) {
       status = give_point(s, &map->links[i], i, err);
     }
   }
-  return status;
+  return status == MQ_OK ? mq_graph_sort(s->given, err) : status;
 }
 
 /* ---- What goes in -------------------------------------------------------------------------------------- */
@@ -130,17 +141,51 @@ static mq_status find_taps(struct simulation *s, const struct mq_graph *graph, s
   return MQ_OK;
 }
 
+static const struct mq_node *find_node(const struct mq_graph *graph, const char *name) {
+  for (size_t i = 0; i < graph->n_nodes; i++) {
+    if (strcmp(graph->nodes[i]->name, name) == 0) {
+      return graph->nodes[i];
+    }
+  }
+  return NULL;
+}
+
+/* The rules' islands are nodes of the graph that runs. */
+static mq_status begin_exact(struct simulation *s, const struct mq_graph *graph, struct mq_err *err) {
+  struct mq_exact_rules rules = *s->compare->exact;
+  struct mq_island *islands = mq_alloc(rules.n_islands + 1, sizeof *islands);
+  if (!islands) {
+    return mq_fail_memory(err, "islands");
+  }
+  size_t n = 0;
+  for (size_t i = 0; i < rules.n_islands; i++) {
+    islands[n] = rules.islands[i];
+    islands[n].node = s->given ? find_node(graph, rules.islands[i].node->name) : rules.islands[i].node;
+    n += islands[n].node != NULL;
+  }
+  rules.islands = islands;
+  rules.n_islands = n;
+  mq_status status = tune_exact_init(&s->exact, &rules, err);
+  mq_free(islands);
+  return status;
+}
+
 mq_status simulation_create(struct simulation *s, struct compare *c, compare_run run, struct mq_err *err) {
   *s = (struct simulation){.compare = c, .run = run};
-  mq_status status = run == COMPARE_LOCAL ? give_points(s, err) : MQ_OK;
+  const bool is_given = run == COMPARE_LOCAL || (run == COMPARE_EXACT && c->map.has_float_layers);
+  mq_status status = is_given ? give_points(s, err) : MQ_OK;
   const struct mq_graph *graph = s->given ? s->given : c->prepared->graph;
   if (status == MQ_OK) {
     status = find_taps(s, graph, err);
+  }
+  if (status == MQ_OK && run == COMPARE_EXACT) {
+    status = begin_exact(s, graph, err);
   }
   const struct mq_engine_options options = {.slice_images = c->feed.slice_images,
                                             .simulates = true,
                                             .points = c->prepared->points,
                                             .n_points = c->prepared->n_points,
+                                            .exact = run == COMPARE_EXACT ? &s->exact.engine : NULL,
                                             .taps = s->taps,
                                             .n_taps = c->map.n_links};
   return status == MQ_OK ? mq_engine_create(&s->engine, graph, &options, c->pool, err) : status;
@@ -153,6 +198,7 @@ mq_status simulation_run(struct simulation *s, struct mq_err *err) {
 
 void simulation_destroy(struct simulation *s) {
   mq_engine_destroy(s->engine);
+  tune_exact_deinit(&s->exact);
   mq_free(s->taps);
   mq_free(s->link_of_input);
   mq_graph_destroy(s->given);

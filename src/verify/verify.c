@@ -139,11 +139,16 @@ static void keep_outputs(struct compare *c, size_t slot) {
 
 /* ---- Memory -------------------------------------------------------------------------------------------- */
 
-/* So many images that a slice's tensors stay within bounds: once as the program's, three times as floats. */
+/* So many images that a slice's tensors stay within bounds: once as the program's, the rest as floats. */
 static int64_t choose_slice(const struct compare *c) {
-  const size_t image = c->map.made_bytes + 24 * (size_t)c->map.n_elements + 1;
+  const size_t image = c->map.made_bytes + 28 * (size_t)c->map.n_elements + 1;
   const size_t fit = SLOT_BYTES / image;
   return fit < 1 ? 1 : fit > 8 ? 8 : (int64_t)fit;
+}
+
+/* The exact simulation is the last. */
+static int count_runs(const struct compare *c) {
+  return c->exact ? COMPARE_RUNS : COMPARE_EXACT;
 }
 
 static mq_status make_slots(struct compare *c, struct mq_err *err) {
@@ -155,7 +160,7 @@ static mq_status make_slots(struct compare *c, struct mq_err *err) {
     slot->pixels = mq_alloc(n, (size_t)c->pixel_count * sizeof *slot->pixels);
     slot->made = mq_alloc(n, c->map.made_bytes);
     is_made = slot->pixels && slot->made;
-    for (int run = 0; is_made && run < COMPARE_RUNS; run++) {
+    for (int run = 0; is_made && run < count_runs(c); run++) {
       slot->cells[run] = mq_alloc(n, (size_t)c->map.n_elements * sizeof **slot->cells + 1);
       is_made = slot->cells[run];
     }
@@ -271,6 +276,8 @@ static void sum_up(const struct compare *c) {
       const struct mq_differences *d = &c->differences[(w * c->map.n_links + (size_t)link) * COMPARE_RUNS];
       add_differences(&to->whole, &d[COMPARE_WHOLE]);
       add_differences(&to->local, &d[COMPARE_LOCAL]);
+      to->exact_elements += d[COMPARE_EXACT].elements;
+      to->exact_mismatches += d[COMPARE_EXACT].differing;
     }
     for (size_t w = 0; w < mq_pool_workers(c->pool); w++) {
       to->fast_elements += c->fast_counts[w * c->program->n_tensors + i].elements;
@@ -295,7 +302,7 @@ static mq_status run_block(struct compare *c, struct simulation simulations[COMP
   if (status == MQ_OK) {
     status = mq_pool_run(c->pool, c->n_slices, compare_run_fast, c, err);
   }
-  for (int run = 0; run < COMPARE_RUNS && status == MQ_OK; run++) {
+  for (int run = 0; run < count_runs(c) && status == MQ_OK; run++) {
     status = simulation_run(&simulations[run], err);
   }
   for (size_t slot = 0; slot < c->n_slices && status == MQ_OK; slot++) {
@@ -307,10 +314,10 @@ static mq_status run_block(struct compare *c, struct simulation simulations[COMP
 }
 
 static mq_status run_all(struct compare *c, const char *label, struct mq_err *err) {
-  struct simulation simulations[COMPARE_RUNS] = {{.compare = NULL}, {.compare = NULL}};
+  struct simulation simulations[COMPARE_RUNS] = {{.compare = NULL}};
   struct mq_progress progress;
   mq_status status = MQ_OK;
-  for (int run = 0; run < COMPARE_RUNS && status == MQ_OK; run++) {
+  for (int run = 0; run < count_runs(c) && status == MQ_OK; run++) {
     status = simulation_create(&simulations[run], c, (compare_run)run, err);
   }
   mq_progress_init(&progress, label ? label : "verify", (uint64_t)c->feed.n_images);
@@ -361,7 +368,8 @@ mq_status mq_verify(struct mq_verification *v, const struct mq_prepared *prepare
                     const struct mq_program *program, struct mq_dataset *data,
                     const struct mq_verify_options *options, struct mq_pool *pool, struct mq_err *err) {
   const int64_t n = mq_dataset_get_info(data)->n_images;
-  struct compare c = {.prepared = prepared, .program = program, .pool = pool, .result = v};
+  struct compare c = {
+      .prepared = prepared, .program = program, .pool = pool, .exact = options->exact, .result = v};
   *v = (struct mq_verification){.n_images =
                                     options->n_images > 0 && options->n_images < n ? options->n_images : n};
   mq_arena_init(&v->arena, 0);
