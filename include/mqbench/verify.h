@@ -11,7 +11,7 @@ struct mq_program_evaluate_options {
   int64_t slice_images;    /* 0: 8 */
   unsigned loader_threads; /* as in mq_evaluate_options */
   const char *label;       /* of the progress bar */
-  bool is_fast;            /* by the fast executor, which gives the same bits; else by the reference executor */
+  bool is_fast; /* by the fast executor, which gives the same bits; else by the reference executor */
 };
 /* Accuracy of a program in slices over the pool. `graph`: what it was lowered
  * from, whose first input takes the images and whose first output has the classes; codes become floats before
@@ -60,6 +60,7 @@ struct mq_verified_tensor {
   int64_t fast_mismatches; /* of these, other bits than the reference's */
   int64_t exact_elements;  /* that the exact simulation has as well */
   int64_t exact_mismatches;
+  bool is_float;               /* no codes */
   bool is_simulated;           /* a point, or an output: the two below count */
   struct mq_differences whole; /* the simulation as it runs */
   struct mq_differences local; /* each of its steps given the program's own inputs: nothing is inherited */

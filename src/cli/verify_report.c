@@ -59,13 +59,14 @@ static void print_causes(const struct mq_verification *v) {
   }
 }
 
-/* Unexplained ones first, then by what the tensor's own step does. */
+/* What must not be first, then codes, then by what the tensor's own step does. */
 static int worst_first(const void *a, const void *b) {
   const struct mq_verified_tensor *x = *(const struct mq_verified_tensor *const *)a;
   const struct mq_verified_tensor *y = *(const struct mq_verified_tensor *const *)b;
   const int64_t keys[][2] = {
       {x->exact_mismatches + x->fast_mismatches, y->exact_mismatches + y->fast_mismatches},
       {x->local.causes[MQ_CAUSE_UNEXPLAINED], y->local.causes[MQ_CAUSE_UNEXPLAINED]},
+      {!x->is_float, !y->is_float},
       {x->local.differing, y->local.differing},
       {x->whole.differing, y->whole.differing},
   };
@@ -115,8 +116,10 @@ static mq_status print_worst(const struct mq_verification *v, struct mq_err *err
   }
   for (size_t i = 0; i < n && i < WORST_SHOWN; i++) {
     const struct mq_verified_tensor *t = worst[i];
-    const size_t length = strlen(t->name), cut = length > 44 ? length - 44 : 0;
-    printf("  %-44s %-8s %8.4f%% %9.3f%% %6.3g   ", t->name + cut, t->step,
+    const size_t length = strlen(t->name), cut = length > 44 ? length - 41 : 0;
+    char name[48];
+    snprintf(name, sizeof name, "%s%s", cut ? "..." : "", t->name + cut);
+    printf("  %-44s %-8s %8.4f%% %9.3f%% %6.3g   ", name, t->step,
            percent(t->local.differing, t->local.elements), percent(t->whole.differing, t->whole.elements),
            t->whole.max_step);
     print_own_causes(t);

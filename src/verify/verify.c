@@ -254,6 +254,7 @@ static mq_status list_tensors(struct compare *c, struct mq_err *err) {
         .name = mq_arena_strdup(&v->arena, t->name[0] || !is_made ? t->name : step->name),
         .step = is_made ? mq_step_kind_name(step->kind) : "input",
         .elements = v->n_images * mq_program_elements(t),
+        .is_float = t->type == MQ_PROGRAM_F32,
         .is_simulated = c->map.link_of[i] >= 0};
     if (!to->name) {
       return mq_fail_memory(err, "names");
