@@ -7,6 +7,8 @@
 
 #ifdef MQ_HAS_TFLITE
 
+#define DESCRIBES "TensorFlow Lite: int8 flatbuffer"
+
 /* Lowering needs a target's arithmetic and what it does with averages: where one has a point, that counts,
  * elsewhere it keeps its input's scale. */
 static mq_status lower(struct mq_lowered *lowered, const struct mq_bundle *bundle, struct mq_err *err) {
@@ -56,6 +58,8 @@ static mq_status write_tflite(const char *stem, const struct mq_bundle *bundle, 
 
 #else
 
+#define DESCRIBES "TensorFlow Lite: int8 flatbuffer (not in this build)"
+
 static mq_status check_tflite(const struct mq_bundle *bundle, struct mq_err *err) {
   (void)bundle;
   return mq_fail(
@@ -73,7 +77,7 @@ static mq_status write_tflite(const char *stem, const struct mq_bundle *bundle, 
 
 const struct mq_exporter mq_exporter_tflite = {
     .name = "tflite",
-    .describes = "TensorFlow Lite: int8 flatbuffer",
+    .describes = DESCRIBES,
     .suffixes = {".tflite"},
     .weights = {.takes_signed = true, .takes_channels = true},
     .activations = {.takes_signed = true, .takes_unsigned = true, .takes_zero_point = true},

@@ -54,13 +54,23 @@ static bool make_room(struct tflite_build *b, void **items, uint32_t n, uint32_t
 
 /* ---- Tensors ------------------------------------------------------------------------------------------- */
 
-static bool is_taken(const struct tflite_build *b, const char *name) {
-  return json_object_get(b->names, name) != NULL;
+/* The user's names are kept for the tensors that bear them: false, until they are given. */
+static void reserve(struct tflite_build *b, const char *name) {
+  if (b->status == MQ_OK && json_object_set_new_nocheck(b->names, name, json_false()) != 0) {
+    fail_memory(b);
+  }
+}
+
+static bool is_free(const struct tflite_build *b, const char *name, bool is_users) {
+  const json_t *given = json_object_get(b->names, name);
+  return !given || (is_users && json_is_false(given));
 }
 
 const char *tflite_name(struct tflite_build *b, const char *name, const char *suffix) {
+  bool is_users = !suffix[0];
   char *text = b->status == MQ_OK ? mq_arena_printf(&b->arena, "%s%s", name, suffix) : NULL;
-  while (text && is_taken(b, text)) {
+  while (text && !is_free(b, text, is_users)) {
+    is_users = false;
     text = mq_arena_printf(&b->arena, "%s%s_%zu", name, suffix, ++b->n_renamed);
   }
   if (!text || json_object_set_new_nocheck(b->names, text, json_true()) != 0) {
@@ -110,7 +120,7 @@ static const char *suffix_of(const struct tflite_build *b, const struct mq_progr
 
 /* The user's name goes to the first tensor that bears it. */
 static const char *name_of(struct tflite_build *b, const struct mq_program_tensor *t) {
-  if (t->name[0] && !is_taken(b, t->name)) {
+  if (t->name[0] && is_free(b, t->name, true)) {
     return tflite_name(b, t->name, "");
   }
   const char *base = t->name;
@@ -308,6 +318,9 @@ void tflite_build_begin(struct tflite_build *b, const struct mq_program *program
   }
   if (b->of) {
     memset(b->of, 0xff, program->n_tensors * sizeof *b->of); /* TFLITE_NO_TENSOR */
+  }
+  for (size_t i = 0; i < graph->n_values; i++) {
+    reserve(b, graph->values[i]->name);
   }
 }
 

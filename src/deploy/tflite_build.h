@@ -21,7 +21,7 @@ struct tflite_build {
   struct tflite_operator *operators, ignored; /* ignored: what is written to after a failure */
   uint32_t n_tensors, n_operators, room_tensors, room_operators;
   uint32_t *of;     /* by the program's tensor: the file's */
-  json_t *names;    /* of the file's tensors */
+  json_t *names;    /* of the file's tensors, true, and of the user's that are still to come, false */
   size_t n_renamed; /* of suffixes that were numbered */
   struct mq_err *err;
   mq_status status; /* the first failure; calls after it do nothing */
@@ -39,7 +39,7 @@ mq_status tflite_build_end(struct tflite_build *build);
 void tflite_fail(struct tflite_build *build, const char *format, ...) MQ_PRINTF(2, 3);
 /* Zeroed, until the end. NULL after a failure. */
 void *tflite_alloc(struct tflite_build *build, size_t count, size_t bytes);
-/* `name` and `suffix`, and a number where that is taken. */
+/* `name` and `suffix`, and a number where that is taken; with the suffix "" a name of the user's. */
 const char *tflite_name(struct tflite_build *build, const char *name, const char *suffix);
 /* The file's tensor of the program's; made at its first use. */
 uint32_t tflite_tensor_of(struct tflite_build *build, uint32_t tensor);
