@@ -19,12 +19,9 @@ typedef enum eval_mode {
   EVAL_INTEGER,   /* the same, by the fast one */
   EVAL_MODES
 } eval_mode;
-static const char *const mode_names[EVAL_MODES] = {[EVAL_DEFAULT] = "",
-                                                   [EVAL_FLOAT] = "float",
-                                                   [EVAL_SIMULATE] = "simulate",
-                                                   [EVAL_EXACT] = "exact",
-                                                   [EVAL_REFERENCE] = "reference",
-                                                   [EVAL_INTEGER] = "integer"};
+static const char *const mode_names[EVAL_MODES] = {
+    [EVAL_DEFAULT] = "",    [EVAL_FLOAT] = "float",         [EVAL_SIMULATE] = "simulate",
+    [EVAL_EXACT] = "exact", [EVAL_REFERENCE] = "reference", [EVAL_INTEGER] = "integer"};
 
 struct eval_run {
   struct cli_common common;
@@ -48,7 +45,8 @@ static mq_status parse_mode(struct eval_run *run, struct mq_err *err) {
       return MQ_OK;
     }
   }
-  return text ? mq_fail(err, MQ_BAD_USAGE, "--mode %s: expected float, simulate, exact, reference or integer", text)
+  return text ? mq_fail(err, MQ_BAD_USAGE, "--mode %s: expected float, simulate, exact, reference or integer",
+                        text)
               : MQ_OK;
 }
 
@@ -292,9 +290,10 @@ mq_status cmd_eval(int argc, char **argv, struct mq_err *err) {
       {"--target", 0, CLI_TEXT, &run.target, "T",
        "of a Q/DQ model: whose arithmetic; of a bundle: for which it must have been made", 0, 0},
       {"--mode", 0, CLI_TEXT, &run.mode_text, "MODE",
-       "float, simulate, exact (the target's arithmetic on the graph), integer (the program) or reference (the "
-       "program by its plain loops)", 0,
-       0},
+       "float, simulate, exact (the target's arithmetic on the graph), integer (the program) or reference "
+       "(the "
+       "program by its plain loops)",
+       0, 0},
   };
   bool is_help;
   mq_status status = cli_parse(&run.common, &is_help, cli_find_command("eval"), options,

@@ -20,16 +20,16 @@ static size_t align(size_t bytes) {
 }
 
 double exact_sums_largest(const struct exact_sums *sums, int64_t channel) {
-  const struct exact_sums_options *w = &sums->o;
-  int64_t row = mq_shape_count(&w->g.weights) / w->g.weights.dim[0];
-  int64_t low = (int64_t)sums->o.x.zero_point - sums->o.x.lo,
-          high = (int64_t)sums->o.x.hi - sums->o.x.zero_point;
-  double largest = 0;
+  const struct exact_sums_options *o = &sums->o;
+  int64_t row = mq_shape_count(&o->g.weights) / o->g.weights.dim[0];
+  double below = (double)o->x.lo - o->x.zero_point, above = (double)o->x.hi - o->x.zero_point;
+  double least = 0, most = 0;
   for (int64_t i = 0; i < row; i++) {
-    int64_t centred = (int64_t)w->codes[channel * row + i] - w->zero_point[channel];
-    largest += (double)((centred < 0 ? -centred : centred) * (low > high ? low : high));
+    double w = (double)o->codes[channel * row + i] - o->zero_point[channel];
+    least += w < 0 ? w * above : w * below;
+    most += w < 0 ? w * below : w * above;
   }
-  return largest;
+  return -least > most ? -least : most;
 }
 
 /* ---- Which way ------------------------------------------------------------------------------------ */

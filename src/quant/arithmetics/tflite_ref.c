@@ -55,7 +55,9 @@ static mq_status make_channel(struct mq_exact_channel *channel, const struct mq_
   if (channel->shift > 30) {
     return mq_fail(err, MQ_BAD_INPUT, "multiplier %g, expected below 2^30", m);
   }
-  return mq_exact_bias(&channel->bias, layer, err);
+  mq_status status = mq_exact_bias(&channel->bias, layer, err);
+  double largest = layer->largest_sum + fabs((double)channel->bias);
+  return status == MQ_OK ? check_range(largest, channel->shift, err) : status;
 }
 
 static void requantize(int32_t *q, const int64_t *sum, int64_t n_channels,
