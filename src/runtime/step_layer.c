@@ -4,6 +4,7 @@
 
 #include "runtime/layer.h"
 #include "runtime/ops.h"
+#include "runtime/simd/fused.h"
 
 /* Channels beside each other: blocks [first, first + n) of a group. */
 struct panel {
@@ -18,6 +19,7 @@ struct layer {
   int64_t *segments;
   signed char *weights, *ones; /* ones: a block that sums up x, where weights have zero points */
   struct panel *panels;
+  runtime_fused_fn fused[RUNTIME_MAX_BLOCKS + 1]; /* by blocks of a panel; NULL: there is none */
   int64_t n_panels;
   bool cuts_panels; /* units are panels of groups, else output rows */
 };
@@ -148,6 +150,9 @@ static mq_status prepare(struct runtime_step *step, struct mq_runtime *runtime, 
   if (status == MQ_OK) status = make_panels(layer, runtime, err);
   if (status == MQ_OK) status = make_weights(layer, runtime, step->step, err);
   set_units(step, layer, runtime, y->rows);
+  for (int n = 1; n <= RUNTIME_MAX_BLOCKS && runtime->level == RUNTIME_VNNI && layer->ones == NULL; n++)
+    layer->fused[n] =
+        runtime_fused_at(runtime_simd(runtime->level))->find(layer->finish.form, step->step->n_inputs > 1, n);
   return status;
 }
 
@@ -233,6 +238,10 @@ static void run_panel(const struct work *w, int64_t group, const struct panel *p
   for (int64_t at = w->first; at < w->last; at += most) {
     tile.n_pixels = w->last - at < most ? (int)(w->last - at) : most;
     find_pixels(&pixels, w, at, tile.n_pixels);
+    if (tile.n_pixels == most && layer->fused[panel->n] != NULL) {
+      layer->fused[panel->n](&job, &layer->finish, &tile);
+      continue;
+    }
     layer->dot->at[panel->n][tile.n_pixels](&job);
     tile.box = w->box != NULL ? w->box + at : NULL;
     finisher->finish(&layer->finish, &tile);

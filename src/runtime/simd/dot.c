@@ -3,7 +3,7 @@
 #include <string.h>
 
 #if defined(__AVX2__)
-#include <immintrin.h>
+#include "runtime/simd/quads.h"
 #endif
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
@@ -42,11 +42,6 @@ typedef __m256i vec;
 #define MAX_SUMS (RUNTIME_MAX_TILE / 8)
 
 #if defined(VECTORS)
-ALWAYS_INLINE int32_t quad_at(const unsigned char *x) {
-  int32_t quad;
-  memcpy(&quad, x, sizeof quad);
-  return quad;
-}
 
 /* Two loops each, so that compilers unroll them and keep the sums in registers. */
 ALWAYS_INLINE void clear_sums(vec *sums, int width, int n_pixels) {
@@ -141,33 +136,11 @@ const struct runtime_dot MQ_SIMD_NAME(runtime_dot) = {
 
 /* ---- VNNI: four products and their sum in one instruction -------------------------------------------- */
 #if defined(__AVX512BW__)
-#define VNNI __attribute__((target("avx512vnni")))
+#define VNNI RUNTIME_VNNI_TARGET
 
 VNNI ALWAYS_INLINE void dot_quads(const struct runtime_dot_job *job, int n_blocks, int n_pixels) {
-  vec sums[MAX_SUMS];
-  const signed char *weights = job->weights;
-  const int64_t block_bytes = job->block_bytes, n_quads = job->n_quads;
-  clear_sums(sums, n_blocks, n_pixels);
-  for (int64_t s = 0; s < job->n_segments; s++) {
-    const int64_t offset = job->segments[s];
-    const unsigned char *x[RUNTIME_MAX_PIXELS];
-    MQ_SIMD_UNROLL
-    for (int p = 0; p < n_pixels; p++)
-      x[p] = job->x[p] + offset;
-    for (int64_t q = 0; q < n_quads; q++, weights += RUNTIME_BLOCK * 4) {
-      vec w[RUNTIME_MAX_BLOCKS];
-      MQ_SIMD_UNROLL
-      for (int b = 0; b < n_blocks; b++)
-        w[b] = LOAD(weights + b * block_bytes);
-      MQ_SIMD_UNROLL
-      for (int p = 0; p < n_pixels; p++) {
-        const vec quad = REPEAT(quad_at(x[p] + 4 * q));
-        MQ_SIMD_UNROLL
-        for (int b = 0; b < n_blocks; b++)
-          sums[p * n_blocks + b] = _mm512_dpbusd_epi32(sums[p * n_blocks + b], quad, w[b]);
-      }
-    }
-  }
+  vec sums[RUNTIME_MAX_SUMS];
+  quad_sums(sums, job, n_blocks, n_pixels);
   store_sums(job->acc, sums, n_blocks, n_pixels);
 }
 
