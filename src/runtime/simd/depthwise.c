@@ -3,7 +3,7 @@
 #include <string.h>
 
 #if defined(__AVX2__)
-#include <immintrin.h>
+#include "runtime/simd/interleave.h"
 #endif
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
@@ -16,10 +16,6 @@ static void correct(int32_t *acc, const int32_t *box, const int32_t *w_zero, int
 }
 
 #if defined(__AVX2__)
-ALWAYS_INLINE __m256i load(const void *p) {
-  return _mm256_loadu_si256((const __m256i *)p);
-}
-
 /* Four products of bytes and their sum, in pairs of 16-bit numbers. */
 ALWAYS_INLINE __m256i dot_pairs(__m256i acc, __m256i x, __m256i w) {
   const __m256i low = _mm256_set1_epi32(0x00ff00ff);
@@ -27,18 +23,6 @@ ALWAYS_INLINE __m256i dot_pairs(__m256i acc, __m256i x, __m256i w) {
       _mm256_madd_epi16(_mm256_and_si256(x, low), _mm256_srai_epi16(_mm256_slli_epi16(w, 8), 8));
   const __m256i odd = _mm256_madd_epi16(_mm256_srli_epi16(x, 8), _mm256_srai_epi16(w, 8));
   return _mm256_add_epi32(acc, _mm256_add_epi32(even, odd));
-}
-
-/* The bytes of 4 taps side by side, for 8 channels in each of the 4 vectors: 0..3 and 16..19, and so on. */
-ALWAYS_INLINE void interleave(__m256i to[4], const unsigned char *x, const int64_t *taps) {
-  const __m256i x0 = load(x + taps[0]), x1 = load(x + taps[1]), x2 = load(x + taps[2]),
-                x3 = load(x + taps[3]);
-  const __m256i low01 = _mm256_unpacklo_epi8(x0, x1), high01 = _mm256_unpackhi_epi8(x0, x1);
-  const __m256i low23 = _mm256_unpacklo_epi8(x2, x3), high23 = _mm256_unpackhi_epi8(x2, x3);
-  to[0] = _mm256_unpacklo_epi16(low01, low23);
-  to[1] = _mm256_unpackhi_epi16(low01, low23);
-  to[2] = _mm256_unpacklo_epi16(high01, high23);
-  to[3] = _mm256_unpackhi_epi16(high01, high23);
 }
 
 /* Back into the order of the channels. */
@@ -60,7 +44,7 @@ ALWAYS_INLINE void store_sums(int32_t *acc, const __m256i sums[4]) {
       for (int64_t q = 0; q < n_quads; q++) {                                                        \
         interleave(codes, x, job->taps + 4 * q);                                                     \
         for (int i = 0; i < 4; i++)                                                                  \
-          sums[i] = DOT(sums[i], codes[i], load(job->weights + (q * 4 + i) * 32));                   \
+          sums[i] = DOT(sums[i], codes[i], load_32(job->weights + (q * 4 + i) * 32));                \
       }                                                                                              \
       store_sums(job->acc + p * BLOCK, sums);                                                        \
     }                                                                                                \
