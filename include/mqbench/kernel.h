@@ -28,6 +28,10 @@ mq_isa mq_kernel_isa(void);                   /* the resolved one */
 const char *mq_kernel_cpu_name(void);         /* "AMD EPYC ..." from CPUID */
 const char *mq_kernel_onednn_version(void);   /* "2.6.3" */
 void mq_kernel_start_worker(unsigned worker); /* for mq_pool_create: one OpenMP thread here */
+/* oneDNN's threads within one call, 1 unless said otherwise: for measuring how fast one image can be. To be
+ * said before a kernel is created, in a process that runs kernels from one thread only. Sums are cut
+ * differently then: float bits are no longer those that are promised. */
+void mq_kernel_use_threads_within(unsigned n_threads);
 
 /* ---- What may follow a convolution or matrix product, in order, fused ------------------------------------
  */

@@ -44,6 +44,13 @@ const struct cli_command cli_commands[] = {
      "What there is, one line each", cmd_list, NULL},
     {"data", "make fractal -o DIR [options] | info D",
      "Makes the embedded data set, or tells what a data set holds", cmd_data, NULL},
+    {"latency", "MODEL.onnx|DIR [--batch 1,8] [--engine E]...",
+     "Median and 90th percentile of the time that a network takes, and its throughput, in floats and "
+     "integers",
+     cmd_latency,
+     "On random images. Engines run one after the other, each measurement in a process of its own on "
+     "--threads "
+     "cores."},
     {"target", "check FILE.yaml [--methods M,...] [--epochs E] [--images N]",
      "Tries a target file on embedded networks: points, islands, integer program, exports, accuracy",
      cmd_target,

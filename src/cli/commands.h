@@ -15,6 +15,7 @@ mq_status cmd_diff(int argc, char **argv, struct mq_err *err);
 mq_status cmd_export(int argc, char **argv, struct mq_err *err);
 mq_status cmd_list(int argc, char **argv, struct mq_err *err);
 mq_status cmd_data(int argc, char **argv, struct mq_err *err);
+mq_status cmd_latency(int argc, char **argv, struct mq_err *err);
 mq_status cmd_target(int argc, char **argv, struct mq_err *err);
 
 #endif

@@ -32,7 +32,7 @@ static void print_failure(const struct mq_err *err, mq_status status) {
 }
 
 static bool is_planned(const char *name) {
-  static const char *const planned[] = {"analyze", "latency", "export", NULL};
+  static const char *const planned[] = {"analyze", "export", NULL};
   for (const char *const *word = planned; *word; word++) {
     if (!strcmp(*word, name)) {
       return true;

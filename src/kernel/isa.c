@@ -116,7 +116,7 @@ const char *mq_kernel_cpu_name(void) {
 
 void mq_kernel_start_worker(unsigned worker) {
   (void)worker;
-  mq_onednn_use_one_thread();
+  mq_onednn_set_threads();
 }
 
 static mq_simd_level level_of(mq_isa isa) {

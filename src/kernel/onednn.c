@@ -38,7 +38,7 @@ static dnnl_cpu_isa_t library_isa(mq_isa isa) {
 }
 
 mq_status mq_onednn_start(mq_isa cap, struct mq_err *err) {
-  mq_onednn_use_one_thread();
+  mq_onednn_set_threads();
   mq_status status = mq_onednn_check(dnnl_set_max_cpu_isa(library_isa(cap)), "set_max_cpu_isa", err);
   if (status != MQ_OK) return status;
   /* An environment variable may allow lower precision inside float32 convolutions: never here. */
@@ -50,8 +50,15 @@ mq_status mq_onednn_start(mq_isa cap, struct mq_err *err) {
   return mq_onednn_check(dnnl_engine_create(&engine, dnnl_cpu, 0), "engine_create", err);
 }
 
-void mq_onednn_use_one_thread(void) {
-  if (omp_get_max_threads() != 1) omp_set_num_threads(1);
+static int n_threads_within = 1;
+
+void mq_onednn_set_threads(void) {
+  if (omp_get_max_threads() != n_threads_within) omp_set_num_threads(n_threads_within);
+}
+
+void mq_kernel_use_threads_within(unsigned n_threads) {
+  n_threads_within = n_threads < 1 ? 1 : (int)n_threads;
+  mq_onednn_set_threads();
 }
 
 const char *mq_kernel_onednn_version(void) {
@@ -238,7 +245,7 @@ mq_status mq_onednn_execute(const struct mq_onednn_op *op, const struct mq_onedn
   dnnl_stream_t stream = NULL;
   dnnl_status_t status = dnnl_success;
   int n = 0;
-  mq_onednn_use_one_thread();
+  mq_onednn_set_threads();
   for (int i = 0; i < n_arguments && status == dnnl_success; i++)
     if (arguments[i].data != NULL)
       status = add_argument(all, &n, op, arguments[i].argument, arguments[i].data);

@@ -87,7 +87,7 @@ mq_status mq_onednn_conv_create(struct mq_onednn_op **op, const struct mq_conv_d
   dnnl_primitive_attr_t attributes = NULL;
   const bool has_bias = desc->bias != NULL;
   *op = NULL;
-  mq_onednn_use_one_thread();
+  mq_onednn_set_threads();
   struct mq_onednn_op *made = mq_alloc(1, sizeof *made);
   if (made == NULL) return mq_fail_memory(err, "convolution");
   mq_status status = conv_layout_init(&layout, desc, output, err);

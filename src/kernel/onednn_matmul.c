@@ -46,7 +46,7 @@ mq_status mq_onednn_matmul_create(struct mq_onednn_op **op, const struct mq_matm
   struct matmul_layout layout;
   dnnl_primitive_attr_t attributes = NULL;
   *op = NULL;
-  mq_onednn_use_one_thread();
+  mq_onednn_set_threads();
   struct mq_onednn_op *made = mq_alloc(1, sizeof *made);
   if (made == NULL) return mq_fail_memory(err, "matrix product");
   mq_status status = matmul_layout_init(&layout, desc, err);

@@ -92,7 +92,7 @@ mq_status mq_onednn_pass_create(struct mq_onednn_op **op, const struct mq_onednn
   dnnl_primitive_attr_t attributes = NULL;
   const struct pass_types types = pass_types(pass, numbers);
   *op = NULL;
-  mq_onednn_use_one_thread();
+  mq_onednn_set_threads();
   struct mq_onednn_op *made = mq_alloc(1, sizeof *made);
   if (made == NULL) return mq_fail_memory(err, "convolution");
   set_roles(made, pass);
@@ -131,7 +131,7 @@ mq_status mq_onednn_pass_run(const struct mq_onednn_op *pass, const struct mq_on
 static mq_status create_copy(struct mq_onednn_op **op, const dnnl_memory_desc_t *to,
                              const dnnl_memory_desc_t *from, struct mq_err *err) {
   *op = NULL;
-  mq_onednn_use_one_thread();
+  mq_onednn_set_threads();
   struct mq_onednn_op *made = mq_alloc(1, sizeof *made);
   if (made == NULL) return mq_fail_memory(err, "reorder");
   const mq_status status = mq_onednn_build_reorder(made, to, from, err);

@@ -7,6 +7,7 @@
 #include "mqbench/runtime.h"
 #include "mqbench/verify.h"
 #include "tune/feed.h"
+#include "verify/format.h"
 #include "verify/map.h"
 #include "verify/scratch.h"
 
@@ -43,48 +44,14 @@ static mq_status skip_if_bad(const struct engine_run *run, mq_status status, con
 
 /* ---- The export ---------------------------------------------------------------------------------------- */
 
-static bool is_artefact(const struct engine_run *run, const char *format) {
-  const struct mq_target *target = run->options->target;
-  for (size_t i = 0; target && i < target->n_artefacts; i++) {
-    if (strcmp(target->artefacts[i], format) == 0) {
-      return true;
-    }
-  }
-  return false;
-}
-
-/* In the engine's order; a format of the target's first. NULL: none has a form for the bundle. */
-static const struct mq_exporter *choose_format(const struct engine_run *run, const char *formats,
-                                               struct mq_err *why) {
-  for (int pass = 0; pass < 2; pass++) {
-    for (const char *at = formats; *at; at += strspn(at, " ")) {
-      char name[MQ_ADAPTER_TEXT];
-      const size_t n = strcspn(at, " ");
-      snprintf(name, sizeof name, "%.*s", (int)n, at);
-      at += n;
-      const struct mq_exporter *exporter = mq_exporter_find(name);
-      if (exporter && (pass > 0 || is_artefact(run, name)) &&
-          mq_export_check(exporter, run->bundle, why) == MQ_OK) {
-        return exporter;
-      }
-    }
-  }
-  return NULL;
-}
-
-static bool reads_qdq(const char *formats) {
-  const char *at = strstr(formats, "onnx_qdq");
-  return at && (at == formats || at[-1] == ' ') && (at[8] == ' ' || !at[8]);
-}
-
 static mq_status export_model(struct engine_run *run, const char *formats) {
   struct mq_err why = {.message = ""};
-  if (run->options->qdq && reads_qdq(formats)) {
+  if (run->options->qdq && verify_reads_format(formats, "onnx_qdq")) {
     run->c->format = "onnx_qdq";
     run->model = run->options->qdq;
     return MQ_OK;
   }
-  const struct mq_exporter *exporter = choose_format(run, formats, &why);
+  const struct mq_exporter *exporter = verify_choose_format(formats, run->bundle, run->options->target, &why);
   struct mq_arena *arena = &run->c->arena;
   if (!exporter) {
     const char *reason = mq_arena_printf(arena, "reads %s, none of which this network can be exported to%s%s",

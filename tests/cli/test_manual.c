@@ -65,8 +65,9 @@ static char *section_of(const char *kind, const char *name) {
   return strndup(start, end ? (size_t)(end - start) : strlen(start));
 }
 
-static const char *const commands[] = {"bench", "report",    "quantize", "train",  "eval", "show",  "verify",
-                                       "data",  "reproduce", "diff",     "export", "list", "target"};
+static const char *const commands[] = {"bench",  "report", "quantize", "train",     "eval",
+                                       "show",   "verify", "data",     "reproduce", "diff",
+                                       "export", "list",   "target",   "latency"};
 
 /* Every option in the lines of a help text: "  -o, --output DIR   text". */
 static int check_options(const char *lines, const char *section, const char *where) {
@@ -147,6 +148,7 @@ static void every_json_field_is_in_the_man_page(void **state) {
       {"list", "list targets --json"},
       {"data", "data info fractal: --json"},
       {"data", "data make fractal -o made --images 2 --test-images 2 --classes 2 --json"},
+      {"latency", "latency b1 --batch 1 --seconds 0.01 --json"},
       {"target", "target check acl --images 8 -q --json"},
       {"bench", "bench plan.yaml -o out -q --json"},
       {"bench", "bench --dry-run -o dry --json"},

@@ -86,7 +86,7 @@ static void a_dry_run_lists_its_cells(void **state) {
 
 static void what_is_not_built_yet_says_so_and_is_not_listed(void **state) {
   (void)state;
-  const char *const commands[] = {"analyze", "latency"};
+  const char *const commands[] = {"analyze"};
   run(&o, "--help");
   assert_int_equal(o.status, 0);
   static struct outcome help;
