@@ -1,17 +1,34 @@
 /* Constants on a grid: weights and biases, stored as integers or as floats that are quantized each time. They
  * become the real numbers that their codes stand for. */
+#include <string.h>
+
 #include "prepare/qdq.h"
 
-/* The result of `node` is a constant from now on, of the same name. */
+/* The user's name of a constant, as far as it can be told: the one in the file, unless others read that too.
+ * ONNX Runtime writes NAME_quantized. */
+static mq_status name_after(struct qdq *qdq, struct mq_value *made, struct mq_value *source) {
+  static const char suffix[] = "_quantized";
+  const size_t n = strlen(source->name), tail = sizeof suffix - 1;
+  if (source->n_uses > 0 || source->is_output || made->is_output) return MQ_OK;
+  mq_graph_swap_names(qdq->graph, made, source);
+  if (n <= tail || strcmp(made->name + n - tail, suffix) != 0) return MQ_OK;
+  const char *name = mq_arena_printf(&qdq->graph->arena, "%.*s", (int)(n - tail), made->name);
+  if (!name) return mq_fail_memory(qdq->err, "a name");
+  return mq_graph_find_value(qdq->graph, name) ? MQ_OK
+                                               : mq_graph_rename_value(qdq->graph, made, name, qdq->err);
+}
+
+/* The result of `node` is a constant from now on. */
 static mq_status replace(struct qdq *qdq, struct mq_node *node, const struct mq_tensor *tensor,
                          struct qdq_state state) {
-  struct mq_value *made = NULL, *y = node->outputs[0];
+  struct mq_value *made = NULL, *x = node->inputs[0], *y = node->outputs[0];
   mq_status status = mq_graph_add_constant(&made, qdq->graph, y->name, tensor, qdq->err);
   if (status) return status;
   mq_graph_remove_node(qdq->graph, node);
   mq_graph_swap_names(qdq->graph, made, y);
   *qdq_state_of(qdq, made) = state;
-  return mq_graph_replace_uses(qdq->graph, y, made, NULL, qdq->err);
+  status = mq_graph_replace_uses(qdq->graph, y, made, NULL, qdq->err);
+  return status ? status : name_after(qdq, made, x);
 }
 
 mq_status qdq_quantize_constant(struct qdq *qdq, struct mq_node *node) {
@@ -50,25 +67,8 @@ static int64_t inner_count(const struct mq_shape *shape, int axis) {
   return n;
 }
 
-/* The user's name of a constant, as far as it can be told: ONNX Runtime writes NAME_quantized. */
-static mq_status rename_constant(struct qdq *qdq, struct mq_value *value, const char *stored) {
-  static const char suffix[] = "_quantized";
-  const size_t tail = sizeof suffix - 1;
-  size_t n = 0;
-  while (stored[n])
-    n++;
-  bool has_suffix = n > tail;
-  for (size_t i = 0; i < tail && has_suffix; i++)
-    has_suffix = stored[n - tail + i] == suffix[i];
-  if (!has_suffix || value->is_output) return MQ_OK;
-  const char *name = mq_arena_printf(&qdq->graph->arena, "%.*s", (int)(n - tail), stored);
-  if (!name) return mq_fail_memory(qdq->err, "a name");
-  return mq_graph_find_value(qdq->graph, name) ? MQ_OK
-                                               : mq_graph_rename_value(qdq->graph, value, name, qdq->err);
-}
-
 mq_status qdq_dequantize_constant(struct qdq *qdq, struct mq_node *node) {
-  struct mq_value *x = node->inputs[0], *y = node->outputs[0];
+  const struct mq_value *x = node->inputs[0];
   struct qdq_state state = {.is_codes = false};
   struct mq_tensor codes = {0}, reals = {0};
   mq_status status = qdq_read_grid(&state.grid, qdq, node, x);
@@ -79,9 +79,8 @@ mq_status qdq_dequantize_constant(struct qdq *qdq, struct mq_node *node) {
     mq_tensor_copy(&codes, x->constant);
     dequantize(reals.data, codes.data, mq_shape_count(&codes.shape),
                inner_count(&codes.shape, q->channel_axis), q);
-    status = rename_constant(qdq, y, x->name);
+    status = replace(qdq, node, &reals, state);
   }
-  if (!status) status = replace(qdq, node, &reals, state);
   mq_tensor_deinit(&codes);
   mq_tensor_deinit(&reals);
   return status;

@@ -274,6 +274,7 @@ static void constants_are_moved_with_their_scales(void **state) {
     struct mq_value *r = net_node(&net, MQ_OP_Reshape, "r", &t, 1, conv_shape);
     prepare(&net, &p, conv_of(&net, r));
     const struct mq_point *point = weights_of(&p, &w);
+    assert_string_equal(point->tensor, "w");
     assert_int_equal(point->channel_axis, 0);
     assert_true(mq_shape_equal(&w->shape, &conv_shape));
     for (int64_t i = 0; i < 72; i++) {
@@ -379,7 +380,7 @@ static void weights_along_another_axis_are_refused(void **state) {
       dequantize(&net, "d", codes(&net, "w", MQ_I8, (struct mq_shape){.rank = 2, .dim = {36, 2}}),
                  &(struct grid){.scale = {1, 1}, .n_scales = 2, .dtype = MQ_I8, .has_axis = true, .axis = 1});
   refuse(&net, conv_of(&net, net_node(&net, MQ_OP_Reshape, "r", &d, 1, conv_shape)),
-         "it breaks up axis 1 of 'd_out'");
+         "it breaks up axis 1 of 'w'");
 }
 
 static void computing_on_integers_is_refused(void **state) {

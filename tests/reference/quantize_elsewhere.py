@@ -51,9 +51,9 @@ def run(model, x, optimised, dump=None, batch=100):
     return np.concatenate([session.run(None, {name: x[i : i + batch]})[0] for i in range(0, len(x), batch)])
 
 
-def record(out, name, x, labels=None, batch=100):
+def record(out, name, x, labels=None, batch=100, path=None):
     """Outputs of both kinds, and what ONNX Runtime made of the model."""
-    path, dump = f"{out}/{name}.onnx", f"{out}/{name}.dump.onnx"
+    path, dump = path or f"{out}/{name}.onnx", f"{out}/{name}.dump.onnx"
     y_float, y_int = run(path, x, False, batch=batch), run(path, x, True, dump, batch)
     ops = {}
     for node in onnx.load(dump).graph.node:
@@ -86,10 +86,14 @@ def quantize(source, out, name, x, activation=U8, weight=S8, per_channel=True, e
 
 def quantize_by_nncf(source, out, name, x):
     import nncf
+    from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, QuantizationParameters
 
+    # By default depthwise convolutions get an input with a scale for each channel.
+    advanced = AdvancedQuantizationParameters(activations_quantization_params=QuantizationParameters(per_channel=False))
     input_name = onnx.load(source).graph.input[0].name
     data = nncf.Dataset([x[i : i + 1] for i in range(len(x))], lambda a: {input_name: a})
-    onnx.save(nncf.quantize(onnx.load(source), data, subset_size=len(x)), f"{out}/{name}.onnx")
+    model = nncf.quantize(onnx.load(source), data, subset_size=len(x), advanced_parameters=advanced)
+    onnx.save(model, f"{out}/{name}.onnx")
 
 
 # ---- Small networks ----------------------------------------------------------------------------------------------
@@ -198,8 +202,74 @@ def make_small(out):
         record(out, "nncf", y)
     except ImportError as error:
         print(f"nncf skipped: {error}", file=sys.stderr)
+    try:
+        y_torch = quantize_by_torch(f"{out}/torch.onnx", y)
+        make_scalar(f"{out}/torch.onnx", f"{out}/scalar.onnx")
+        record(out, "torch", y, path=f"{out}/scalar.onnx")
+        os.remove(f"{out}/scalar.onnx")
+        np.save(f"{out}/torch_float.npy", y_torch)
+    except ImportError as error:
+        print(f"torch skipped: {error}", file=sys.stderr)
     for source in sources:
         os.remove(source)
+
+
+def quantize_by_torch(path, x):
+    """Trained with fake quantization: uint8 activations, weights that are quantized each time, float biases."""
+    import torch
+    from torch.ao.quantization import FakeQuantize, MovingAverageMinMaxObserver, MovingAveragePerChannelMinMaxObserver
+    from torch.ao.quantization import disable_observer
+    from torch.nn import functional
+
+    def activation():
+        return FakeQuantize(MovingAverageMinMaxObserver, 0, 255, dtype=torch.quint8, qscheme=torch.per_tensor_affine)
+
+    class Layer(torch.nn.Module):
+        def __init__(self, layer):
+            super().__init__()
+            scheme = dict(dtype=torch.qint8, qscheme=torch.per_channel_symmetric, ch_axis=0)
+            self.layer, self.a = layer, activation()
+            self.w = FakeQuantize(MovingAveragePerChannelMinMaxObserver, -128, 127, **scheme)
+
+        def forward(self, x, relu=False):
+            m, w = self.layer, self.w(self.layer.weight)
+            is_conv = isinstance(m, torch.nn.Conv2d)
+            y = functional.conv2d(x, w, m.bias, 1, m.padding, 1, m.groups) if is_conv else functional.linear(x, w, m.bias)
+            return self.a(functional.relu(y) if relu else y)
+
+    class Network(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            conv = torch.nn.Conv2d
+            self.input, self.sum, self.pool = activation(), activation(), activation()
+            self.first, self.depthwise = Layer(conv(3, 8, 3, padding=1)), Layer(conv(8, 8, 3, padding=1, groups=8))
+            self.last, self.linear = Layer(conv(8, 8, 1)), Layer(torch.nn.Linear(8, 5))
+
+        def forward(self, x):
+            x = self.first(self.input(x), True)
+            x = self.sum(functional.relu(x + self.last(self.depthwise(x, True))))
+            return self.linear(self.pool(functional.adaptive_avg_pool2d(x, 1)).flatten(1))
+
+    torch.manual_seed(1)
+    network, x = Network(), torch.from_numpy(x)
+    network(x)
+    network.apply(disable_observer).eval()
+    axes = {"x": {0: "N"}, "y": {0: "N"}}
+    names = dict(input_names=["x"], output_names=["y"], dynamic_axes=axes, opset_version=17, dynamo=False)
+    torch.onnx.export(network, (x[:1],), path, **names)
+    with torch.no_grad():
+        return network(x).numpy()
+
+
+def make_scalar(path, scalar_path):
+    """PyTorch's scales of one number have a dimension, with which ONNX Runtime cannot fuse an Add."""
+    model = onnx.load(path)
+    pairs = [n for n in model.graph.node if n.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    scales = {name for n in pairs for name in n.input[1:]}
+    for tensor in list(model.graph.initializer) + [n.attribute[0].t for n in model.graph.node if n.op_type == "Constant"]:
+        if list(tensor.dims) == [1] and (not tensor.name or tensor.name in scales):
+            del tensor.dims[:]
+    onnx.save(model, scalar_path)
 
 
 # ---- The shared models -------------------------------------------------------------------------------------------

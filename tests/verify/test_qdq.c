@@ -1,5 +1,6 @@
-/* Small networks that ONNX Runtime and NNCF quantized (tests/reference/quantize_elsewhere.py --small): the
- * simulation beside ONNX Runtime without optimisations, the integer program beside its operators on integers.
+/* Small networks that ONNX Runtime, NNCF and PyTorch quantized (tests/reference/quantize_elsewhere.py
+ * --small): the simulation beside ONNX Runtime without optimisations, the integer program beside its
+ * operators on integers.
  */
 #include "help_qdq.h"
 
@@ -23,6 +24,7 @@ static const struct {
     {"linear", 10, 4, 6, 40},     /* adds quantized constants in integers, which are floats here */
     {"linear_s4", 10, 4, 6, 40},
     {"average", 7, 0, 30, 80}, /* many ties, and ONNX Runtime sums such a pool in floats */
+    {"torch", 11, 0, 6, 0},    /* its own outputs; biases that are floats */
     {"nncf", 16, 0, 6, 120},   /* ONNX Runtime leaves adds and what is around them in floats */
 };
 
