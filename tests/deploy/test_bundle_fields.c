@@ -201,6 +201,11 @@ static void the_file_itself(void **state) {
       {-1, "arithmetic", "3", "arithmetic: found 3, expected none or dequant_f32 or fbgemm"},
       {-1, "arithmetic", "\"magic\"", "arithmetic: found \"magic\", expected none or"},
       {-1, "arithmetic", "null", NULL},
+      {-1, "pool", "\"deep\"", "pool: found \"deep\", expected none or output or input_scale"},
+      {-1, "half_even", "1", "half_even: found 1"},
+      {-1, "float_nodes", "3", "float_nodes: found 3, expected a list"},
+      {-1, "float_nodes", "[\"nobody\"]", "expected an add or an average of model.onnx"},
+      {-1, "float_nodes", "[]", NULL},
       {-1, "added_later", "[1]", NULL},
   };
   TRY("file", "quant.json", harms);
