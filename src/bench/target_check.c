@@ -201,9 +201,15 @@ static mq_status add_mismatches(const struct mq_checked_model *model, const stru
 
 static mq_status compare(struct mq_checked_model *model, const struct mq_bundle *bundle,
                          struct mq_dataset *data, struct checking *c, struct mq_err *err) {
+  const struct mq_exact_rules rules = {.arithmetic = bundle->arithmetic,
+                                       .pot_half_even = bundle->pot_half_even,
+                                       .pool = bundle->pool,
+                                       .islands = bundle->prepared.islands,
+                                       .n_islands = bundle->prepared.n_islands};
   const struct mq_verify_options options = {.n_images = c->options->n_compared,
                                             .loader_threads = mq_pool_workers(c->options->pool),
-                                            .label = "verify"};
+                                            .label = "verify",
+                                            .exact = &rules};
   struct mq_verification v = {.n_images = 0};
   struct mq_checked_program *to = &model->program;
   mq_status status = mq_verify(&v, &bundle->prepared, bundle->program, data, &options, c->options->pool, err);
