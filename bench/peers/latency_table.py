@@ -17,7 +17,7 @@ import shlex
 import subprocess
 
 ARCHITECTURES = ["resnet18", "resnet50", "mobilenet_v2", "efficientnet_lite0", "regnetx_600mf"]
-TARGETS = {"mqbench": "onnx_qoperator", "onnxruntime": "onnx_qoperator", "openvino": "openvino", "tflite": "tflite",
+TARGETS = {"mqbench": "fbgemm_lib", "onnxruntime": "fbgemm_lib", "openvino": "openvino", "tflite": "tflite",
            "fbgemm": "fbgemm_lib"}
 DATA = "fractal:,split=%s,images=1000,size=224,classes=1000,limit=16"
 

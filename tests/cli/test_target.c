@@ -85,6 +85,7 @@ static void a_target_of_ones_own_is_ok(void **state) {
     assert_int_equal(field(item, "images"), 8);
     assert_true(json_real_value(json_object_get(item, "top1_agreement")) > 0.9);
     assert_int_equal(field(item, "fast_vs_reference_mismatches"), 0);
+    assert_true(json_is_integer(json_object_get(item, "simulate_vs_integer_mismatches"))); /* it ran */
     assert_int_equal(field(item, "simulate_vs_integer_mismatches"), 0);
     const json_t *simulation = json_object_get(item, "float_simulation");
     assert_int_equal(field(simulation, "unexplained"), 0);
