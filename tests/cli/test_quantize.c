@@ -391,7 +391,7 @@ static void a_qdq_model_is_taken_as_it_is(void **state) {
   run(&o, "eval " MODELS "/qdq.onnx --data npy:x.npy --target snpe");
   assert_int_equal(o.status, 3);
   assert_non_null(
-      strstr(o.err, "point 'w' (weights int8 symmetric per-channel): one scale for each channel"));
+      strstr(o.err, "point 'wq' (weights int8 symmetric per-channel): one scale for each channel"));
   run(&o, "show " MODELS "/qdq.onnx --target acl --w-bits 4");
   assert_int_equal(o.status, 2);
   assert_non_null(strstr(o.err, "quantized already (Q/DQ)"));
