@@ -57,9 +57,6 @@ struct real reality_layer(const struct reality *reality, const struct mq_program
 /* Real value of the bias that the program itself adds. */
 double reality_own_bias(const struct mq_program *program, const struct mq_program_step *step,
                         int64_t channel);
-/* Likewise of floats (reality_layer_float.c). */
-struct real reality_layer_float(const struct reality *reality, const struct mq_program_step *step,
-                                int64_t at);
 
 /* Pools and moves (reality_move.c). */
 struct real reality_move(const struct reality *reality, const struct mq_program_step *step, int64_t at);
