@@ -114,13 +114,17 @@ static mq_cause last_cause(const struct mq_program_step *step, const struct expl
   }
 }
 
+static double steps_of(const struct mq_program_step *step, struct real real, const struct grid *grid) {
+  return step->kind == MQ_STEP_QUANTIZE ? explain_steps(real, (float)grid->scale) : real.value / grid->scale;
+}
+
 mq_cause explain_code(const struct explain_image *image, uint32_t tensor, int64_t at, int32_t simulated) {
   const struct mq_program_tensor *t = &image->program->tensors[tensor];
   const struct mq_program_step *step = &image->program->steps[t->first_step];
   const struct grid grid = grid_of(image->program, step);
   const struct links links = find_links(image, tensor, at);
   const struct explain_scaled scaled = scaled_of(image, step, at, links.biased);
-  const double steps = links.simulated.value / grid.scale;
+  const double steps = steps_of(step, links.simulated, &grid);
   const double slack = links.simulated.slack / grid.scale + 4 * U * fabs(steps);
   if (!is_near(&grid, simulated, steps, slack) ||
       !is_near(&grid, reality_code(image->made[tensor], t->type, at), scaled.value, scaled.slack)) {
@@ -129,13 +133,13 @@ mq_cause explain_code(const struct explain_image *image, uint32_t tensor, int64_
   if (!is(code_of(&grid, steps), simulated)) {
     return MQ_CAUSE_FLOAT;
   }
-  if (!is(code_of(&grid, links.given.value / grid.scale), simulated)) {
+  if (!is(code_of(&grid, steps_of(step, links.given, &grid)), simulated)) {
     return input_cause(image);
   }
-  if (!is(code_of(&grid, links.rounded.value / grid.scale), simulated)) {
+  if (!is(code_of(&grid, steps_of(step, links.rounded, &grid)), simulated)) {
     return MQ_CAUSE_POOL;
   }
-  if (!is(code_of(&grid, links.biased.value / grid.scale), simulated)) {
+  if (!is(code_of(&grid, steps_of(step, links.biased, &grid)), simulated)) {
     return MQ_CAUSE_BIAS;
   }
   if (!is(code_of(&grid, scaled.value), simulated)) {

@@ -30,6 +30,9 @@ struct explain_scaled {
   double value, slack;
   bool is_integer; /* whole numbers all the way: no float32 rounding in it */
 };
+/* A real value in steps of a scale. Floats that are known exactly (pixels) are divided in float32, as
+ * everybody does it: what the division puts on a tie is a tie. */
+double explain_steps(struct real real, float scale);
 struct explain_scaled explain_layer(const struct reality *reality, const struct mq_program_step *step,
                                     int64_t at);
 /* From the real value of what is added, averaged or quantized. */

@@ -1,5 +1,6 @@
 /* What the arithmetics compute before they round to codes, as reals, and how exactly (docs/arithmetic.md). A
  * new one that is missing here has its multiplier taken for the exact one. */
+#include <float.h>
 #include <math.h>
 
 #include "verify/explain.h"
@@ -9,6 +10,19 @@
 /* A product of whole numbers that is rounded to whole steps of 2^-right before its last rounding. */
 static double double_rounding(int32_t shift) {
   return shift < 0 ? ldexp(1, shift - 1) : 0;
+}
+
+static bool is_exact(struct real real) {
+  return !(real.slack > 0) && fabs(real.value) <= FLT_MAX;
+}
+
+double explain_steps(struct real real, float scale) {
+  return is_exact(real) ? (double)((float)real.value / scale) : real.value / (double)scale;
+}
+
+static double steps_by_reciprocal(struct real real, float scale) {
+  const float reciprocal = 1.0f / scale;
+  return is_exact(real) ? (double)((float)real.value * reciprocal) : real.value * (double)reciprocal;
 }
 
 static struct explain_scaled scale_real(const struct reality *r, const struct mq_program_step *step,
@@ -66,12 +80,13 @@ static double slack_of(const struct mq_program *program, const struct mq_program
 struct explain_scaled explain_others(const struct mq_program *program, const struct mq_program_step *step,
                                      struct real real) {
   const float scale = program->tensors[step->output].scale;
-  const double exact = real.value / (double)scale;
+  const double exact =
+      step->kind == MQ_STEP_QUANTIZE ? explain_steps(real, scale) : real.value / (double)scale;
   struct explain_scaled y = {.value = exact, .slack = real.slack / (double)scale + 4 * U * fabs(exact)};
   if (step->kind == MQ_STEP_QUANTIZE) {
     bool has_reciprocal =
         step->arithmetic == MQ_ARITHMETIC_FBGEMM || step->arithmetic == MQ_ARITHMETIC_XNNPACK;
-    y.value = has_reciprocal ? real.value * (double)(1.0f / scale) : exact;
+    y.value = has_reciprocal ? steps_by_reciprocal(real, scale) : exact;
   } else if (step->kind != MQ_STEP_TABLE) {
     y.slack += slack_of(program, step);
   }
