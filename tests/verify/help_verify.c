@@ -73,7 +73,8 @@ void run_verify(struct mq_verification *result, const struct subject *s, int64_t
 
 const struct mq_verified_tensor *find_tensor(const struct mq_verification *result, const char *name) {
   for (size_t i = 0; i < result->n_tensors; i++)
-    if (strcmp(result->tensors[i].name, name) == 0) return &result->tensors[i];
+    if (result->tensors[i].is_simulated && strcmp(result->tensors[i].name, name) == 0)
+      return &result->tensors[i];
   fail_msg("no tensor '%s'", name);
   return NULL;
 }

@@ -27,6 +27,7 @@ void drop_subject(struct subject *subject);
 
 /* Fails the test if verify fails. */
 void run_verify(struct mq_verification *result, const struct subject *subject, int64_t n_images);
+/* A point's codes or an output. */
 const struct mq_verified_tensor *find_tensor(const struct mq_verification *result, const char *name);
 /* Sets scale and zero point of a point with one scale; the test fails if there is none of that name. */
 void set_point(struct subject *subject, const char *tensor, float scale, int32_t zero_point);
