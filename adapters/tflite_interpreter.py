@@ -51,18 +51,36 @@ class Engine:
         return array.transpose(0, 3, 1, 2) if array.ndim == 4 else array
 
     def nodes(self):
-        """With a delegate, its part is one node called DELEGATE."""
+        """The operators of the file; those that a delegate took are called XNNPACK and their name, and the delegate's
+        own nodes are left out."""
         import numpy
 
         types = {detail["index"]: detail["dtype"] for detail in self.interpreter.get_tensor_details()}
+        ops = self.interpreter._get_ops_details()
+        taken = delegated(ops)
         found = []
-        for op in self.interpreter._get_ops_details():
+        for op in ops:
             kind = op["op_name"]
             outputs = [types.get(index) for index in op["outputs"]]
-            if kind not in MOVES:
-                found.append(("%d" % op["index"], kind, all(t in (numpy.int8, numpy.uint8, numpy.int16)
+            if kind not in MOVES and kind != "DELEGATE":
+                name = ("XNNPACK " if op["index"] in taken else "") + kind
+                found.append(("%d" % op["index"], name, all(t in (numpy.int8, numpy.uint8, numpy.int16)
                                                             for t in outputs)))
         return found
+
+
+def delegated(ops):
+    """Indices of the operators between a delegate's outputs and its inputs."""
+    makers = {output: op for op in ops if op["op_name"] != "DELEGATE" for output in op["outputs"]}
+    taken = set()
+    for delegate in (op for op in ops if op["op_name"] == "DELEGATE"):
+        inputs, wanted = set(delegate["inputs"]), list(delegate["outputs"])
+        while wanted:
+            op = makers.get(wanted.pop())
+            if op and op["index"] not in taken:
+                taken.add(op["index"])
+                wanted.extend(set(op["inputs"]) - inputs)
+    return taken
 
 
 def loader(kernels):

@@ -3,7 +3,8 @@
 #include "help_graphs.h"
 #include "help_lower.h"
 
-static const char *const targets[] = {"academic", "tensorrt", "acl", "tvm", "snpe", "fbgemm"};
+static const char *const targets[] = {"academic", "tensorrt", "acl",    "tvm",
+                                      "snpe",     "fbgemm",   "tflite", "xnnpack"};
 
 static void residual(struct net *net) {
   net_residual(net, false);
