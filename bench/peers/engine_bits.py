@@ -21,7 +21,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ADAPTERS = os.path.join(HERE, "..", "..", "adapters")
 TWINS = ["%s-%s-%d-%d" % (network, twin, w, a)
          for network in ("resnet20", "mobilenet")
-         for twin in ("onnx_qoperator-onnxruntime-onnx_qoperator", "fbgemm_lib-fbgemm-onnx_qdq")
+         for twin in ("onnx_qoperator-onnxruntime-onnx_qoperator", "fbgemm_lib-fbgemm-onnx_qdq",
+                      "tflite-tflite_ref-tflite", "xnnpack-tflite-tflite")
          for w, a in ((8, 8), (4, 8), (4, 4))]
 
 
@@ -101,6 +102,25 @@ def expose(model, path):
     return names
 
 
+def expose_tflite(model, path):
+    """The same of a TFLite file."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    with open(model, "rb") as file:
+        proto = schema.ModelT.InitFromPackedBuf(bytearray(file.read()))
+    graph = proto.subgraphs[0]
+    graph.outputs = list(graph.outputs)
+    for operator in graph.operators:
+        for index in operator.outputs:
+            if graph.tensors[index].type == schema.TensorType.INT8 and index not in graph.outputs:
+                graph.outputs.append(index)
+    builder = flatbuffers.Builder(1 << 20)
+    builder.Finish(proto.Pack(builder), b"TFL3")
+    with open(path, "wb") as file:
+        file.write(bytes(builder.Output()))
+
+
 def run_engine(engine, model, images, batch, directory):
     report = os.path.join(directory, "report.json")
     run([os.path.join(ADAPTERS, engine), "--model", model, "--input", "input=" + images, "--output", directory,
@@ -152,8 +172,11 @@ def compare_case(case, build, shared, cache):
              "--data", data % shared, "--calib", "128", "--w-bits", w_bits, "--a-bits", a_bits, "-o", bundle, "-q"])
         run([os.path.join(build, "mqbench"), "export", bundle, "--format", form, "-o", stem, "-q"])
         run([os.path.join(build, "program_outputs"), bundle, images, directory])
-        expose(stem + ".onnx", stem + ".exposed.onnx")
-        outputs, report = run_engine(engine, stem + ".exposed.onnx", images, batch, directory)
+        if form == "tflite":
+            expose_tflite(stem + ".tflite", stem + ".exposed")
+        else:
+            expose(stem + ".onnx", stem + ".exposed")
+        outputs, report = run_engine(engine, stem + ".exposed", images, batch, directory)
         rows = compare(directory, outputs)
         if os.environ.get("KEEP"):
             import shutil
