@@ -330,7 +330,11 @@ void tflite_build_steps(struct tflite_build *b) {
   }
   for (uint32_t i = 0; i < b->program->n_steps && b->status == MQ_OK; i++) {
     b->step = &b->program->steps[i];
-    emit[b->step->kind](b);
+    if (emit[b->step->kind]) {
+      emit[b->step->kind](b);
+    } else {
+      tflite_fail(b, "it was kept in floats, expected a layer in integers");
+    }
   }
   b->step = NULL;
 }

@@ -133,6 +133,19 @@ static void a_network_that_ends_in_a_softmax(void **state) {
   }
 }
 
+/* Also for a target whose export has no form for them. */
+static void layers_kept_float(void **state) {
+  (void)state;
+  static const char *const targets[] = {"snpe", "tflite"};
+  for (size_t i = 0; i < 2; i++) {
+    run(&o, "quantize " MODEL " --target %s --data " DATA " --keep-float /1/a/a.0/Conv -o kept -q",
+        targets[i]);
+    assert_int_equal(o.status, 0);
+    run(&o, "verify kept --data " DATA);
+    if (o.status != 0) fail_msg("%s: %s", targets[i], o.err);
+  }
+}
+
 /* ---- What must be found ---- */
 /* Changes a byte of the program in `bundle` and makes every checksum right again. */
 static void hurt(const char *bundle) {
@@ -265,6 +278,7 @@ int main(void) {
       cmocka_unit_test(images_are_bounded),
       cmocka_unit_test(a_qdq_model_is_taken),
       cmocka_unit_test(a_network_that_ends_in_a_softmax),
+      cmocka_unit_test(layers_kept_float),
       cmocka_unit_test(a_wrong_program_is_told),
       cmocka_unit_test(an_engine_that_is_missing_is_skipped),
       cmocka_unit_test(refusals),
