@@ -6,7 +6,7 @@ weights by -128, zero points with them.
 import math
 
 # What only reshapes, also on quantized tensors.
-RESHAPES = {"Flatten", "Reshape", "Identity"}
+RESHAPES = {"Flatten", "Reshape", "Squeeze", "Identity"}
 
 
 class Engine:
@@ -64,7 +64,7 @@ class Engine:
                     self.fused[id(node)] = chain
                     self.skipped.update(id(n) for n in chain["nodes"])
         for node in self.graph_nodes:
-            if node.op_type in ("Conv", "Gemm", "MatMul", "Add", "GlobalAveragePool", "AveragePool"):
+            if node.op_type in ("Conv", "Gemm", "MatMul", "Add", "GlobalAveragePool", "AveragePool", "ReduceMean"):
                 self.found.append((node.name, node.op_type, id(node) in self.skipped))
 
     def match(self, quantize):
@@ -103,11 +103,19 @@ class Engine:
             return bool(inputs[0]) and self.weight_node(node.input[1]) is not None and self.can_pack(node)
         if node.op_type == "Add":
             return bool(inputs[0] and inputs[1])
-        if node.op_type in ("GlobalAveragePool", "AveragePool"):
-            is_padded = any(self.attributes[id(node)].get("pads", []))
-            return bool(inputs[0]) and not chain["relu"] and not is_padded and self.same_grid(
-                node.input[0], quantize)
-        return False
+        if node.op_type == "AveragePool":
+            a = self.attributes[id(node)]
+            if any(a.get("pads", [])) or a.get("auto_pad", b"NOTSET").startswith(b"SAME"):
+                return False
+        elif node.op_type != "GlobalAveragePool" and not self.is_plane_mean(node):
+            return False
+        return bool(inputs[0]) and not chain["relu"] and self.same_grid(node.input[0], quantize)
+
+    def is_plane_mean(self, node):
+        if node.op_type != "ReduceMean":
+            return False
+        axes = self.constants[node.input[1]].tolist() if len(node.input) > 1 else self.attributes[id(node)].get("axes")
+        return sorted(axes or []) == [2, 3] or sorted(axes or []) == [-2, -1]
 
     def same_grid(self, dequantized, quantize):
         """The library's average keeps its input's scale and zero point."""
@@ -163,8 +171,8 @@ class Engine:
         chain = self.fused.get(id(node))
         scale, zero = self.grid(node)
         if not chain:
-            return self.torch.quantize_per_tensor(self.evaluate(node.input[0], values).float(), scale, zero,
-                                                  self.torch.quint8)
+            return self.channels_last(self.torch.quantize_per_tensor(
+                self.evaluate(node.input[0], values).float(), scale, zero, self.torch.quint8))
         result = self.operate(chain, values, scale, zero)
         if chain["most"] < math.inf:
             result = self.torch.clamp(result, 0.0, chain["most"])
@@ -173,14 +181,19 @@ class Engine:
             result = getattr(self, "op_" + mover.op_type)(self.attributes[id(mover)], result, *more)
         return result
 
+    def channels_last(self, x):
+        """Images as the library's operators leave them: its averages round otherwise in the other order."""
+        return x.contiguous(memory_format=self.torch.channels_last) if x.dim() == 4 else x
+
     def operate(self, chain, values, scale, zero):
         """The library's operator on its quantized inputs."""
         ops, op, attributes = self.torch.ops.quantized, chain["node"], self.attributes[id(chain["node"])]
         x, suffix = values[self.quantized_input(op.input[0])], "_relu" if chain["relu"] else ""
         if op.op_type == "Add":
             return getattr(ops, "add" + suffix)(x, values[self.quantized_input(op.input[1])], scale, zero)
-        if op.op_type == "GlobalAveragePool":
-            return self.torch.nn.functional.adaptive_avg_pool2d(x, 1)
+        if op.op_type in ("GlobalAveragePool", "ReduceMean"):
+            result = self.torch.nn.functional.adaptive_avg_pool2d(x, 1)
+            return result if attributes.get("keepdims", 1) else result.flatten(1)
         if op.op_type == "AveragePool":
             return self.torch.nn.functional.avg_pool2d(x, attributes["kernel_shape"], attributes.get("strides", [1, 1]),
                                                        0, bool(attributes.get("ceil_mode", 0)))
@@ -287,6 +300,18 @@ class Engine:
     def op_ReduceMean(self, a, x, axes=None):
         dims = [int(i) for i in (axes if axes is not None else a["axes"])]
         return x.mean(dims, keepdim=bool(a.get("keepdims", 1)))
+
+    def op_Sigmoid(self, _, x):
+        return x.sigmoid()
+
+    def op_HardSigmoid(self, a, x):
+        return (a.get("alpha", 0.2) * x + a.get("beta", 0.5)).clamp(0, 1)
+
+    def op_HardSwish(self, _, x):
+        return x * (x / 6 + 0.5).clamp(0, 1)
+
+    def op_Squeeze(self, _, x, axes):
+        return x.squeeze(tuple(axes.tolist()))
 
     def op_MaxPool(self, a, x):
         pads, kernel = a.get("pads", [0, 0, 0, 0]), a["kernel_shape"]

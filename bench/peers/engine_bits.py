@@ -84,7 +84,6 @@ def expose(model, path):
     proto = onnx.load(model)
     constants = {t.name for t in proto.graph.initializer}
     types = {v.name: v for v in onnx.shape_inference.infer_shapes(proto).graph.value_info}
-    is_qdq = any(t.endswith("_dequantized") for n in proto.graph.node for t in n.output)
     names = []
     for node in proto.graph.node:
         name = node.output[0]
@@ -93,11 +92,9 @@ def expose(model, path):
         if is_integer and name not in constants:
             names.append(name)
     have = {o.name for o in proto.graph.output}
-    zero = {n.output[0]: t for n in proto.graph.node for t in [n]}
     for name in names:
         if name not in have:
             proto.graph.output.append(types.get(name) or helper.make_empty_tensor_value_info(name))
-    del zero, is_qdq
     onnx.save(proto, path)
     return names
 
@@ -178,9 +175,6 @@ def compare_case(case, build, shared, cache):
             expose(stem + ".onnx", stem + ".exposed")
         outputs, report = run_engine(engine, stem + ".exposed", images, batch, directory)
         rows = compare(directory, outputs)
-        if os.environ.get("KEEP"):
-            import shutil
-            shutil.copytree(directory, os.environ["KEEP"], dirs_exist_ok=True)
     differing = [row for row in rows if row[2]]
     final = [row for row in rows if row[4]]
     integers = sum(node["is_integer"] for node in report["nodes"])

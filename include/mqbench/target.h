@@ -31,6 +31,9 @@ typedef enum mq_quant_op {
   MQ_QUANT_LINEAR, /* Gemm, MatMul with constant weights */
   MQ_QUANT_ADD,    /* Add of two tensors */
   MQ_QUANT_POOL,   /* AveragePool, GlobalAveragePool, ReduceMean over H and W */
+  /* In no graph rule; where a target lists them: */
+  MQ_QUANT_PRODUCT, /* MatMul of two tensors: both operands are points */
+  MQ_QUANT_UNARY,   /* HardSwish, Sigmoid, HardSigmoid: their outputs are points */
   MQ_QUANT_OP_COUNT
 } mq_quant_op;
 /* Which tensors are points; `points: graph2` is an abbreviation for one of these. */
@@ -56,10 +59,11 @@ struct mq_point_rules {
 struct mq_scheme_override {
   bool is_for_weights, is_for_activations;
   bool is_first_op, is_last_op; /* only the first (last) quantized conv or linear: weights and input */
+  bool is_depthwise;            /* only convolutions whose groups have one input channel each */
   int op;                       /* mq_quant_op, -1: any */
   bool is_after_relu;           /* only points whose tensor is an activation function's output >= 0 */
   const char *layer;            /* node or tensor name, or /regular expression/ (POSIX extended); NULL: any */
-  int bits, is_signed, is_symmetric, is_narrow, is_per_channel, scale_form, keep_float;
+  int bits, max_bits, is_signed, is_symmetric, is_narrow, is_per_channel, scale_form, keep_float;
 };
 
 #define MQ_TARGET_NAME_MAX 64 /* characters */

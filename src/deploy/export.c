@@ -7,6 +7,7 @@ static const struct mq_exporter *const exporters[] = {
     &mq_exporter_onnx_qdq,  &mq_exporter_onnx_qoperator, &mq_exporter_tensorrt, &mq_exporter_snpe,
     &mq_exporter_acl,       &mq_exporter_openvino,       &mq_exporter_vitis,    &mq_exporter_ppl_cuda,
     &mq_exporter_ppl_w8a16, &mq_exporter_tengine,        &mq_exporter_stpu,     &mq_exporter_tflite,
+    &mq_exporter_nnie,
 };
 
 size_t mq_exporter_count(void) {

@@ -8,7 +8,7 @@
 
 extern const struct mq_exporter mq_exporter_onnx_qdq, mq_exporter_tensorrt, mq_exporter_snpe, mq_exporter_acl,
     mq_exporter_openvino, mq_exporter_vitis, mq_exporter_ppl_cuda, mq_exporter_ppl_w8a16, mq_exporter_tengine,
-    mq_exporter_stpu, mq_exporter_tflite, mq_exporter_onnx_qoperator;
+    mq_exporter_stpu, mq_exporter_tflite, mq_exporter_onnx_qoperator, mq_exporter_nnie;
 
 /* ---- A graph on its way to a file. The first failure stays in `status`; calls after it do nothing and
  * answer NULL. ------------------------------------------------------------------------------------------- */

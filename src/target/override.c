@@ -9,6 +9,7 @@ struct mq_scheme_override mq_override_blank(const char *layer) {
   return (struct mq_scheme_override){.layer = layer,
                                      .op = -1,
                                      .bits = -1,
+                                     .max_bits = -1,
                                      .is_signed = -1,
                                      .is_symmetric = -1,
                                      .is_narrow = -1,
@@ -99,18 +100,28 @@ static const struct mq_node *end_layer(const struct mq_graph *graph, bool is_las
   return NULL;
 }
 
+/* A convolution whose groups have one input channel each. */
+static bool is_depthwise(const struct mq_node *node) {
+  mq_quant_op op;
+  int64_t groups = 1;
+  return node->op == MQ_OP_Conv && mq_is_layer(&op, node) &&
+         mq_node_get_int(&groups, node, "group", 1, NULL) == MQ_OK && groups > 1 &&
+         node->inputs[1]->shape.dim[1] == 1;
+}
+
 /* Class, first and last; true for an override that asks for none of them. */
 static bool is_of_class(const struct mq_scheme_override *o, const struct mq_graph *graph,
                         const struct mq_node *node) {
   mq_quant_op op;
   bool has_op = mq_quant_op_of(&op, node);
   if (o->op >= 0 && !(has_op && (int)op == o->op)) return false;
+  if (o->is_depthwise && !is_depthwise(node)) return false;
   if (o->is_first_op && end_layer(graph, false) != node) return false;
   return !o->is_last_op || end_layer(graph, true) == node;
 }
 
 static bool asks_for_class(const struct mq_scheme_override *o) {
-  return o->op >= 0 || o->is_first_op || o->is_last_op;
+  return o->op >= 0 || o->is_first_op || o->is_last_op || o->is_depthwise;
 }
 
 static bool matches_op(const struct mq_scheme_override *o, const struct mq_graph *graph,

@@ -70,6 +70,8 @@ static bool needs_grid(const struct placer *p, const struct mq_node *node) {
       return mq_is_layer(&op, node) && (input_ops & (1u << op));
     case MQ_ROLE_ADD:
       return input_ops & (1u << MQ_QUANT_ADD);
+    case MQ_ROLE_PRODUCT:
+      return input_ops & (1u << MQ_QUANT_PRODUCT);
     case MQ_ROLE_POOL:
     case MQ_ROLE_POOL_PASS:
       return input_ops & (1u << MQ_QUANT_POOL);
@@ -79,7 +81,8 @@ static bool needs_grid(const struct placer *p, const struct mq_node *node) {
 }
 
 static bool is_quantized_role(mq_role role) {
-  return role == MQ_ROLE_LAYER || role == MQ_ROLE_ADD || role == MQ_ROLE_POOL || role == MQ_ROLE_POOL_PASS;
+  return role == MQ_ROLE_LAYER || role == MQ_ROLE_ADD || role == MQ_ROLE_PRODUCT || role == MQ_ROLE_POOL ||
+         role == MQ_ROLE_POOL_PASS;
 }
 
 /* Against the order of the nodes, so that every use is settled before its value. */
@@ -229,6 +232,14 @@ static mq_status place_add(struct placer *p, struct mq_node *node) {
   return put_output(p, node, MQ_QUANT_ADD);
 }
 
+static mq_status place_product(struct placer *p, struct mq_node *node) {
+  for (int i = 0; i < 2 && needs_grid(p, node); i++) {
+    mq_status status = demand(p, node->inputs[i], node);
+    if (status) return status;
+  }
+  return put_output(p, node, MQ_QUANT_PRODUCT);
+}
+
 static mq_status place_pool(struct placer *p, struct mq_node *node) {
   mq_status status = needs_grid(p, node) ? demand(p, node->inputs[0], node) : MQ_OK;
   if (status) return status;
@@ -301,6 +312,8 @@ static mq_status place_node(struct placer *p, struct mq_node *node) {
       return place_layer(p, node);
     case MQ_ROLE_ADD:
       return place_add(p, node);
+    case MQ_ROLE_PRODUCT:
+      return place_product(p, node);
     case MQ_ROLE_POOL:
     case MQ_ROLE_POOL_PASS:
       return place_pool(p, node);

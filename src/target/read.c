@@ -128,7 +128,9 @@ static mq_status read_scheme(struct mq_scheme *scheme, const struct mq_yaml_node
 
 /* ---- Points ----------------------------------------------------------------------------------------- */
 
-#define ALL_OPS ((1u << MQ_QUANT_OP_COUNT) - 1)
+/* Of the graph rules. */
+#define ALL_OPS \
+  ((1u << MQ_QUANT_CONV) | (1u << MQ_QUANT_LINEAR) | (1u << MQ_QUANT_ADD) | (1u << MQ_QUANT_POOL))
 #define LAYERS ((1u << MQ_QUANT_CONV) | (1u << MQ_QUANT_LINEAR))
 
 static const struct mq_point_rules graph_rules[] = {
@@ -174,7 +176,12 @@ static mq_status read_op_set(uint32_t *ops, const struct mq_yaml_node *map, cons
     mq_status status = mq_yaml_get_choice(&word, list->items[i], mq_quant_op_words, err);
     if (!status) status = check_twice(list, i, err);
     if (status) return status;
-    *ops |= 1u << mq_quant_op_of_word(word);
+    mq_quant_op op = mq_quant_op_of_word(word);
+    if (op == MQ_QUANT_UNARY && strcmp(key, "outputs") != 0) {
+      return mq_yaml_fail(err, list->items[i], "%s among %s: found, expected it among outputs",
+                          mq_quant_op_words[word], key);
+    }
+    *ops |= 1u << op;
   }
   return MQ_OK;
 }
@@ -253,14 +260,16 @@ static mq_status read_override_op(struct mq_scheme_override *o, const struct mq_
   if (status) return status;
   o->is_first_op = !strcmp(text, "first");
   o->is_last_op = !strcmp(text, "last");
-  if (o->is_first_op || o->is_last_op) return MQ_OK;
+  o->is_depthwise = !strcmp(text, "depthwise");
+  if (o->is_first_op || o->is_last_op || o->is_depthwise) return MQ_OK;
   for (int i = 0; mq_quant_op_words[i]; i++) {
     if (!strcmp(mq_quant_op_words[i], text)) {
       o->op = (int)mq_quant_op_of_word(i);
       return MQ_OK;
     }
   }
-  return mq_yaml_fail(err, node, "op: found '%.100s', expected first, last, conv, linear, add or pool", text);
+  return mq_yaml_fail(err, node,
+                      "op: found '%.100s', expected first, last, conv, depthwise, linear, add or pool", text);
 }
 
 static mq_status read_override_role(struct mq_scheme_override *o, const struct mq_yaml_node *map,
@@ -307,7 +316,7 @@ static mq_status read_override_layer(struct mq_scheme_override *o, const struct 
 }
 
 static bool sets_anything(const struct mq_scheme_override *o) {
-  return o->bits >= 0 || o->is_signed >= 0 || o->is_symmetric >= 0 || o->is_narrow >= 0 ||
+  return o->bits >= 0 || o->max_bits >= 0 || o->is_signed >= 0 || o->is_symmetric >= 0 || o->is_narrow >= 0 ||
          o->is_per_channel >= 0 || o->scale_form >= 0 || o->keep_float >= 0;
 }
 
@@ -315,10 +324,11 @@ static bool sets_anything(const struct mq_scheme_override *o) {
 static mq_status check_override(const struct mq_scheme_override *o, const struct mq_yaml_node *map,
                                 struct mq_err *err) {
   if (!sets_anything(o)) {
-    return mq_yaml_fail(err, map,
-                        "override%s%.100s sets nothing, expected bits, signed, narrow, symmetric, scale, "
-                        "granularity or keep_float beside what it is for",
-                        o->layer ? " of layer " : "", o->layer ? o->layer : "");
+    return mq_yaml_fail(
+        err, map,
+        "override%s%.100s sets nothing, expected bits, max_bits, signed, narrow, symmetric, scale, "
+        "granularity or keep_float beside what it is for",
+        o->layer ? " of layer " : "", o->layer ? o->layer : "");
   }
   if (o->is_per_channel == 1 && (!o->is_for_weights || o->is_for_activations)) {
     return mq_yaml_fail(err, map, "granularity: channel for activations, expected role: weight beside it");
@@ -339,8 +349,9 @@ static mq_status check_override(const struct mq_scheme_override *o, const struct
 
 static mq_status read_override(struct mq_scheme_override *o, const struct mq_yaml_node *map,
                                struct mq_err *err) {
-  static const char *const keys[] = {"role",   "after",     "op",    "layer",       "bits",       "signed",
-                                     "narrow", "symmetric", "scale", "granularity", "keep_float", NULL};
+  static const char *const keys[] = {"role",        "after",      "op",     "layer",     "bits",
+                                     "max_bits",    "signed",     "narrow", "symmetric", "scale",
+                                     "granularity", "keep_float", NULL};
   *o = mq_override_blank(NULL);
   mq_status status = mq_yaml_check_keys(map, keys, err);
   if (!status) status = read_override_role(o, map, err);
@@ -348,6 +359,8 @@ static mq_status read_override(struct mq_scheme_override *o, const struct mq_yam
   if (!status) status = read_override_layer(o, map, err);
   const struct mq_yaml_node *bits = mq_yaml_find(map, "bits");
   if (!status && bits) status = read_bits(&o->bits, bits, o->is_for_weights, err);
+  const struct mq_yaml_node *most = mq_yaml_find(map, "max_bits");
+  if (!status && most) status = read_bits(&o->max_bits, most, o->is_for_weights, err);
   if (!status) status = read_flag(&o->is_signed, map, "signed", err);
   if (!status) status = read_flag(&o->is_narrow, map, "narrow", err);
   if (!status) status = read_flag(&o->is_symmetric, map, "symmetric", err);

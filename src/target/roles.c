@@ -138,9 +138,12 @@ static void set_island(struct mq_node_role *r, const char *reason) {
 static void role_of_layer(struct mq_node_role *r, const struct mq_target *target,
                           const struct mq_node *node) {
   mq_quant_op op;
+  bool is_product = node->op == MQ_OP_MatMul && is_variable(node->inputs[0]) && is_variable(node->inputs[1]);
   if (mq_is_layer(&op, node)) {
     r->role = is_quantized_op(target, op) ? MQ_ROLE_LAYER : MQ_ROLE_ISLAND;
     r->reason = "the target does not quantize this op";
+  } else if (is_product && is_quantized_op(target, MQ_QUANT_PRODUCT)) {
+    r->role = MQ_ROLE_PRODUCT;
   } else {
     set_island(r, "its weights are not a constant matrix or filter");
   }
@@ -188,7 +191,13 @@ static void role_of_concat(struct mq_node_role *r, const struct mq_target *targe
   }
 }
 
-static void role_of_other(struct mq_node_role *r, const struct mq_node *node) {
+static void role_of_other(struct mq_node_role *r, const struct mq_target *target,
+                          const struct mq_node *node) {
+  bool is_unary = node->op == MQ_OP_HardSwish || node->op == MQ_OP_Sigmoid || node->op == MQ_OP_HardSigmoid;
+  if (is_unary && is_quantized_op(target, MQ_QUANT_UNARY)) {
+    r->role = MQ_ROLE_CLIP;
+    return;
+  }
   if (mq_moves_values(node)) {
     r->role = MQ_ROLE_PASS;
     return;
@@ -241,7 +250,7 @@ static void role_of_node(struct mq_node_role *r, const struct mq_target *target,
       role_of_concat(r, target, node);
       break;
     default:
-      role_of_other(r, node);
+      role_of_other(r, target, node);
       break;
   }
   if (mq_override_keeps_op_float(target, graph, node)) {

@@ -8,11 +8,12 @@ typedef enum mq_role {
   MQ_ROLE_NONE,      /* computes no float tensor */
   MQ_ROLE_LAYER,     /* conv or linear with constant weights, quantized */
   MQ_ROLE_ADD,       /* quantized add */
+  MQ_ROLE_PRODUCT,   /* MatMul of two quantized tensors */
   MQ_ROLE_POOL,      /* average with a point on its output */
   MQ_ROLE_POOL_PASS, /* average that keeps its input's scale */
   MQ_ROLE_CONCAT,    /* inputs and output share one scale */
   MQ_ROLE_PASS,      /* values only move: scale passed on */
-  MQ_ROLE_CLIP,      /* an activation function of its own, with bounds that need a new point */
+  MQ_ROLE_CLIP,      /* an activation function of its own, with a point behind it */
   MQ_ROLE_FUSED,     /* activation function, kept BN or bias that belongs to the op before it */
   MQ_ROLE_FLOAT,     /* float by the target's rule */
   MQ_ROLE_ISLAND,    /* float because there is no rule */

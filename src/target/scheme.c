@@ -4,6 +4,7 @@
 
 static void apply_fields(struct mq_scheme *scheme, const struct mq_scheme_override *o) {
   if (o->bits > 0) scheme->bits = (uint8_t)o->bits;
+  if (o->max_bits > 0 && scheme->bits > o->max_bits) scheme->bits = (uint8_t)o->max_bits;
   if (o->is_signed >= 0) {
     scheme->is_signed = o->is_signed;
     scheme->is_sign_adaptive = false;

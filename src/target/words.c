@@ -22,13 +22,14 @@ const char *const mq_artefact_names[] = {"onnx_qdq",  "onnx_qoperator", "tensorr
 
 const char *const mq_bias_names[] = {"float32", "int32", "pot8", NULL};
 
-const char *const mq_quant_op_words[] = {"Conv", "Gemm",   "MatMul", "Add",  "AveragePool",
-                                         "conv", "linear", "add",    "pool", NULL};
+const char *const mq_quant_op_words[] = {"Conv",    "Gemm",      "MatMul",  "Add",  "AveragePool",
+                                         "Product", "HardSwish", "Sigmoid", "conv", "linear",
+                                         "add",     "pool",      NULL};
 
 mq_quant_op mq_quant_op_of_word(int index) {
-  static const mq_quant_op ops[] = {MQ_QUANT_CONV,   MQ_QUANT_LINEAR, MQ_QUANT_LINEAR,
-                                    MQ_QUANT_ADD,    MQ_QUANT_POOL,   MQ_QUANT_CONV,
-                                    MQ_QUANT_LINEAR, MQ_QUANT_ADD,    MQ_QUANT_POOL};
+  static const mq_quant_op ops[] = {MQ_QUANT_CONV, MQ_QUANT_LINEAR,  MQ_QUANT_LINEAR, MQ_QUANT_ADD,
+                                    MQ_QUANT_POOL, MQ_QUANT_PRODUCT, MQ_QUANT_UNARY,  MQ_QUANT_UNARY,
+                                    MQ_QUANT_CONV, MQ_QUANT_LINEAR,  MQ_QUANT_ADD,    MQ_QUANT_POOL};
   return ops[index];
 }
 

@@ -311,12 +311,91 @@ static void stpu_ranges(void **state) {
   }
 }
 
+/* ---- NNIE ---- */
+
+/* The format's integer of x below the clip 2^(top/16): 16 log2|x| to the nearest, 128 of them, or nothing. */
+static double log_code(double x, double top) {
+  double code = rint(16 * log2(fabs(x))), least = top - 127;
+  bool is_zero = x == 0 || code < least - 16;
+  return is_zero ? 0 : copysign(fmin(fmax(code, least), top) - least + 1, x);
+}
+
+static const struct mq_node *layer_of(const struct mq_point *weights) {
+  const struct mq_value *value = mq_graph_find_value(e.model, weights->tensor);
+  assert_non_null(value);
+  assert_int_equal(value->n_uses, 1);
+  return value->uses[0].node;
+}
+
+/* One clip, a whole number of sixteenths of an octave, that of what the layer reads. */
+static double check_clip(const json_t *layers, const struct mq_node *layer) {
+  const json_t *clips = json_object_get(layers, layer->name);
+  assert_int_equal(json_array_size(clips), 1);
+  double top = 16 * log2(json_number_value(json_array_get(clips, 0)));
+  assert_true(fabs(top - rint(top)) < 1e-6);
+  const struct mq_point *x = find_point(&e, layer->inputs[0]->name);
+  if (x) assert_true(fabs(top - 16 * log2(127 * (double)x->qparams.scale[0])) <= 0.5 + 1e-6);
+  return x ? 1 : 0;
+}
+
+static void nnie_clips(void **state) {
+  (void)state;
+  double n_points = 0;
+  export_bundle(&e, "nnie", "nnie", 8, 8, NULL);
+  json_t *object = load_exported(&e, ".json");
+  const json_t *layers = json_object_get(json_object_get(object, "nnie"), "gfpq_param_dict");
+  for (size_t i = 0; i < e.bundle.prepared.n_points; i++) {
+    const struct mq_point *point = &e.bundle.prepared.points[i];
+    if (point->kind != MQ_POINT_WEIGHT) continue;
+    n_points += check_clip(layers, layer_of(point));
+    const struct mq_tensor *ours = mq_graph_find_value(e.bundle.prepared.graph, point->tensor)->constant;
+    const struct mq_tensor *theirs = mq_graph_find_value(e.model, point->tensor)->constant;
+    double top = rint(16 * log2(127 * (double)point->qparams.scale[0]));
+    for (int64_t k = 0; k < mq_shape_count(&ours->shape); k++) {
+      double w = mq_tensor_get_double(theirs, k);
+      assert_true(fabs(w) <= exp2(top / 16) * (1 + 1e-6));
+      assert_true(log_code(w, top) == log_code(mq_tensor_get_double(ours, k), top));
+    }
+  }
+  assert_true(n_points > 0);
+  json_decref(object);
+  drop_export(&e);
+}
+
+/* What every target hands over by itself. */
+static void targets_write_their_own_formats(void **state) {
+  (void)state;
+  struct mq_arena arena;
+  struct mq_target_item *items = NULL;
+  struct mq_err err = {0};
+  size_t n = 0, n_written = 0;
+  mq_arena_init(&arena, 0);
+  assert_ok(mq_target_list(&items, &n, &arena, &err));
+  for (size_t i = 0; i < n; i++) {
+    struct mq_target *target = NULL;
+    assert_ok(mq_target_load(&target, items[i].name, &err));
+    for (size_t k = 0; k < target->n_artefacts; k++, n_written++) {
+      if (!mq_exporter_find(target->artefacts[k])) fail_msg("no format %s", target->artefacts[k]);
+      export_bundle(&e, target->artefacts[k], items[i].name, 0, 0, NULL);
+      drop_export(&e);
+    }
+    mq_target_destroy(target);
+  }
+  assert_true(n >= 18 && n_written >= 18);
+  mq_arena_deinit(&arena);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(snpe_encodings),  cmocka_unit_test(ranges_within_the_bits_are_clipped),
-      cmocka_unit_test(tensorrt_ranges), cmocka_unit_test(tensorrt_cache),
-      cmocka_unit_test(ppl_w8a16),       cmocka_unit_test(vitis_scales_and_biases),
+      cmocka_unit_test(snpe_encodings),
+      cmocka_unit_test(ranges_within_the_bits_are_clipped),
+      cmocka_unit_test(tensorrt_ranges),
+      cmocka_unit_test(tensorrt_cache),
+      cmocka_unit_test(ppl_w8a16),
+      cmocka_unit_test(vitis_scales_and_biases),
       cmocka_unit_test(stpu_ranges),
+      cmocka_unit_test(nnie_clips),
+      cmocka_unit_test(targets_write_their_own_formats),
   };
   return cmocka_run_group_tests(tests, make_scratch, drop_scratch);
 }

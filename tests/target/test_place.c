@@ -356,6 +356,84 @@ static void activation_of_an_island_belongs_to_it(void **state) {
   mq_graph_destroy(net.graph);
 }
 
+/* Inputs of layers, of adds and of averages, and nothing else. */
+static void inputs_of_operators(void **state) {
+  (void)state;
+  struct net net;
+  struct mq_value *x = start(&net);
+  struct mq_value *a = net_unary(&net, MQ_OP_Relu, "relu", net_conv(&net, x, "a", 4, 1, 1, 1));
+  struct mq_value *b = net_conv(&net, a, "b", 4, 1, 1, 1);
+  struct mq_value *pool =
+      net_window(&net, MQ_OP_AveragePool, net_binary(&net, MQ_OP_Add, "add", a, b), "pool", 2);
+  finish(&net, pool);
+  check_points(&net, "openvino", "x relu_out b_out add_out pool_out", "");
+  check_points(&net, "academic_nlp", "", "");
+  mq_graph_destroy(net.graph);
+}
+
+static void both_operands_of_products(void **state) {
+  (void)state;
+  struct net net;
+  net_begin(&net, "net");
+  struct mq_shape shape = {.rank = 3, .dim = {MQ_DIM_BATCH, 4, 4}};
+  struct mq_value *x = net_input(&net, "x", shape), *y[3];
+  for (int i = 0; i < 3; i++) {
+    static const char *const names[] = {"q", "k", "v"};
+    struct mq_value *w = net_constant(&net, names[i], (struct mq_shape){.rank = 2, .dim = {4, 4}}, -1, 1);
+    char name[16];
+    snprintf(name, sizeof name, "%s_layer", names[i]);
+    y[i] = net_binary(&net, MQ_OP_MatMul, name, x, w);
+    y[i]->shape = shape;
+  }
+  struct mq_value *scores = net_binary(&net, MQ_OP_MatMul, "scores", y[0], y[1]);
+  struct mq_value *weights = net_unary(&net, MQ_OP_Softmax, "softmax", scores);
+  struct mq_value *mixed = net_binary(&net, MQ_OP_MatMul, "mixed", weights, y[2]);
+  net_output(&net, net_binary(&net, MQ_OP_Add, "add", mixed, x));
+  check_points(&net, "academic_nlp", "x q_layer_out k_layer_out softmax_out v_layer_out", "");
+  check_points(&net, "tensorrt_nlp", "x q_layer_out k_layer_out softmax_out v_layer_out mixed_out", "");
+  check_points(&net, "snpe", "x q_layer_out k_layer_out v_layer_out mixed_out add_out",
+               "scores softmax mixed");
+  mq_graph_destroy(net.graph);
+}
+
+static void unary_functions_with_points(void **state) {
+  (void)state;
+  struct net net;
+  struct mq_value *x = start(&net);
+  struct mq_value *y = net_unary(&net, MQ_OP_HardSwish, "swish", net_conv(&net, x, "a", 4, 1, 1, 1));
+  y = net_unary(&net, MQ_OP_Sigmoid, "sigmoid", net_conv(&net, y, "b", 4, 1, 1, 1));
+  finish(&net, net_binary(&net, MQ_OP_Mul, "mul", y, y));
+  check_points(&net, "tengine_u8", "x a_out swish_out b_out sigmoid_out mul_out end_out", "mul");
+  check_points(&net, "snpe", "x a_out swish_out b_out mul_out end_out", "swish sigmoid mul");
+  mq_graph_destroy(net.graph);
+}
+
+/* fbgemm_lib: at most 7 bits where the groups have one input channel. */
+static void depthwise_weights(void **state) {
+  (void)state;
+  struct net net;
+  struct placed p;
+  struct mq_scheme scheme;
+  bool keep_float;
+  struct mq_err err;
+  struct mq_value *x = start(&net);
+  finish(&net, net_conv(&net, net_conv(&net, x, "deep", 4, 3, 1, 4), "plain", 4, 3, 1, 1));
+  place(&p, &net, "fbgemm_lib");
+  for (size_t i = 0; i < p.n_placements; i++) {
+    const struct mq_placement *placement = &p.placements[i];
+    bool is_deep = placement->is_weight && !strcmp(placement->op->name, "deep");
+    assert_ok(mq_target_scheme(&scheme, &keep_float, p.target, net.graph, placement, &err));
+    assert_int_equal(scheme.bits, is_deep ? 7 : 8);
+  }
+  p.target->weights.bits = 4; /* what a run asks for */
+  for (size_t i = 0; i < p.n_placements; i++) {
+    if (!p.placements[i].is_weight) continue;
+    assert_ok(mq_target_scheme(&scheme, &keep_float, p.target, net.graph, &p.placements[i], &err));
+    assert_int_equal(scheme.bits, 4);
+  }
+  end(&p, &net);
+}
+
 static void graph_axis_of_a_plan(void **state) {
   (void)state;
   struct mq_err err;
@@ -448,6 +526,10 @@ int main(void) {
       cmocka_unit_test(softmax_inside_is_an_island),
       cmocka_unit_test(activation_of_an_island_belongs_to_it),
       cmocka_unit_test(graph_axis_of_a_plan),
+      cmocka_unit_test(inputs_of_operators),
+      cmocka_unit_test(both_operands_of_products),
+      cmocka_unit_test(unary_functions_with_points),
+      cmocka_unit_test(depthwise_weights),
       cmocka_unit_test(quantized_models_are_refused),
       cmocka_unit_test(overrides_that_meet),
   };

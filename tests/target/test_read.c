@@ -289,6 +289,69 @@ static void the_papers_six(void **state) {
   }
 }
 
+static void further_backends(void **state) {
+  (void)state;
+  static const struct {
+    const char *name, *arithmetic, *twin, *artefact; /* arithmetic "": none */
+    int w_bits, a_bits;
+    bool is_w_signed, is_w_symmetric, is_w_per_channel, is_narrow, is_a_signed, is_a_symmetric, is_pot;
+    mq_add_rule add;
+    bool network_output;
+  } rows[] = {
+      {"academic_nlp", "", "", "onnx_qdq", 8, 8, 1, 1, 0, 0, 1, 1, 0, MQ_ADD_NONE, 0},
+      {"fbgemm_lib", "fbgemm", "fbgemm", "onnx_qdq", 8, 8, 1, 1, 1, 0, 0, 0, 0, MQ_ADD_BOTH, 1},
+      {"nnie", "", "", "nnie", 8, 8, 1, 1, 0, 1, 1, 1, 0, MQ_ADD_EPILOGUE, 0},
+      {"onnx_qdq", "ort", "", "onnx_qdq", 8, 8, 1, 1, 1, 1, 1, 1, 0, MQ_ADD_BOTH, 0},
+      {"onnx_qoperator", "ort", "onnxruntime", "onnx_qoperator", 8, 8, 0, 0, 0, 0, 0, 0, 0, MQ_ADD_BOTH, 1},
+      {"openvino", "", "", "openvino", 8, 8, 1, 1, 1, 0, 1, 1, 0, MQ_ADD_BOTH, 0},
+      {"ppl_cuda", "", "", "ppl_cuda", 8, 8, 0, 0, 1, 0, 0, 0, 0, MQ_ADD_BOTH, 1},
+      {"ppl_w8a16", "", "", "ppl_w8a16", 8, 16, 0, 0, 0, 0, 0, 0, 0, MQ_ADD_BOTH, 1},
+      {"stpu", "", "", "stpu", 8, 8, 1, 1, 0, 1, 1, 1, 0, MQ_ADD_BOTH, 1},
+      {"tengine_u8", "", "", "tengine", 8, 8, 0, 0, 0, 0, 0, 0, 0, MQ_ADD_BOTH, 1},
+      {"tensorrt_nlp", "", "", "onnx_qdq", 8, 8, 1, 1, 1, 1, 1, 1, 0, MQ_ADD_BOTH, 0},
+      {"vitis", "", "", "vitis", 8, 8, 1, 1, 0, 0, 1, 1, 1, MQ_ADD_BOTH, 1},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    struct mq_target *t = NULL;
+    struct mq_err err;
+    assert_ok(mq_target_load(&t, rows[i].name, &err));
+    assert_string_equal(t->arithmetic ? t->arithmetic : "", rows[i].arithmetic);
+    assert_string_equal(t->twin ? t->twin : "", rows[i].twin);
+    assert_int_equal(t->n_artefacts, 1);
+    assert_string_equal(t->artefacts[0], rows[i].artefact);
+    assert_int_equal(t->weights.bits, rows[i].w_bits);
+    assert_int_equal(t->activations.bits, rows[i].a_bits);
+    assert_int_equal(t->weights.is_signed, rows[i].is_w_signed);
+    assert_int_equal(t->weights.is_symmetric, rows[i].is_w_symmetric);
+    assert_int_equal(t->weights.is_per_channel, rows[i].is_w_per_channel);
+    assert_int_equal(t->weights.is_narrow, rows[i].is_narrow);
+    assert_int_equal(t->activations.is_signed, rows[i].is_a_signed);
+    assert_int_equal(t->activations.is_symmetric, rows[i].is_a_symmetric);
+    assert_int_equal(t->weights.scale_form == MQ_SCALE_POT, rows[i].is_pot);
+    assert_int_equal(t->points.add, rows[i].add);
+    assert_int_equal(t->points.network_output, rows[i].network_output);
+    mq_target_destroy(t);
+  }
+}
+
+static void ops_beyond_the_graph_rules(void **state) {
+  (void)state;
+  struct mq_target *t = NULL;
+  struct mq_err err;
+  assert_ok(parse(&t, with("points:", "points: {inputs: [Gemm, Product], outputs: [HardSwish]}\n"), &err));
+  assert_int_equal(t->points.input_ops, (1u << MQ_QUANT_LINEAR) | (1u << MQ_QUANT_PRODUCT));
+  assert_int_equal(t->points.output_ops, 1u << MQ_QUANT_UNARY);
+  mq_target_destroy(t);
+  refuses(with("points:", "points: {inputs: [Conv, Sigmoid]}\n"), "mine.yaml:6: Sigmoid among inputs");
+  assert_ok(parse(&t, with("overrides:", "overrides: [{role: weight, op: depthwise, max_bits: 7}]\n"), &err));
+  assert_true(t->overrides[0].is_depthwise);
+  assert_int_equal(t->overrides[0].max_bits, 7);
+  assert_int_equal(t->overrides[0].bits, -1);
+  mq_target_destroy(t);
+  refuses(with("overrides:", "overrides: [{op: depthwise, max_bits: 9}]\n"),
+          "max_bits: found '9', expected a whole number from 2 to 8");
+}
+
 static void targets_are_listed_in_order(void **state) {
   (void)state;
   struct mq_arena arena;
@@ -339,6 +402,8 @@ int main(void) {
       cmocka_unit_test(words_given_twice),
       cmocka_unit_test(contradictions),
       cmocka_unit_test(the_papers_six),
+      cmocka_unit_test(further_backends),
+      cmocka_unit_test(ops_beyond_the_graph_rules),
       cmocka_unit_test(targets_are_listed_in_order),
       cmocka_unit_test(targets_are_looked_up),
   };
