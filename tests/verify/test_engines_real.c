@@ -177,8 +177,37 @@ static void engines_agree_with_the_simulation(void **state) {
   compare("tvm", "onnx_qdq", "tvm", "", 0.05);
 }
 
+/* `verify` answers "no" where a twin's outputs are not the program's, bit for bit. */
+static void twins_give_the_programs_bits(void **state) {
+  (void)state;
+  static const char *const twins[][2] = {{"onnx_qoperator", "onnxruntime"}, {"fbgemm_lib", "fbgemm"}};
+  static const char *const bits[] = {"", "--w-bits 4 --a-bits 4"};
+  for (size_t i = 0; i < 4; i++) {
+    struct mq_adapter_info info;
+    struct mq_bundle bundle;
+    struct mq_err err = {0};
+    char *adapter = NULL, command[2000];
+    assert_ok(mq_adapter_find(&adapter, twins[i / 2][1], &err));
+    assert_ok(mq_adapter_probe(&info, adapter, 120, &err));
+    mq_free(adapter);
+    if (!info.is_available) {
+      print_message("%s: skipped: %s\n", twins[i / 2][1], info.reason);
+      n_skipped++;
+      continue;
+    }
+    make_bundle(&bundle, twins[i / 2][0], bits[i % 2]);
+    mq_bundle_deinit(&bundle);
+    snprintf(command, sizeof command,
+             "cd '%s' && '" MQ_PROGRAM "' verify b --data npy:x.npy --engine %s -q >/dev/null 2>&1", scratch,
+             twins[i / 2][1]);
+    if (system(command) != 0) fail_msg("%s %s: not the program's bits", twins[i / 2][0], bits[i % 2]);
+    n_run++;
+  }
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(engines_agree_with_the_simulation)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(engines_agree_with_the_simulation),
+                                     cmocka_unit_test(twins_give_the_programs_bits)};
   if (system("python3 -c 'import json' 2>/dev/null") != 0) {
     printf("skipped: no python3\n");
     return 77;
