@@ -82,28 +82,48 @@ static void run_fast(struct watch *watch, struct mq_program_run run, void *const
   mq_runtime_destroy(runtime);
 }
 
-void runtime_compare(const char *what, const struct mq_program *program, const void *const *inputs,
-                     int64_t n_images, const struct mq_runtime_options *options) {
+/* What the reference makes of the inputs. */
+struct expected {
+  struct watch watch;
+  void **outputs;
+  int64_t n_images;
+};
+
+static struct expected expect(const struct mq_program *program, const void *const *inputs, int64_t n_images) {
   const size_t n = (size_t)n_images * program->n_tensors;
-  struct watch watch = {.what = what, .program = program, .expected = calloc(n, sizeof(void *))};
-  void **expected = calloc(program->n_outputs, sizeof *expected),
-       **found = calloc(program->n_outputs, sizeof *found);
-  for (uint32_t i = 0; i < program->n_outputs; i++) {
-    expected[i] = room(program, program->outputs[i], n_images);
+  struct expected e = {.n_images = n_images};
+  e.watch = (struct watch){.program = program, .expected = calloc(n, sizeof(void *))};
+  e.outputs = calloc(program->n_outputs, sizeof *e.outputs);
+  for (uint32_t i = 0; i < program->n_outputs; i++)
+    e.outputs[i] = room(program, program->outputs[i], n_images);
+  run_reference(&e.watch,
+                (struct mq_program_run){.inputs = inputs, .outputs = e.outputs, .n_images = n_images});
+  return e;
+}
+
+static void drop(struct expected *e) {
+  const struct mq_program *program = e->watch.program;
+  for (uint32_t i = 0; i < program->n_outputs; i++)
+    free(e->outputs[i]);
+  for (size_t i = 0; i < (size_t)e->n_images * program->n_tensors; i++)
+    free(e->watch.expected[i]);
+  free(e->watch.expected);
+  free(e->outputs);
+}
+
+/* The first n_images of those expected. */
+static void compare(const char *what, struct expected *e, const void *const *inputs, int64_t n_images,
+                    const struct mq_runtime_options *options) {
+  const struct mq_program *program = e->watch.program;
+  void **found = calloc(program->n_outputs, sizeof *found);
+  for (uint32_t i = 0; i < program->n_outputs; i++)
     found[i] = room(program, program->outputs[i], n_images);
-  }
-  struct mq_program_run run = {.inputs = inputs, .outputs = expected, .n_images = n_images};
-  run_reference(&watch, run);
-  run.outputs = found;
-  run_fast(&watch, run, expected, options);
-  for (uint32_t i = 0; i < program->n_outputs; i++) {
-    free(expected[i]);
+  e->watch.what = what;
+  e->watch.n_seen = n_images * (int64_t)(program->n_inputs + program->n_steps);
+  run_fast(&e->watch, (struct mq_program_run){.inputs = inputs, .outputs = found, .n_images = n_images},
+           e->outputs, options);
+  for (uint32_t i = 0; i < program->n_outputs; i++)
     free(found[i]);
-  }
-  for (size_t i = 0; i < n; i++)
-    free(watch.expected[i]);
-  free(watch.expected);
-  free(expected);
   free(found);
 }
 
@@ -125,11 +145,11 @@ static void fill(const struct mq_program_tensor *t, void *data, int64_t n, struc
   }
 }
 
-static void compare_pool(const char *what, const struct mq_program *program, const void *const *inputs,
+static void compare_pool(const char *what, struct expected *expected, const void *const *inputs,
                          int64_t n_images, struct mq_runtime_options options, unsigned n_workers) {
   struct mq_err err = {0};
   if (n_workers > 1) assert_ok(mq_pool_create(&options.pool, n_workers, mq_kernel_start_worker, &err));
-  runtime_compare(what, program, inputs, n_images, &options);
+  compare(what, expected, inputs, n_images, &options);
   mq_pool_destroy(options.pool);
 }
 
@@ -157,6 +177,7 @@ void runtime_compare_all(const char *what, const struct mq_program *program, boo
     fill(t, data, MOST * mq_program_elements(t), &rng);
     inputs[i] = data;
   }
+  struct expected expected = expect(program, inputs, is_brief ? 3 : MOST);
   for (size_t cap = 0; cap < N_CAPS; cap++) {
     const bool is_used = caps[cap] <= mq_kernel_isa();
     for (size_t way = is_brief ? cap : 0; is_used && way < (is_brief ? cap + 1 : N_WAYS); way++) {
@@ -164,9 +185,10 @@ void runtime_compare_all(const char *what, const struct mq_program *program, boo
       char text[256];
       snprintf(text, sizeof text, "%s, %s, %u workers, cut %d", what, mq_isa_name(caps[cap]),
                ways[way].n_workers, (int)ways[way].cut);
-      compare_pool(text, program, inputs, is_brief ? 3 : ways[way].n_images, options, ways[way].n_workers);
+      compare_pool(text, &expected, inputs, is_brief ? 3 : ways[way].n_images, options, ways[way].n_workers);
     }
   }
+  drop(&expected);
   for (uint32_t i = 0; i < program->n_inputs; i++)
     free((void *)(uintptr_t)inputs[i]);
   free(inputs);

@@ -1,5 +1,5 @@
-/* Layers of every shape and arithmetic beside the reference, with numbers that sit on rounding ties and at the
- * ends of the codes. */
+/* Layers of every shape and arithmetic beside the reference, with numbers that sit on rounding ties and at
+ * the ends of the codes. */
 #include "help_runtime.h"
 #include "program/help_program.h"
 
@@ -10,12 +10,18 @@ struct shape {
 };
 
 static const struct shape shapes[] = {
-    {"3x3", 9, 11, 5, 70, 1, 3, 1, 1, 1},          {"3x3 stride 2", 12, 9, 16, 33, 1, 3, 2, 1, 1},
-    {"1x1", 8, 15, 24, 96, 1, 1, 1, 1, 0},         {"1x1 stride 2", 7, 7, 64, 48, 1, 1, 2, 1, 0},
-    {"stem", 21, 21, 3, 32, 1, 7, 2, 1, 3},        {"dilated", 10, 10, 7, 16, 1, 3, 1, 2, 2},
-    {"no pads", 6, 30, 4, 16, 1, 5, 1, 1, 0},      {"grouped", 8, 8, 24, 36, 3, 3, 1, 1, 1},
-    {"one each", 5, 6, 6, 12, 6, 3, 1, 1, 1},      {"depthwise", 14, 14, 40, 40, 40, 3, 1, 1, 1},
-    {"depthwise 2", 13, 26, 96, 96, 96, 3, 2, 1, 1}, {"depthwise 5x5", 8, 8, 9, 9, 9, 5, 1, 1, 2},
+    {"3x3", 9, 11, 5, 70, 1, 3, 1, 1, 1},
+    {"3x3 stride 2", 12, 9, 16, 33, 1, 3, 2, 1, 1},
+    {"1x1", 8, 15, 24, 96, 1, 1, 1, 1, 0},
+    {"1x1 stride 2", 7, 7, 64, 48, 1, 1, 2, 1, 0},
+    {"stem", 21, 21, 3, 32, 1, 7, 2, 1, 3},
+    {"dilated", 10, 10, 7, 16, 1, 3, 1, 2, 2},
+    {"no pads", 6, 30, 4, 16, 1, 5, 1, 1, 0},
+    {"grouped", 8, 8, 24, 36, 3, 3, 1, 1, 1},
+    {"one each", 5, 6, 6, 12, 6, 3, 1, 1, 1},
+    {"depthwise", 14, 14, 40, 40, 40, 3, 1, 1, 1},
+    {"depthwise 2", 13, 26, 96, 96, 96, 3, 2, 1, 1},
+    {"depthwise 5x5", 8, 8, 9, 9, 9, 5, 1, 1, 2},
     {"dilated depthwise", 9, 9, 17, 17, 17, 3, 1, 2, 2},
 };
 #define N_SHAPES (sizeof shapes / sizeof shapes[0])
@@ -32,14 +38,17 @@ static bool is_pot(mq_arithmetic_kind kind) {
   return kind == MQ_ARITHMETIC_POT_SHIFT || kind == MQ_ARITHMETIC_POT_SHIFT_EVEN;
 }
 
-static uint32_t make_codes(struct maker *m, int32_t h, int32_t w, int32_t c, float scale, bool may_be_narrow) {
+static uint32_t make_codes(struct maker *m, int32_t h, int32_t w, int32_t c, float scale,
+                           bool may_be_narrow) {
   struct help *help = &m->help;
   const mq_program_type type = help_random(help, 2) == 0 ? MQ_PROGRAM_S8 : MQ_PROGRAM_U8;
   const int32_t middle = type == MQ_PROGRAM_U8 ? 128 : 0;
   const bool has_zero = !is_pot(m->kind);
-  const uint32_t t = help_codes(help, type, DIMS(h, w, c), scale, has_zero ? middle + (int)help_random(help, 9) - 4 : 0);
+  const uint32_t t =
+      help_codes(help, type, DIMS(h, w, c), scale, has_zero ? middle + (int)help_random(help, 9) - 4 : 0);
   if (may_be_narrow && help_random(help, 3) == 0) { /* 4 bits */
-    help->tensors[t].code_min = help->tensors[t].zero_point - (help->tensors[t].zero_point == 0 && type == MQ_PROGRAM_U8 ? 0 : 8);
+    help->tensors[t].code_min =
+        help->tensors[t].zero_point - (help->tensors[t].zero_point == 0 && type == MQ_PROGRAM_U8 ? 0 : 8);
     help->tensors[t].code_max = help->tensors[t].code_min + 15;
   }
   return t;
@@ -61,8 +70,8 @@ static void set_weights(struct maker *m, struct mq_program_step *step, int64_t n
         .w_zero_point = m->has_w_zero ? (int)help_random(&m->help, 256) - 128 : 0,
         .bias = (double)help_uniform(&m->help, -1, 1)};
     for (int64_t i = 0; i < n; i++)
-      weights[o * n + i] = (int8_t)(is_large ? (int)help_random(&m->help, 2) * 255 - 128
-                                             : (int)help_random(&m->help, 5) - 2);
+      weights[o * n + i] =
+          (int8_t)(is_large ? (int)help_random(&m->help, 2) * 255 - 128 : (int)help_random(&m->help, 5) - 2);
     if (arithmetic->make_channel(&channels[o], &layer, &m->help.err) != MQ_PROGRAM_OK)
       fail_msg("%s", m->help.err.message);
     /* A bias of half a step of the output, as near as it can be. */
@@ -79,11 +88,14 @@ static void make_layer(struct maker *m) {
   const int32_t w = (s->width + 2 * s->pad - extent) / s->stride + 1;
   const float y_scale = m->has_ties ? 0x1p-4f : help_uniform(help, 0.02f, 0.2f);
   const uint32_t x = help_input(help, make_codes(m, s->height, s->width, s->inputs, 0x1p-5f, true));
-  const uint32_t y = m->is_float ? help_floats(help, DIMS(h, w, s->outputs))
-                                 : make_codes(m, h, w, s->outputs, is_pot(m->kind) ? 0x1p-4f : y_scale, false);
-  const int inputs[] = {(int)x, m->has_shortcut ? (int)help_input(help, make_codes(m, h, w, s->outputs, 0.07f, true)) : -1, -1};
+  const uint32_t y = m->is_float
+                         ? help_floats(help, DIMS(h, w, s->outputs))
+                         : make_codes(m, h, w, s->outputs, is_pot(m->kind) ? 0x1p-4f : y_scale, false);
+  const int inputs[] = {
+      (int)x, m->has_shortcut ? (int)help_input(help, make_codes(m, h, w, s->outputs, 0.07f, true)) : -1, -1};
   struct mq_program_step *step = help_step(help, MQ_STEP_CONV, m->kind, y, inputs);
-  step->as.conv = (struct mq_program_conv){.window = help_window(s->kernel, s->stride, s->pad), .groups = s->groups};
+  step->as.conv =
+      (struct mq_program_conv){.window = help_window(s->kernel, s->stride, s->pad), .groups = s->groups};
   step->as.conv.window.dilation[0] = step->as.conv.window.dilation[1] = s->dilation;
   help_layer(help, step, 0x1p-6f, false);
   set_weights(m, step, s->outputs, (int64_t)s->kernel * s->kernel * s->inputs / s->groups);
@@ -107,8 +119,8 @@ static void check(struct maker m, uint64_t seed) {
   m.help.program.steps = m.help.steps;
   make_layer(&m);
   snprintf(text, sizeof text, "%s, %s%s%s%s%s", m.shape->name, mq_program_arithmetic_get(m.kind)->name,
-           m.has_ties ? ", ties" : "", m.has_w_zero ? ", zero points" : "", m.has_shortcut ? ", shortcut" : "",
-           m.is_float ? ", to floats" : "");
+           m.has_ties ? ", ties" : "", m.has_w_zero ? ", zero points" : "",
+           m.has_shortcut ? ", shortcut" : "", m.is_float ? ", to floats" : "");
   runtime_compare_all(text, &m.help.program, true);
   help_end(&m.help);
 }
@@ -142,9 +154,9 @@ static void additions(void **state) {
       help->program.steps = help->steps;
       const bool is_even = form % 2 == 0 || is_pot(m.kind);
       const float s = is_even ? 0x1p-5f : 0.043f;
-      const uint32_t a = help_input(help, make_codes(&m, 37, 29, 83, s, false));
-      const uint32_t b = help_input(help, make_codes(&m, 37, 29, 83, is_even ? s / 2 : s * 1.37f, false));
-      const uint32_t y = make_codes(&m, 37, 29, 83, is_even ? s * 2 : s * 1.9f, false);
+      const uint32_t a = help_input(help, make_codes(&m, 9, 29, 83, s, false));
+      const uint32_t b = help_input(help, make_codes(&m, 9, 29, 83, is_even ? s / 2 : s * 1.37f, false));
+      const uint32_t y = make_codes(&m, 9, 29, 83, is_even ? s * 2 : s * 1.9f, false);
       struct mq_program_step *step = help_step(help, MQ_STEP_ADD, m.kind, y, INPUTS((int)a, (int)b));
       if (form % 3 == 1 && kind == MQ_ARITHMETIC_TRT) step->clip_lo = 0;
       if (form % 3 == 1 && kind != MQ_ARITHMETIC_TRT)
