@@ -132,7 +132,9 @@ static void fill(const struct mq_program_tensor *t, void *data, int64_t n, struc
   const uint32_t span = (uint32_t)(t->code_max - t->code_min + 1);
   for (int64_t i = 0; i < n; i++) {
     if (t->type == MQ_PROGRAM_F32) {
-      ((float *)data)[i] = 8 * mq_rng_float(rng) - 4;
+      const float value = 8 * mq_rng_float(rng) - 4;
+      /* Some lie half-way between codes, where scales are powers of two. */
+      ((float *)data)[i] = i % 3 == 0 ? (float)(int)(value * 32) / 32 : value;
     } else if (t->type == MQ_PROGRAM_S32) {
       ((int32_t *)data)[i] = (int32_t)mq_rng_below(rng, 1000);
     } else {
