@@ -6,8 +6,8 @@
 
 /* Caps the instruction set and creates the engine. Before any other call of the library. */
 mq_status mq_onednn_start(mq_isa cap, struct mq_err *err) MQ_MUST_CHECK;
-/* oneDNN partitions work by the OpenMP thread count of the thread that creates and runs a primitive: 1, but for
- * mq_kernel_use_threads_within. */
+/* oneDNN partitions work by the OpenMP thread count of the thread that creates and runs a primitive: 1, but
+ * for mq_kernel_use_threads_within. */
 void mq_onednn_set_threads(void);
 
 /* One primitive with its constant operands (packed weights, bias, per-channel vectors). Immutable; may run

@@ -94,6 +94,7 @@ struct arrays {
 static bool make_arrays(struct arrays *arrays, struct mq_runtime *runtime, int64_t n) {
   int32_t *ints = mq_arena_alloc(&runtime->arena, (size_t)n * 6, sizeof *ints);
   float *floats = mq_arena_alloc(&runtime->arena, (size_t)n * 2, sizeof *floats);
+  if (ints == NULL || floats == NULL) return false;
   *arrays = (struct arrays){.add = ints,
                             .w_zero = ints + n,
                             .multiplier = ints + 2 * n,
@@ -102,7 +103,7 @@ static bool make_arrays(struct arrays *arrays, struct mq_runtime *runtime, int64
                             .keep = ints + 5 * n,
                             .factor = floats,
                             .bias = floats + n};
-  return ints != NULL && floats != NULL;
+  return true;
 }
 
 /* Shifts: positive is left in tflite_ref and right in pot_shift. A code of 16 bits is saturated by 15 places

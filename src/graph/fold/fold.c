@@ -4,8 +4,8 @@
 #define FREE_ELEMENTS ((int64_t)64 << 20)
 #define MAX_BUDGET ((int64_t)1 << 40)
 
-/* QuantizeLinear, DequantizeLinear and FakeQuantize of constants stay: their meaning matters. But for a single
- * number, which is nobody's weights: what a Pad writes, for one. */
+/* QuantizeLinear, DequantizeLinear and FakeQuantize of constants stay: their meaning matters. But for a
+ * single number, which is nobody's weights: what a Pad writes, for one. */
 static const graph_fold_fn fold_table[MQ_OP_COUNT] = {
     [MQ_OP_Add] = graph_fold_binary,
     [MQ_OP_And] = graph_fold_binary,

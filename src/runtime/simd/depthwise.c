@@ -74,7 +74,7 @@ static void sums_pairs(const struct runtime_depthwise_job *job) {
 
 const struct runtime_depthwise MQ_SIMD_NAME(runtime_depthwise) = {.sums = sums_pairs, .correct = correct};
 
-#if defined(__AVX512BW__)
+#if defined(__AVX2__) && defined(__AVX512BW__)
 #define VNNI __attribute__((target("avx512vnni")))
 DEFINE_SUMS(VNNI, sums_vnni, _mm256_dpbusd_epi32)
 
