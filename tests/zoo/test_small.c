@@ -204,6 +204,8 @@ static void committed_networks_are_of_the_zoo(void **state) {
   is_the_committed_network("resnet20_s32_cifar10.onnx", "resnet20_s32", 0);
   is_the_committed_network("resnet50_s32_cifar10.onnx", "resnet50_s32", 0.125);
   is_the_committed_network("mobilenet_v2_s32_cifar10.onnx", "mobilenet_v2_s32", 0.375);
+  is_the_committed_network("efficientnet_lite0_s32_cifar10.onnx", "efficientnet_lite0_s32", 0.25);
+  is_the_committed_network("regnetx_600mf_s32_cifar10.onnx", "regnetx_600mf_s32", 0.125);
 }
 
 static void initial_activations_keep_their_size(void **state) {
