@@ -68,7 +68,9 @@ static void agrees_with_the_simulation(void **state) {
   (void)state;
   const char *wanted = getenv("MQ_TEST_IMAGES"), *only = getenv("MQ_TEST_TARGET");
   struct mq_pool *pool = make_pool(2);
-  struct mq_dataset *data = open_data("cifar10jpeg/test.tar", wanted ? atoi(wanted) : test_is_light() ? 3 : 16);
+  struct mq_dataset *data = open_data("cifar10jpeg/test.tar", wanted            ? atoi(wanted)
+                                                              : test_is_light() ? 3
+                                                                                : 16);
   for (size_t t = 0; t < sizeof targets / sizeof targets[0]; t++) {
     struct mq_err err = {0};
     struct mq_lowered lowered;
