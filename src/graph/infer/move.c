@@ -186,6 +186,11 @@ mq_status graph_infer_Resize(struct mq_node *node, struct mq_err *err) {
   return status == MQ_OK ? graph_set_output(node, 0, graph_dtype(node, 0), &out, err) : status;
 }
 
+/* Elements of a scalar or vector, which may be the batch; -1: it is neither. */
+static int64_t row_count(const struct mq_shape *shape) {
+  return shape->rank == 0 ? 1 : shape->rank == 1 ? shape->dim[0] : -1;
+}
+
 /* A scale is one number, or one per index along `axis`. */
 static mq_status check_scale(const struct mq_node *node, struct mq_err *err) {
   const struct mq_shape *in = graph_shape(node, 0), *scale = graph_shape(node, 1);
@@ -196,7 +201,7 @@ static mq_status check_scale(const struct mq_node *node, struct mq_err *err) {
                       (long long)block);
   }
   if (status == MQ_OK && graph_has_input(node, 2) && !mq_shape_equal(scale, graph_shape(node, 2)) &&
-      mq_shape_count(graph_shape(node, 2)) != mq_shape_count(scale)) {
+      (row_count(graph_shape(node, 2)) != row_count(scale) || row_count(scale) == -1)) {
     return graph_fail(err, node, "scale and zero point have different shapes");
   }
   if (status != MQ_OK || scale->rank == 0 || (scale->rank == 1 && scale->dim[0] == 1)) {
