@@ -23,6 +23,8 @@ static const struct shape shapes[] = {
     {"depthwise 2", 13, 26, 96, 96, 96, 3, 2, 1, 1},
     {"depthwise 5x5", 8, 8, 9, 9, 9, 5, 1, 1, 2},
     {"dilated depthwise", 9, 9, 17, 17, 17, 3, 1, 2, 2},
+    {"winograd", 18, 27, 32, 70, 1, 3, 1, 1, 1},
+    {"winograd, no pads", 26, 22, 64, 48, 1, 3, 1, 1, 0},
 };
 #define N_SHAPES (sizeof shapes / sizeof shapes[0])
 
@@ -171,8 +173,40 @@ static void additions(void **state) {
     }
 }
 
+/* Sums at the ends of what 26 bits hold, where the fast executor may still take fewer products, and one
+ * weight beyond: every code is 255, and a channel's first `n` weights are `weight`, the others 0. */
+static void long_sums(void **state) {
+  (void)state;
+  static const struct { int weight, n; } sums[] = {{127, 1036}, {127, 1037}, {-128, 1028}, {-128, 1029}};
+  const struct shape shape = {"long sums", 10, 14, 128, 32, 1, 3, 1, 1, 0};
+  static struct maker m;
+  for (size_t i = 0; i < sizeof sums / sizeof sums[0]; i++) {
+    char text[64];
+    m = (struct maker){.shape = &shape, .kind = MQ_ARITHMETIC_DEQUANT_F32, .is_float = true};
+    help_begin(&m.help, 1);
+    m.help.program.arithmetic = m.kind;
+    m.help.program.tensors = m.help.tensors;
+    m.help.program.steps = m.help.steps;
+    make_layer(&m);
+    struct mq_program_tensor *x = &m.help.tensors[m.help.steps[0].inputs[0]];
+    *x = (struct mq_program_tensor){
+        .type = MQ_PROGRAM_U8, .rank = x->rank, .name = x->name, .scale = x->scale};
+    memcpy(x->dim, DIMS(shape.height, shape.width, shape.inputs), 3 * sizeof *x->dim);
+    x->code_min = x->code_max = x->zero_point = 255;
+    int8_t *weights = (int8_t *)(uintptr_t)m.help.steps[0].as.conv.weights;
+    for (int o = 0; o < shape.outputs; o++)
+      for (int k = 0; k < 9 * shape.inputs; k++)
+        weights[o * 9 * shape.inputs + k] = (int8_t)(k < sums[i].n ? sums[i].weight : 0);
+    if (mq_program_finish(&m.help.program, &m.help.err) != MQ_PROGRAM_OK) fail_msg("%s", m.help.err.message);
+    snprintf(text, sizeof text, "long sums, %d of %d", sums[i].n, sums[i].weight);
+    runtime_compare_all(text, &m.help.program, true);
+    help_end(&m.help);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(long_sums),
       cmocka_unit_test(every_shape_and_arithmetic),
       cmocka_unit_test(additions),
   };
