@@ -41,6 +41,19 @@ static void find_arithmetic(struct lowering *l) {
   }
 }
 
+/* A tensor of codes has one scale; layers would have to add products of different ones. */
+static void check_points(struct lowering *l) {
+  for (size_t i = 0; i < l->prepared->n_points; i++) {
+    const struct mq_point *point = &l->prepared->points[i];
+    if (point->kind == MQ_POINT_ACTIVATION && point->qparams.n_channels > 1) {
+      lower_fail(l,
+                 "tensor '%s' has %lld scales along axis %d, and not only depthwise convolutions with one "
+                 "zero point read it: an integer program has one scale for a tensor",
+                 point->tensor, (long long)point->qparams.n_channels, point->qparams.channel_axis);
+    }
+  }
+}
+
 static void begin(struct lowering *l) {
   const struct mq_graph *graph = l->prepared->graph;
   l->values = lower_scratch(l, graph->n_values, sizeof *l->values);
@@ -138,6 +151,7 @@ mq_status mq_lower(struct mq_lowered *lowered, const struct mq_prepared *prepare
   mq_arena_init(&lowered->arena, 0);
   mq_arena_init(&l.scratch, 0);
   find_arithmetic(&l);
+  check_points(&l);
   begin(&l);
   if (l.status == MQ_OK) {
     lower_find_chains(&l);

@@ -42,6 +42,9 @@ static mq_status visit_all(struct qdq *qdq) {
   return status;
 }
 
+/* Values that a node gets at most after the graph is canonical: weights and bias made twice, a product. */
+#define MAX_ADDED 8
+
 struct kept {
   const struct mq_value *value;
   struct qdq_state state;
@@ -58,7 +61,7 @@ static mq_status make_canonical(struct qdq *qdq) {
     if (state->grid) kept[n++] = (struct kept){.value = graph->values[i], .state = *state};
   }
   mq_status status = mq_rewrite_canonical(graph, NULL, qdq->err);
-  size_t n_states = graph->n_values + graph->n_nodes + 1;
+  size_t n_states = graph->n_values + MAX_ADDED * graph->n_nodes + 1;
   struct qdq_state *states = status ? NULL : mq_alloc(n_states, sizeof *states);
   if (!status && !states) status = mq_fail_memory(qdq->err, "a Q/DQ model");
   for (size_t i = 0; i < n && !status; i++) {
@@ -161,6 +164,7 @@ mq_status mq_prepare_qdq(struct mq_prepared *prepared, const struct mq_graph *mo
   if (!status) status = qdq_check_layers(&qdq);
   if (!status) status = mq_graph_sort(qdq.graph, err);
   if (!status) status = make_canonical(&qdq);
+  if (!status) status = qdq_join_channels(&qdq);
   if (!status) status = qdq_quantize_weights(&qdq);
   if (!status) status = mq_graph_sort(qdq.graph, err);
   if (!status) mq_graph_prune(qdq.graph);

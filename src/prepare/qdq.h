@@ -41,6 +41,11 @@ const struct qdq_grid *qdq_grid_at(const struct qdq *qdq, uint32_t grid);
 bool qdq_same_grid(const struct qdq *qdq, uint32_t a, uint32_t b);
 /* The grid along another axis: a new one. */
 mq_status qdq_turn_grid(uint32_t *turned, struct qdq *qdq, uint32_t grid, int axis) MQ_MUST_CHECK;
+/* The grid with n scales along the axis: its own, or its only one n times. */
+mq_status qdq_spread_grid(uint32_t *spread, struct qdq *qdq, uint32_t grid, int64_t n,
+                          int axis) MQ_MUST_CHECK;
+/* The grid with that scale and the zero point of channel 0. */
+mq_status qdq_join_grid(uint32_t *joined, struct qdq *qdq, uint32_t grid, float scale) MQ_MUST_CHECK;
 
 /* ---- qdq_constant.c: constants become real numbers on their grid ---- */
 mq_status qdq_quantize_constant(struct qdq *qdq, struct mq_node *node) MQ_MUST_CHECK;
@@ -57,6 +62,10 @@ mq_status qdq_visit(struct qdq *qdq, struct mq_node *node) MQ_MUST_CHECK;
 /* x -> FakeQuantize -> y */
 mq_status qdq_add_fake_quantize(struct qdq *qdq, struct mq_value *x, struct mq_value *y,
                                 uint32_t grid) MQ_MUST_CHECK;
+
+/* ---- qdq_channels.c ---- */
+/* Activations with a scale for each channel get one where only depthwise convolutions read them. */
+mq_status qdq_join_channels(struct qdq *qdq) MQ_MUST_CHECK;
 
 /* ---- qdq_layer.c ---- */
 /* Before the graph is made canonical: what must not be absorbed into a constant on a grid. */

@@ -47,8 +47,8 @@ static struct mq_node *find_twin(const struct qdq *qdq, const struct mq_value *x
 
 static mq_status check_activation(const struct qdq *qdq, const struct mq_node *node, uint32_t grid) {
   const struct qdq_grid *g = qdq_grid_at(qdq, grid);
-  if (g->q.n_channels > 1) {
-    return qdq_fail(qdq, node, "%lld scales along axis %d of an activation, expected one",
+  if (g->q.n_channels > 1 && g->q.channel_axis != 1) {
+    return qdq_fail(qdq, node, "%lld scales along axis %d of an activation, expected one, or along axis 1",
                     (long long)g->q.n_channels, g->q.channel_axis);
   }
   if (g->bits > 16) return qdq_fail(qdq, node, "an activation of %d bits, expected 2 to 8, or 16", g->bits);
@@ -169,6 +169,9 @@ static mq_status clip(struct qdq *qdq, struct mq_node *node) {
 static mq_status move_codes(struct qdq *qdq, struct mq_node *node) {
   const struct qdq_state state = *qdq_state_of(qdq, node->inputs[0]);
   int n_data = node->op == MQ_OP_Concat ? node->n_inputs : 1;
+  if (qdq_grid_at(qdq, state.grid)->q.n_channels > 1 && node->op != MQ_OP_MaxPool) {
+    return qdq_fail(qdq, node, "it moves integers with a scale for each channel, expected one scale");
+  }
   for (int i = 0; i < n_data; i++) {
     const struct qdq_state *other = qdq_state_of(qdq, node->inputs[i]);
     if (!other->is_codes || !qdq_same_grid(qdq, state.grid, other->grid)) {

@@ -159,3 +159,28 @@ mq_status qdq_turn_grid(uint32_t *turned, struct qdq *qdq, uint32_t index, int a
   if (status) mq_qparams_deinit(&grid.q);
   return status;
 }
+
+mq_status qdq_spread_grid(uint32_t *spread, struct qdq *qdq, uint32_t index, int64_t n, int axis) {
+  const struct qdq_grid *from = qdq_grid_at(qdq, index);
+  struct qdq_grid grid = {.bits = from->bits};
+  *spread = 0;
+  mq_status status = mq_qparams_init(&grid.q, n, axis, qdq->err);
+  if (status) return status;
+  grid.q.quant_min = from->q.quant_min;
+  grid.q.quant_max = from->q.quant_max;
+  grid.q.is_signed = from->q.is_signed;
+  for (int64_t c = 0; c < n; c++) {
+    const int64_t old = from->q.n_channels > 1 ? c : 0;
+    grid.q.scale[c] = from->q.scale[old];
+    grid.q.zero_point[c] = from->q.zero_point[old];
+  }
+  status = append(spread, qdq, &grid);
+  if (status) mq_qparams_deinit(&grid.q);
+  return status;
+}
+
+mq_status qdq_join_grid(uint32_t *joined, struct qdq *qdq, uint32_t index, float scale) {
+  mq_status status = qdq_spread_grid(joined, qdq, index, 1, -1);
+  if (!status) qdq->grids[*joined - 1].q.scale[0] = scale;
+  return status;
+}

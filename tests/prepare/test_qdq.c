@@ -311,6 +311,135 @@ static void biases_become_floats(void **state) {
   end(&net, &p);
 }
 
+/* ---- Activations with a scale for each channel ---- */
+
+/* x -> conv -> Clip(0, 6) -> four scales -> depthwise; weights with scales 1/2, 1/4, 1/8, 1/16. */
+struct chain {
+  struct net net;
+  struct grid grid;
+  struct mq_value *between, *y; /* behind the four scales; behind the depthwise convolution */
+};
+
+static const struct grid four = {
+    .scale = {0.5f, 0.25f, 0.125f, 0.0625f}, .n_scales = 4, .n_zeros = 4, .dtype = MQ_I8, .has_axis = true};
+
+static struct mq_value *quantized_conv(struct net *net, struct mq_value *x, const char *name, int64_t group) {
+  char text[64];
+  struct mq_value *y = net_conv(net, x, name, 4, 3, 1, group);
+  const struct mq_shape shape = y->producer->inputs[1]->shape;
+  snprintf(text, sizeof text, "%s.codes", name);
+  struct mq_value *w = codes(net, text, MQ_I8, shape);
+  snprintf(text, sizeof text, "%s.dequantize", name);
+  net_check(net, mq_graph_set_input(net->graph, y->producer, 1, dequantize(net, text, w, &four), &net->err));
+  struct mq_value *bias = net_vector(net, "bias", 4, 1, 1);
+  net_check(net, mq_graph_set_input(net->graph, y->producer, 2, bias, &net->err));
+  return y;
+}
+
+static void build_chain(struct chain *c, const struct grid *grid) {
+  struct mq_value *x = begin(&c->net);
+  c->grid = *grid;
+  x = dequantize(&c->net, "a", quantize(&c->net, "q", x, &plain), &plain);
+  x = net_clip(&c->net, quantized_conv(&c->net, x, "conv", 1), "relu6", 0, 6);
+  c->between = dequantize(&c->net, "d", quantize(&c->net, "channels", x, grid), grid);
+  c->y = quantized_conv(&c->net, c->between, "depthwise", 4);
+}
+
+static const struct mq_node *find(const struct mq_prepared *p, const char *name) {
+  for (size_t i = 0; i < p->graph->n_nodes; i++) {
+    if (!strcmp(p->graph->nodes[i]->name, name)) return p->graph->nodes[i];
+  }
+  fail_msg("no node %s", name);
+  return NULL;
+}
+
+static const struct mq_qparams *qparams_of(const struct mq_prepared *p, const struct mq_value *value) {
+  int64_t index = -1;
+  assert_int_equal(value->producer->op, MQ_OP_FakeQuantize);
+  assert_int_equal(mq_node_get_int(&index, value->producer, "point", -1, NULL), MQ_OK);
+  return &p->points[index].qparams;
+}
+
+/* The layer's scales are those of `four` times the factors; its integers are the file's. */
+static void check_layer(const struct mq_prepared *p, const char *name, const float *factors) {
+  const struct mq_value *w = find(p, name)->inputs[1];
+  const struct mq_qparams *q = qparams_of(p, w);
+  const struct mq_tensor *reals = w->producer->inputs[0]->constant;
+  int64_t n = mq_shape_count(&reals->shape);
+  assert_int_equal(q->n_channels, 4);
+  for (int64_t i = 0; i < n; i++) {
+    int64_t c = i / (n / 4);
+    assert_true(q->scale[c] == four.scale[c] * factors[c]);
+    assert_true(mq_tensor_get_double(reals, i) == (double)q->scale[c] * (double)(i * 37 % 200 - 100));
+  }
+}
+
+static const struct grid uneven = {
+    .scale = {0x1p-6f, 0x1p-7f, 0x1p-6f, 0x1p-9f}, .n_scales = 4, .n_zeros = 4};
+
+static void scales_of_channels_move_into_layers(void **state) {
+  (void)state;
+  static const float up[] = {1, 2, 1, 8}, down[] = {1, 0.5f, 1, 0.125f};
+  struct chain c;
+  struct mq_prepared p;
+  build_chain(&c, &uneven);
+  prepare(&c.net, &p, c.y);
+  const struct mq_qparams *q = qparams_of(&p, find(&p, "depthwise")->inputs[0]);
+  assert_int_equal(q->n_channels, 1);
+  assert_true(q->scale[0] == 0x1p-6f && q->zero_point[0] == 0 && q->quant_max == 255);
+  check_layer(&p, "conv", up);
+  check_layer(&p, "depthwise", down);
+  for (int64_t i = 0; i < 4; i++) {
+    assert_true(mq_tensor_get_double(find(&p, "conv")->inputs[2]->constant, i) == (double)up[i]);
+    assert_true(mq_tensor_get_double(find(&p, "depthwise")->inputs[2]->constant, i) == 1);
+  }
+  assert_int_equal(count(p.graph, MQ_OP_Clip), 0); /* 255 steps of no channel reach 6 */
+  assert_int_equal(count(p.graph, MQ_OP_Mul), 0);
+  end(&c.net, &p);
+}
+
+/* 6 is less than 255 steps of a channel: the function is not that of the scaled tensor. */
+static void what_cannot_be_scaled_is_multiplied(void **state) {
+  (void)state;
+  static const float down[] = {1, 0.25f, 0.5f, 0.0625f}, same[] = {1, 1, 1, 1};
+  struct grid grid = uneven;
+  grid.scale[0] = 0x1p-5f;
+  struct chain c;
+  struct mq_prepared p;
+  build_chain(&c, &grid);
+  prepare(&c.net, &p, c.y);
+  const struct mq_node *point = find(&p, "depthwise")->inputs[0]->producer;
+  assert_int_equal(point->inputs[0]->producer->op, MQ_OP_Mul);
+  const struct mq_tensor *factors = point->inputs[0]->producer->inputs[1]->constant;
+  assert_int_equal(factors->shape.dim[1], 4);
+  for (int64_t i = 0; i < 4; i++)
+    assert_true(mq_tensor_get_double(factors, i) * (double)down[i] == 1);
+  assert_int_equal(count(p.graph, MQ_OP_Clip), 1);
+  check_layer(&p, "conv", same);
+  check_layer(&p, "depthwise", down);
+  end(&c.net, &p);
+}
+
+/* Another reader, zero points that differ, an output: the simulation alone can do that. */
+static void other_scales_of_channels_stay(void **state) {
+  (void)state;
+  for (int i = 0; i < 3; i++) {
+    struct grid grid = uneven;
+    struct chain c;
+    struct mq_prepared p;
+    grid.zero[2] = i == 0 ? 7 : 0;
+    build_chain(&c, &grid);
+    if (i == 1) c.y = net_binary(&c.net, MQ_OP_Add, "add", c.y, c.between);
+    if (i == 2) net_output(&c.net, c.between);
+    prepare(&c.net, &p, c.y);
+    const struct mq_qparams *q = qparams_of(&p, find(&p, "depthwise")->inputs[0]);
+    assert_int_equal(q->n_channels, 4);
+    assert_int_equal(q->channel_axis, 1);
+    assert_true(q->scale[3] == 0x1p-9f);
+    end(&c.net, &p);
+  }
+}
+
 /* ---- Files that are wrong ---- */
 
 static void scales_and_zero_points_are_checked(void **state) {
@@ -327,7 +456,8 @@ static void scales_and_zero_points_are_checked(void **state) {
       {{.scale = {3e38f}, .n_scales = 1}, "whose range is finite"},
       {{.scale = {1}, .n_scales = 1, .is_computed = true}, "is no constant of floats"},
       {{.scale = {1, 1, 1}, .n_scales = 3}, "3 scales, expected one, or one for each index of axis 1"},
-      {{.scale = {1, 1, 1, 1}, .n_scales = 4}, "4 scales along axis 1 of an activation, expected one"},
+      {{.scale = {1, 1, 1, 1, 1, 1}, .n_scales = 6, .has_axis = true, .axis = 2},
+       "6 scales along axis 2 of an activation, expected one, or along axis 1"},
       {{.scale = {1, 1}, .n_scales = 2, .has_axis = true, .axis = 4}, "axis"},
       {{.scale = {1, 1}, .n_scales = 2, .has_axis = true, .axis = -5}, "axis"},
       {{.scale = {1, 1}, .n_scales = 2, .has_axis = true, .axis = INT64_MIN}, "axis"},
@@ -406,6 +536,10 @@ static void computing_on_integers_is_refused(void **state) {
                                numbers(&net, "hi", MQ_U8, &bounds[1], list_of(1))};
   refuse(&net, dequantize(&net, "a", net_node(&net, MQ_OP_Clip, "clip", inputs, 3, x->shape), &plain),
          "expected a range that holds the zero point 3");
+  x = begin(&net);
+  struct mq_value *channels = quantize(&net, "q", x, &uneven);
+  struct mq_value *moved = net_unary(&net, MQ_OP_Transpose, "turn", channels);
+  refuse(&net, dequantize(&net, "a", moved, &uneven), "it moves integers with a scale for each channel");
   /* Nothing but constants. */
   begin(&net);
   struct mq_value *d = dequantize(&net, "d", codes(&net, "w", MQ_I8, conv_shape), &per_channel);
@@ -422,6 +556,9 @@ int main(void) {
       cmocka_unit_test(weights_are_a_point_along_their_axis),
       cmocka_unit_test(constants_are_moved_with_their_scales),
       cmocka_unit_test(biases_become_floats),
+      cmocka_unit_test(scales_of_channels_move_into_layers),
+      cmocka_unit_test(what_cannot_be_scaled_is_multiplied),
+      cmocka_unit_test(other_scales_of_channels_stay),
       cmocka_unit_test(scales_and_zero_points_are_checked),
       cmocka_unit_test(types_that_do_not_fit_are_refused),
       cmocka_unit_test(weights_along_another_axis_are_refused),

@@ -4,7 +4,7 @@
     quantize_elsewhere.py --small OUT              the small random networks that are committed (tests/verify/qdq)
     quantize_elsewhere.py --shared SHARED OUT      ResNet-20 and the MobileNet of the shared data
 
-Needs onnx, onnxruntime, sympy, pillow, and for the models of other tools nncf and torch, from the Python package index.
+Needs onnx, onnxruntime, sympy, pillow, and for the models of other tools nncf, torch and torchao, from the Python package index.
 For each model NAME.onnx there are NAME_float.npy, the outputs of ONNX Runtime without optimisations (every operator
 as the standard defines it, in floats between DequantizeLinear and QuantizeLinear), and NAME_int.npy, those of its
 optimised form (operators on integers); which operators that has is printed. The inputs are INPUT.npy.
@@ -84,15 +84,17 @@ def quantize(source, out, name, x, activation=U8, weight=S8, per_channel=True, e
     )
 
 
-def quantize_by_nncf(source, out, name, x):
+def quantize_by_nncf(source, out, name, x, per_channel=False, preset=None):
     import nncf
     from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, QuantizationParameters
 
     # By default depthwise convolutions get an input with a scale for each channel.
-    advanced = AdvancedQuantizationParameters(activations_quantization_params=QuantizationParameters(per_channel=False))
+    parameters = QuantizationParameters(per_channel=None if per_channel else False)
+    advanced = AdvancedQuantizationParameters(activations_quantization_params=parameters)
+    preset = nncf.QuantizationPreset(preset) if preset else None
     input_name = onnx.load(source).graph.input[0].name
     data = nncf.Dataset([x[i : i + 1] for i in range(len(x))], lambda a: {input_name: a})
-    model = nncf.quantize(onnx.load(source), data, subset_size=len(x), advanced_parameters=advanced)
+    model = nncf.quantize(onnx.load(source), data, subset_size=len(x), preset=preset, advanced_parameters=advanced)
     onnx.save(model, f"{out}/{name}.onnx")
 
 
@@ -154,6 +156,20 @@ def make_residual(path, opset=13):
     net.save(path, (3, 8, 8), "y", 5, opset)
 
 
+def make_depthwise(path, opset=14):
+    """Depthwise convolutions behind each activation function; one with two outputs for each channel."""
+    net = Net(5)
+    a = net.add("Relu", net.conv("x", 3, 8))
+    d = net.add("Clip", net.conv(a, 8, 8, group=8), net.constant(np.float32(0)), net.constant(np.float32(6)))
+    h = net.add("HardSwish", net.conv(d, 8, 6, k=1))
+    t = net.conv(h, 6, 12, group=6)
+    c = net.add("Clip", net.conv(t, 12, 8, k=1), net.constant(np.float32(0)), net.constant(np.float32(6)))
+    e = net.conv(c, 8, 8, group=8, strides=[2, 2])
+    f = net.add("Flatten", net.add("GlobalAveragePool", net.add("Relu", e)))
+    net.add("Gemm", f, net.weights(5, 8), net.bias(5), transB=1)
+    net.save(path, (3, 8, 8), "y", 5, opset)
+
+
 def make_average(path, opset=13):
     net = Net(4)
     a = net.add("AveragePool", net.add("Relu", net.conv("x", 3, 4)), kernel_shape=[2, 2], strides=[2, 2])
@@ -177,8 +193,10 @@ def make_small(out):
     x = np.random.default_rng(3).normal(size=(64, 3, 8, 8)).astype(np.float32)
     y = x[:24]
     np.save(f"{out}/x.npy", y)
-    sources = residual, average, linear, wide = [f"{out}/{n}.source.onnx" for n in "residual average linear wide".split()]
+    names = "residual depthwise average linear wide".split()
+    sources = residual, depthwise, average, linear, wide = [f"{out}/{name}.source.onnx" for name in names]
     make_residual(residual)
+    make_depthwise(depthwise)
     make_average(average)
     make_linear(linear)
     make_residual(wide, 21)
@@ -200,6 +218,10 @@ def make_small(out):
     try:
         quantize_by_nncf(residual, out, "nncf", x)
         record(out, "nncf", y)
+        quantize_by_nncf(depthwise, out, "nncf_channels", x, per_channel=True)
+        record(out, "nncf_channels", y)
+        quantize_by_nncf(depthwise, out, "nncf_zeros", x, per_channel=True, preset="mixed")
+        record(out, "nncf_zeros", y)
     except ImportError as error:
         print(f"nncf skipped: {error}", file=sys.stderr)
     try:
@@ -210,6 +232,11 @@ def make_small(out):
         np.save(f"{out}/torch_float.npy", y_torch)
     except ImportError as error:
         print(f"torch skipped: {error}", file=sys.stderr)
+    try:
+        quantize_by_pt2e(f"{out}/pt2e.onnx", x)
+        record(out, "pt2e", y)
+    except ImportError as error:
+        print(f"torchao skipped: {error}", file=sys.stderr)
     for source in sources:
         os.remove(source)
 
@@ -259,6 +286,40 @@ def quantize_by_torch(path, x):
     torch.onnx.export(network, (x[:1],), path, **names)
     with torch.no_grad():
         return network(x).numpy()
+
+
+def quantize_by_pt2e(path, x):
+    """PyTorch's export quantization for x86, calibrated, written by the exporter of torch.export."""
+    import torch
+    from torch.nn import functional
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+    from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
+
+    class Network(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            conv = torch.nn.Conv2d
+            self.first, self.depthwise = conv(3, 8, 3, padding=1, bias=False), conv(8, 8, 3, padding=1, groups=8)
+            self.norm, self.last, self.linear = torch.nn.BatchNorm2d(8), conv(8, 8, 1), torch.nn.Linear(8, 5)
+
+        def forward(self, x):
+            x = functional.relu(self.norm(self.first(x)))
+            x = functional.relu(x + self.last(functional.relu6(self.depthwise(x))))
+            return self.linear(functional.adaptive_avg_pool2d(x, 1).flatten(1))
+
+    torch.manual_seed(2)
+    network, x = Network(), torch.from_numpy(x)
+    network(x)
+    batch = ({0: torch.export.Dim("N", max=1024)},)
+    quantizer = x86.X86InductorQuantizer()
+    quantizer.set_global(x86.get_default_x86_inductor_quantization_config())
+    prepared = prepare_pt2e(torch.export.export(network.eval(), (x[:2],), dynamic_shapes=batch).module(), quantizer)
+    prepared(x)
+    names = dict(input_names=["x"], output_names=["y"], dynamic_shapes=batch)
+    program = torch.onnx.export(convert_pt2e(prepared), (x[:2],), dynamo=True, **names)
+    for node in program.model.graph:
+        node.metadata_props.clear()  # where in PyTorch and in this file it came from
+    program.save(path)
 
 
 def make_scalar(path, scalar_path):
@@ -329,7 +390,8 @@ def make_shared(shared, out):
     quant_pre_process(f"{shared}/models/mobilenet_v1_0.5_160.onnx", prepared)
     quantize(prepared, out, "mobilenet_u8s8_channel", x[::4])
     quantize_by_nncf(prepared, out, "mobilenet_nncf", x[::4])
-    for name in ("mobilenet_u8s8_channel", "mobilenet_nncf"):
+    quantize_by_nncf(prepared, out, "mobilenet_nncf_channels", x[::4], per_channel=True)
+    for name in ("mobilenet_u8s8_channel", "mobilenet_nncf", "mobilenet_nncf_channels"):
         record(out, name, x, labels, batch=20)
     os.remove(prepared)
 

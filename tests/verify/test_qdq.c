@@ -25,7 +25,9 @@ static const struct {
     {"linear_s4", 10, 4, 6, 40},
     {"average", 7, 0, 30, 80}, /* many ties, and ONNX Runtime sums such a pool in floats */
     {"torch", 11, 0, 6, 0},    /* its own outputs; biases that are floats */
+    {"pt2e", 8, 2, 6, 120},    /* the add and the mean are floats, which ONNX Runtime fuses into layers */
     {"nncf", 16, 0, 6, 120},   /* ONNX Runtime leaves adds and what is around them in floats */
+    {"nncf_channels", 15, 2, 6, 120}, /* ONNX Runtime computes scales of channels in floats */
 };
 
 static void check(const struct qdq_case *c, size_t i) {
@@ -94,6 +96,19 @@ static void a_float_layer_is_told(void **state) {
   assert_int_equal(c.bundle.prepared.n_islands, 1);
   assert_string_equal(island->node->name, "conv10");
   assert_string_equal(island->reason, "its weights are floats in the model");
+  qdq_close(&c);
+}
+
+/* Scales and zero points that differ from channel to channel have no integer form. */
+static void what_has_no_integers_is_simulated(void **state) {
+  (void)state;
+  struct qdq_case c;
+  qdq_open(&c, FOLDER, "nncf_zeros", "x", 0);
+  const struct qdq_difference simulated = qdq_simulate(&c);
+  assert_null(c.bundle.program);
+  assert_non_null(strstr(c.bundle.no_program, "tensor 'hardswish5' has 6 scales along axis 1"));
+  assert_null(strchr(c.bundle.no_program, '\n'));
+  assert_true(simulated.n_differing <= 6 && simulated.max_steps < 0.01);
   qdq_close(&c);
 }
 
@@ -170,7 +185,7 @@ static void floats_keep_the_ranges(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(gives_what_onnx_runtime_gives), cmocka_unit_test(exact_is_the_program),
-      cmocka_unit_test(a_float_layer_is_told), cmocka_unit_test(a_target_takes_what_suits_it),
-      cmocka_unit_test(floats_keep_the_ranges)};
+      cmocka_unit_test(a_float_layer_is_told),         cmocka_unit_test(what_has_no_integers_is_simulated),
+      cmocka_unit_test(a_target_takes_what_suits_it),  cmocka_unit_test(floats_keep_the_ranges)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,9 +10,10 @@ static const struct {
   const char *name, *input;
   bool is_equal; /* to ONNX Runtime's integers, bit by bit */
 } cases[] = {
-    {"resnet20_u8s8_channel", "cifar", true},        {"resnet20_u8s8_tensor", "cifar", true},
-    {"resnet20_s8s8_channel", "cifar", false},       {"resnet20_nncf", "cifar", false},
-    {"mobilenet_u8s8_channel", "photographs", true}, {"mobilenet_nncf", "photographs", false},
+    {"resnet20_u8s8_channel", "cifar", true},          {"resnet20_u8s8_tensor", "cifar", true},
+    {"resnet20_s8s8_channel", "cifar", false},         {"resnet20_nncf", "cifar", false},
+    {"mobilenet_u8s8_channel", "photographs", true},   {"mobilenet_nncf", "photographs", false},
+    {"mobilenet_nncf_channels", "photographs", false},
 };
 
 static char folder[600];
@@ -43,7 +44,7 @@ int main(void) {
   const char *set = getenv("MQBENCH_QDQ"), *home = getenv("HOME");
   char probe[700];
   snprintf(folder, sizeof folder, "%s%s", set ? set : home ? home : ".", set ? "" : "/.cache/mqbench/qdq");
-  snprintf(probe, sizeof probe, "%s/mobilenet_nncf_int.npy", folder);
+  snprintf(probe, sizeof probe, "%s/mobilenet_nncf_channels_int.npy", folder);
   if (!mq_file_exists(probe)) {
     printf("skipped: no models in %s; make them with tests/reference/quantize_elsewhere.py\n", folder);
     return 77;

@@ -317,6 +317,12 @@ static mq_status check_points(const struct engine_compiler *c, struct mq_err *er
                      "simulation",
                      c->graph->name, point->tensor);
     }
+    if (point->kind == MQ_POINT_ACTIVATION && point->qparams.n_channels > 1) {
+      return mq_fail(err, MQ_BAD_INPUT,
+                     "%s: tensor '%s' has %lld scales along axis %d, expected one for the exact simulation",
+                     c->graph->name, point->tensor, (long long)point->qparams.n_channels,
+                     point->qparams.channel_axis);
+    }
   }
   return MQ_OK;
 }
