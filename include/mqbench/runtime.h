@@ -22,6 +22,9 @@ typedef enum mq_runtime_cut {
 struct mq_runtime_options {
   struct mq_pool *pool; /* borrowed; NULL: the calling thread alone */
   mq_runtime_cut cut;
+  /* Weights are kept once, in their own size: without it convolutions 3x3 may take a quarter of the products
+   * with 8 times the memory for weights. */
+  bool saves_memory;
   bool has_cap; /* uses nothing above `cap`; else the instruction set of mq_kernel_start */
   mq_isa cap;
 };

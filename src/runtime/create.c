@@ -112,6 +112,7 @@ mq_status mq_runtime_create(struct mq_runtime **out, const struct mq_program *pr
   runtime->program = program;
   runtime->pool = options->pool;
   runtime->cut = options->cut;
+  runtime->saves_memory = options->saves_memory;
   runtime->n_workers = options->pool != NULL ? mq_pool_workers(options->pool) : 1;
   runtime->level = choose_level(options);
   atomic_flag_clear(&runtime->is_seeing);

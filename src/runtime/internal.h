@@ -73,6 +73,7 @@ struct mq_runtime {
   mq_runtime_cut cut;
   unsigned n_workers;
   runtime_level level;
+  bool saves_memory;
   struct mq_arena arena; /* everything but the workers' memory */
   struct runtime_layout *layouts;
   struct runtime_step *steps;

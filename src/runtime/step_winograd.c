@@ -54,7 +54,7 @@ static bool has_w_zero(const struct mq_program_step *step, int64_t outputs) {
 }
 
 static bool can(const struct mq_runtime *runtime, const struct mq_program_step *step) {
-  if (step->kind != MQ_STEP_CONV || !runtime_layer_can(runtime, step)) return false;
+  if (runtime->saves_memory || step->kind != MQ_STEP_CONV || !runtime_layer_can(runtime, step)) return false;
   const struct mq_program_window *w = &step->as.conv.window;
   const struct runtime_layout *x = runtime_input(runtime, step, 0), *y = runtime_output(runtime, step);
   for (int axis = 0; axis < 2; axis++)

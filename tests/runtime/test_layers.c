@@ -28,6 +28,13 @@ static const struct shape shapes[] = {
 };
 #define N_SHAPES (sizeof shapes / sizeof shapes[0])
 
+static const struct shape *find_shape(const char *name) {
+  size_t i = 0;
+  while (strcmp(shapes[i].name, name) != 0)
+    i++;
+  return &shapes[i];
+}
+
 /* One layer; the rest comes from the seed. */
 struct maker {
   struct help help;
@@ -204,9 +211,43 @@ static void long_sums(void **state) {
   }
 }
 
+/* The same bits with weights in their own size. */
+static void less_memory(void **state) {
+  (void)state;
+  static struct maker m;
+  static unsigned char codes[18 * 27 * 32], found[2][18 * 27 * 70];
+  size_t weights_bytes[2];
+  struct mq_err err = {0};
+  m = (struct maker){.shape = find_shape("winograd"), .kind = MQ_ARITHMETIC_FBGEMM};
+  help_begin(&m.help, 3);
+  m.help.program.arithmetic = m.kind;
+  m.help.program.tensors = m.help.tensors;
+  m.help.program.steps = m.help.steps;
+  make_layer(&m);
+  const struct mq_program_tensor *x = &m.help.tensors[m.help.program.inputs[0]];
+  for (size_t i = 0; i < sizeof codes; i++)
+    codes[i] = (unsigned char)(x->code_min +
+                               (int32_t)help_random(&m.help, (uint32_t)(x->code_max - x->code_min + 1)));
+  assert_ok(mq_kernel_start(MQ_ISA_NATIVE, &err));
+  for (int saves = 0; saves < 2; saves++) {
+    const struct mq_runtime_options options = {.saves_memory = saves == 1};
+    struct mq_runtime *runtime = NULL;
+    const struct mq_program_run run = {
+        .inputs = (const void *const[]){codes}, .outputs = (void *[]){found[saves]}, .n_images = 1};
+    assert_ok(mq_runtime_create(&runtime, &m.help.program, &options, &err));
+    assert_ok(mq_runtime_run(runtime, &run, &err));
+    weights_bytes[saves] = mq_runtime_get_info(runtime).weights_bytes;
+    mq_runtime_destroy(runtime);
+  }
+  assert_memory_equal(found[0], found[1], sizeof found[0]);
+  assert_true(weights_bytes[1] < weights_bytes[0] / 3);
+  help_end(&m.help);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(long_sums),
+      cmocka_unit_test(less_memory),
       cmocka_unit_test(every_shape_and_arithmetic),
       cmocka_unit_test(additions),
   };
