@@ -232,7 +232,9 @@ class Engine:
             axis = self.attributes[id(node)].get("axis", 1)
             shape = [-1 if i == axis else 1 for i in range(ints.dim())]
             scale, zero = scale.reshape(shape), zero.reshape(shape)
-        return (ints.double() - zero.double()).float() * scale
+        values = (ints.double() - zero.double()).float() * scale
+        self.constants[node.output[0]] = values  # not again for the next images
+        return values
 
     def execute(self, node, values):
         torch = self.torch
@@ -263,8 +265,10 @@ class Engine:
     # ---- Operators in floats ---------------------------------------------------------------------------
     def op_Conv(self, a, x, w, b=None):
         pads = self.padding(a, x, w.shape[2:])
-        x = self.torch.nn.functional.pad(x, (pads[1], pads[3], pads[0], pads[2]))
-        return self.torch.nn.functional.conv2d(x, w, b, a.get("strides", 1), 0, a.get("dilations", 1),
+        if pads[:2] != pads[2:]:  # the operator pads both ends alike
+            x = self.torch.nn.functional.pad(x, (pads[1], pads[3], pads[0], pads[2]))
+            pads = [0, 0, 0, 0]
+        return self.torch.nn.functional.conv2d(x, w, b, a.get("strides", 1), pads[:2], a.get("dilations", 1),
                                                a.get("group", 1))
 
     def op_Gemm(self, a, x, w, b=None):
@@ -315,6 +319,8 @@ class Engine:
 
     def op_MaxPool(self, a, x):
         pads, kernel = a.get("pads", [0, 0, 0, 0]), a["kernel_shape"]
+        if pads[:2] == pads[2:] and all(2 * pad <= side for pad, side in zip(pads, kernel)):
+            return self.torch.nn.functional.max_pool2d(x, kernel, a.get("strides", 1), pads[:2])
         x = self.torch.nn.functional.pad(x, (pads[1], pads[3], pads[0], pads[2]), value=-math.inf)
         return self.torch.nn.functional.max_pool2d(x, kernel, a.get("strides", 1))
 
@@ -361,7 +367,9 @@ class Engine:
             values = {name: torch.from_numpy(inputs[name]) for name in self.inputs}
             results = []
             for node in self.graph_nodes:  # in the file's order, so that recursion stays shallow
-                if id(node) not in self.skipped and node.output[0] not in values:
+                if id(node) in self.skipped or node.op_type == "DequantizeLinear":
+                    continue  # floats only of what an operator in floats reads
+                if node.output[0] not in values:
                     values[node.output[0]] = self.execute(node, values)
             for name in self.outputs:
                 value = self.evaluate(name, values)

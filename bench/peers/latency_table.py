@@ -2,13 +2,14 @@
 """The paper's Table 9 for this machine: latency of five architectures in floats and int8, here and in engines.
 
     bench/peers/latency_table.py build/release/mqbench build/release/program_bench WORK [--arch A]... [--engine E]...
-                                 [--seconds S] [--prefix "chrt -r 50"]
+                                 [--without E]... [--seconds S] [--prefix "chrt -r 50"]
 
 Writes the table in Markdown on standard output. WORK keeps the networks (drawn weights: they do not change a dense
 kernel's time), their bundles, and rows.json with what was measured, which is not measured again. Engines are those of
-adapters/install (MQBENCH_ENGINES); each runs the network quantized for the target that suits it best, so that all of
-them compute in 8 bit. --prefix starts every measurement, for example with real-time priority, which keeps other
-programs of the machine out of it.
+adapters/install (MQBENCH_ENGINES); each runs the network quantized for the target that suits it best, so that all
+that can compute in 8 bit do. --prefix starts every measurement, for example with real-time priority, which keeps other
+programs of the machine out of it. TVM is the slowest by far, and compiles twice for each row: --without tvm leaves it
+out. Under the table stands what an engine could not run, and why.
 """
 import argparse
 import json
@@ -18,7 +19,9 @@ import subprocess
 
 ARCHITECTURES = ["resnet18", "resnet50", "mobilenet_v2", "efficientnet_lite0", "regnetx_600mf"]
 TARGETS = {"mqbench": "fbgemm_lib", "onnxruntime": "fbgemm_lib", "openvino": "openvino", "tflite": "tflite",
-           "fbgemm": "fbgemm_lib"}
+           "fbgemm": "fbgemm_lib", "tvm": "tvm"}
+REMARKS = {"fbgemm": "fbgemm float32: PyTorch's own float operators, called one by one, as its quantized ones are.",
+           "tvm": "tvm int8: its front end makes floats of the codes, so this is computed in float32 too. Not tuned."}
 DATA = "fractal:,split=%s,images=1000,size=224,classes=1000,limit=16"
 
 
@@ -48,7 +51,8 @@ def measure_all(options):
     for architecture in options.arch or ARCHITECTURES:
         for batch in (1, 8):
             for engine in options.engine or list(TARGETS):
-                if any(r["arch"] == architecture and r["engine"] == engine and r["batch"] == batch for r in rows):
+                is_known = any((r["arch"], r["engine"], r["batch"]) == (architecture, engine, batch) for r in rows)
+                if is_known or engine in options.without:
                     continue
                 found = measure(options, architecture, engine, batch)
                 rows += [dict(row, arch=architecture) for row in found]
@@ -80,6 +84,9 @@ def print_table(rows):
     skipped = {(r["engine"], r["precision"], r["skipped_reason"]) for r in rows if r["skipped_reason"]}
     for engine, precision, reason in sorted(skipped):
         print("- %s %s: %s" % (engine, precision, reason))
+    for engine in engines:
+        if engine in REMARKS:
+            print("- " + REMARKS[engine])
 
 
 def main():
@@ -89,6 +96,7 @@ def main():
     parser.add_argument("work")
     parser.add_argument("--arch", action="append", choices=ARCHITECTURES)
     parser.add_argument("--engine", action="append", choices=list(TARGETS))
+    parser.add_argument("--without", action="append", choices=list(TARGETS), default=[])
     parser.add_argument("--seconds", type=float, default=2)
     parser.add_argument("--prefix", default="")
     options = parser.parse_args()
