@@ -1,5 +1,7 @@
 #include "runtime/layer.h"
 
+#include "runtime/quick.h"
+
 /* ---- Which layers ------------------------------------------------------------------------------------ */
 struct reach {
   int64_t top, side, bottom;
@@ -63,7 +65,7 @@ void runtime_layer_reach(struct runtime_layout *x, const struct mq_program_step 
 }
 
 /* ---- Parameters --------------------------------------------------------------------------------------- */
-static runtime_form form_of(const struct mq_program_step *step, bool is_float) {
+runtime_form runtime_form_of(const struct mq_program_step *step, bool is_float) {
   switch (step->arithmetic) {
     case MQ_ARITHMETIC_TFLITE:
       return step->kind == MQ_STEP_LINEAR ? RUNTIME_FIXED_ONCE : RUNTIME_FIXED;
@@ -145,13 +147,24 @@ static void set_float_range(struct runtime_finish *finish, const struct mq_progr
   finish->f_lo = from;
 }
 
+/* The range as codes are stored: rounding changes no order. */
+static void set_quick(struct runtime_finish *finish, const struct mq_runtime *runtime,
+                      const struct mq_program_step *step) {
+  const bool is_real = finish->form == RUNTIME_REAL;
+  finish->is_quick = runtime_is_quick(runtime, step);
+  if (!finish->is_quick) return;
+  finish->rest = runtime_reciprocal_rest(finish->scale);
+  finish->least = (uint8_t)((is_real ? program_round_even(finish->f_lo) : finish->lo) + finish->zero);
+  finish->most = (uint8_t)((is_real ? program_round_even(finish->f_hi) : finish->hi) + finish->zero);
+}
+
 mq_status runtime_finish_init(struct runtime_finish *finish, struct mq_runtime *runtime,
                               const struct mq_program_step *step, const int64_t *order, int64_t n,
                               const int64_t *sums, struct mq_err *err) {
   const struct mq_program_tensor *x = program_input(runtime->program, step, 0);
   const struct mq_program_tensor *y = program_output(runtime->program, step);
   const struct mq_program_conv *conv = &step->as.conv;
-  const runtime_form form = form_of(step, program_is_float(y));
+  const runtime_form form = runtime_form_of(step, program_is_float(y));
   const int64_t n_weights =
       (int64_t)conv->window.kernel[0] * conv->window.kernel[1] * (program_last_dim(x) / conv->groups);
   struct arrays a;
@@ -184,5 +197,6 @@ mq_status runtime_finish_init(struct runtime_finish *finish, struct mq_runtime *
     finish->shortcut_scale = shortcut->scale;
     finish->shortcut_zero = shortcut->zero_point + runtime_input(runtime, step, 1)->flip;
   }
+  set_quick(finish, runtime, step);
   return MQ_OK;
 }

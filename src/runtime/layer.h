@@ -9,6 +9,8 @@
  */
 bool runtime_layer_can(const struct mq_runtime *runtime, const struct mq_program_step *step);
 void runtime_layer_reach(struct runtime_layout *x, const struct mq_program_step *step);
+/* How a layer's sums become codes, or floats. */
+runtime_form runtime_form_of(const struct mq_program_step *step, bool is_float);
 /* `order`: for each of the n places of the parameters' arrays the output channel, or -1. sums[channel]: of
  * its weights, as stored. */
 mq_status runtime_finish_init(struct runtime_finish *finish, struct mq_runtime *runtime,

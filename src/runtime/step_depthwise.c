@@ -1,16 +1,16 @@
-/* Depthwise convolutions: every channel has a window of its own. */
+/* Depthwise convolutions, every channel with a window of its own, of any shape (step_columns.c: the
+ * commonest). */
 #include <string.h>
 
 #include "runtime/layer.h"
 #include "runtime/ops.h"
-#include "runtime/simd/fused.h"
+#include "runtime/simd/depthwise.h"
 
 #define BLOCK RUNTIME_DEPTHWISE_BLOCK
 
 struct depthwise {
   struct runtime_finish finish; /* without zero points of weights: they are taken away before */
   const struct runtime_depthwise *loops;
-  runtime_fused_depthwise_fn fused;   /* NULL: there is none */
   int64_t n_quads, n_blocks, x_first; /* x_first: bytes from pixel 0, 0 to the first tap */
   int64_t *taps;
   signed char *weights, *ones; /* block x quad x 32 x 4; one block that sums up x, or NULL */
@@ -97,8 +97,6 @@ static mq_status prepare(struct runtime_step *step, struct mq_runtime *runtime, 
   mq_status status = make_taps(d, runtime, step->step, err);
   if (status == MQ_OK) status = make_finish(d, runtime, step->step, err);
   if (status == MQ_OK) status = make_weights(d, runtime, step->step, err);
-  if (runtime->level == RUNTIME_VNNI && d->w_zero == NULL && step->step->n_inputs == 1)
-    d->fused = runtime_fused_at(runtime_simd(runtime->level))->find_depthwise(d->finish.form, d->n_quads);
   return status;
 }
 
@@ -155,10 +153,6 @@ static void run_pixels(const struct runtime_step *step, const struct runtime_fra
       shortcut[p] = runtime_pixel(runtime_input(frame->runtime, s, 1), frame->data[s->inputs[1]], at->oh,
                                   at->first + p) +
                     channel;
-  }
-  if (d->fused != NULL) {
-    d->fused(&job, &d->finish, &tile);
-    return;
   }
   sum_pixels(acc, d, &job, d->w_zero != NULL ? d->w_zero + channel : NULL);
   finisher->finish(&d->finish, &tile);

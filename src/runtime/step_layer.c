@@ -150,9 +150,9 @@ static mq_status prepare(struct runtime_step *step, struct mq_runtime *runtime, 
   if (status == MQ_OK) status = make_panels(layer, runtime, err);
   if (status == MQ_OK) status = make_weights(layer, runtime, step->step, err);
   set_units(step, layer, runtime, y->rows);
-  for (int n = 1; n <= RUNTIME_MAX_BLOCKS && runtime->level == RUNTIME_VNNI && layer->ones == NULL; n++)
+  for (int n = 1; n <= RUNTIME_MAX_BLOCKS && runtime->level == RUNTIME_VNNI; n++)
     layer->fused[n] =
-        runtime_fused_at(runtime_simd(runtime->level))->find(layer->finish.form, step->step->n_inputs > 1, n);
+        runtime_fused_at(runtime_simd(runtime->level))->find(&layer->finish, step->step->n_inputs > 1, n);
   return status;
 }
 

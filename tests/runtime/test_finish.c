@@ -1,9 +1,10 @@
 /* Finishing sums, value by value, where rounding is decided: floats beside a half step for scales of every
- * kind, which a division by way of the reciprocal could miss. */
+ * kind, which a division by way of the reciprocal could miss, in one way or in the other. */
 #include <math.h>
 
 #include "common.h"
 #include "mqbench/program.h"
+#include "runtime/quick.h"
 #include "runtime/simd/finish.h"
 
 enum {
@@ -64,9 +65,57 @@ static void halves(void **state) {
     }
 }
 
+/* ---- The quick way ------------------------------------------------------------------------------------ */
+static bool divides_as_well(float v, float scale) {
+  const float quotient = fmaf(v, 1 / scale, v * runtime_reciprocal_rest(scale));
+  return rintf(quotient) == rintf(v / scale);
+}
+
+/* The values of v that v reciprocal + v rest could round to another integer than v / scale does: the floats
+ * nearest to m scale, m in the middle between k + 1/2 and the floats beside it. */
+static void check_division(float scale) {
+  for (int k = -256; k < 256; k++)
+    for (int side = -1; side <= 1; side += 2) {
+      const float tie = (float)k + 0.5f, next = nextafterf(tie, (float)side * INFINITY);
+      const float v = (float)(((double)tie + (double)next) / 2 * (double)scale);
+      if (!divides_as_well(v, scale)) fail_msg("%a / %a", (double)v, (double)scale);
+    }
+}
+
+/* The float nearest to m scale is near enough (one part in 2^47) only for some scales: with the scale as an
+ * integer S of 24 bits and m as one of 25, m = (2 k + 1) 2^16 n +- 1, their product, of 50 bits at most, is
+ * +-S modulo 2^16 and must be within 8 of a multiple of 2^24. Exponents change nothing. */
+static void quick_divisions(void **state) {
+  (void)state;
+  const uint32_t step = 1 << 16;
+  for (uint32_t s = 1 << 23; s < 1 << 24; s++) {
+    if (s % step == 9) s += step - 17;
+    check_division(ldexpf((float)s, -30));
+  }
+}
+
+/* Ordinary values, which show that the argument above left out nothing. */
+static void quick_divisions_around(void **state) {
+  (void)state;
+  struct mq_rng rng;
+  mq_rng_init(&rng, 4, MQ_RNG_TEST, 0, 0);
+  for (int i = 0; i < 300; i++) {
+    const float scale = ldexpf(1 + mq_rng_float(&rng), (int)mq_rng_below(&rng, 40) - 30);
+    for (int k = -128; k < 128; k++) {
+      float v = (float)(((double)k + 0.5) * (double)scale);
+      for (int n = 0; n < 8; n++)
+        v = nextafterf(v, -INFINITY);
+      for (int n = 0; n < 16; n++, v = nextafterf(v, INFINITY))
+        if (!divides_as_well(v, scale)) fail_msg("%a / %a", (double)v, (double)scale);
+    }
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(halves),
+      cmocka_unit_test(quick_divisions),
+      cmocka_unit_test(quick_divisions_around),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,6 +22,9 @@ static const struct shape shapes[] = {
     {"depthwise", 14, 14, 40, 40, 40, 3, 1, 1, 1},
     {"depthwise 2", 13, 26, 96, 96, 96, 3, 2, 1, 1},
     {"depthwise 5x5", 8, 8, 9, 9, 9, 5, 1, 1, 2},
+    {"depthwise 5x5 stride 2", 11, 9, 80, 80, 80, 5, 2, 1, 2},
+    {"depthwise, odd", 7, 9, 100, 100, 100, 3, 1, 1, 1},
+    {"depthwise, one row", 3, 6, 130, 130, 130, 3, 1, 1, 0},
     {"dilated depthwise", 9, 9, 17, 17, 17, 3, 1, 2, 2},
     {"winograd", 18, 27, 32, 70, 1, 3, 1, 1, 1},
     {"winograd, no pads", 26, 22, 64, 48, 1, 3, 1, 1, 0},
@@ -40,7 +43,7 @@ struct maker {
   struct help help;
   const struct shape *shape;
   mq_arithmetic_kind kind;
-  bool has_ties, has_w_zero, has_shortcut, is_float;
+  bool has_ties, has_w_zero, has_shortcut, is_float, is_huge; /* is_huge: in steps of the output */
 };
 
 static bool is_pot(mq_arithmetic_kind kind) {
@@ -95,7 +98,7 @@ static void make_layer(struct maker *m) {
   const int32_t extent = (s->kernel - 1) * s->dilation + 1;
   const int32_t h = (s->height + 2 * s->pad - extent) / s->stride + 1;
   const int32_t w = (s->width + 2 * s->pad - extent) / s->stride + 1;
-  const float y_scale = m->has_ties ? 0x1p-4f : help_uniform(help, 0.02f, 0.2f);
+  const float y_scale = m->has_ties ? 0x1p-4f : m->is_huge ? 0x1p-24f : help_uniform(help, 0.02f, 0.2f);
   const uint32_t x = help_input(help, make_codes(m, s->height, s->width, s->inputs, 0x1p-5f, true));
   const uint32_t y = m->is_float
                          ? help_floats(help, DIMS(h, w, s->outputs))
@@ -129,7 +132,10 @@ static void check(struct maker m, uint64_t seed) {
   make_layer(&m);
   snprintf(text, sizeof text, "%s, %s%s%s%s%s", m.shape->name, mq_program_arithmetic_get(m.kind)->name,
            m.has_ties ? ", ties" : "", m.has_w_zero ? ", zero points" : "",
-           m.has_shortcut ? ", shortcut" : "", m.is_float ? ", to floats" : "");
+           m.has_shortcut ? ", shortcut" : "",
+           m.is_float  ? ", to floats"
+           : m.is_huge ? ", huge"
+                       : "");
   runtime_compare_all(text, &m.help.program, true);
   help_end(&m.help);
 }
@@ -148,6 +154,19 @@ static void every_shape_and_arithmetic(void **state) {
         m.has_shortcut = kind == MQ_ARITHMETIC_TRT && !m.is_float && form < 3;
         check(m, seed++);
       }
+}
+
+/* Values that fit no integer before they are clamped. */
+static void huge_values(void **state) {
+  (void)state;
+  static const char *const names[] = {"1x1", "depthwise 2"};
+  static struct maker m;
+  for (uint64_t i = 0; i < 4; i++) {
+    m = (struct maker){.shape = find_shape(names[i / 2]),
+                       .kind = i % 2 == 0 ? MQ_ARITHMETIC_FBGEMM : MQ_ARITHMETIC_TRT,
+                       .is_huge = true};
+    check(m, i + 1);
+  }
 }
 
 /* Additions: every pair of codes meets. */
@@ -249,6 +268,7 @@ int main(void) {
       cmocka_unit_test(long_sums),
       cmocka_unit_test(less_memory),
       cmocka_unit_test(every_shape_and_arithmetic),
+      cmocka_unit_test(huge_values),
       cmocka_unit_test(additions),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

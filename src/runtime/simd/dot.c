@@ -140,7 +140,8 @@ const struct runtime_dot MQ_SIMD_NAME(runtime_dot) = {
 
 VNNI ALWAYS_INLINE void dot_quads(const struct runtime_dot_job *job, int n_blocks, int n_pixels) {
   vec sums[RUNTIME_MAX_SUMS];
-  quad_sums(sums, job, n_blocks, n_pixels);
+  clear_sums(sums, n_blocks, n_pixels);
+  add_quads(sums, job, n_blocks, n_pixels);
   store_sums(job->acc, sums, n_blocks, n_pixels);
 }
 

@@ -32,6 +32,10 @@ struct runtime_finish {
   float clip_lo, clip_hi;  /* of floats that stay */
   float shortcut_scale;
   int32_t shortcut_zero;
+  /* Codes are of 8 bits, and values fit 32-bit integers before they are clamped (quick.c). */
+  bool is_quick;
+  float rest;          /* f(1 / scale - reciprocal) */
+  uint8_t least, most; /* of the codes as stored */
 };
 
 /* A tile: pixels x blocks of 16 sums, of which the last block's first `n_last` channels count. */

@@ -13,7 +13,7 @@ struct block {
   floats factor, bias;
   /* The same for all channels. */
   ints lo, hi, zero, shortcut_zero;
-  floats f_lo, f_hi, scale, reciprocal, shortcut_scale, clip_lo, clip_hi;
+  floats f_lo, f_hi, scale, reciprocal, rest, shortcut_scale, clip_lo, clip_hi;
 };
 
 MQ_ALWAYS_INLINE bool is_fixed(runtime_form form) {
@@ -63,6 +63,7 @@ MQ_ALWAYS_INLINE void load_common(struct block *to, const struct runtime_finish 
   to->f_hi = floats_all(f->f_hi);
   to->scale = floats_all(f->scale);
   to->reciprocal = floats_all(f->reciprocal);
+  to->rest = floats_all(f->rest);
   to->shortcut_scale = floats_all(f->shortcut_scale);
   to->shortcut_zero = ints_all(f->shortcut_zero);
   to->clip_lo = floats_all(f->clip_lo);
@@ -112,17 +113,22 @@ MQ_ALWAYS_INLINE floats float_value(ints v, const struct block *c, runtime_form 
   return has_bias(form) ? floats_add(scaled, c->bias) : scaled;
 }
 
-/* 16 codes of a sum. shortcut: NULL, or 16 codes. */
+/* With the shortcut: NULL, or 16 codes. */
+MQ_ALWAYS_INLINE floats real_value(ints v, const struct block *c, runtime_form form,
+                                   const unsigned char *shortcut) {
+  const floats x = float_value(v, c, form);
+  if (shortcut == NULL) return x;
+  const ints centred = ints_sub(ints_of_codes(shortcut), c->shortcut_zero);
+  return floats_add(x, floats_mul(floats_of(centred), c->shortcut_scale));
+}
+
+/* 16 codes of a sum, less the zero point. */
 MQ_ALWAYS_INLINE ints code_of(ints v, const struct block *c, runtime_form form,
                               const unsigned char *shortcut) {
   if (form == RUNTIME_FIXED) return ints_clamp(fixed_point(v, c), c->lo, c->hi);
   if (form == RUNTIME_FIXED_ONCE) return ints_clamp(fixed_point_once(v, c), c->lo, c->hi);
   if (is_shift(form)) return ints_clamp(shift(v, c, form == RUNTIME_SHIFT_EVEN), c->lo, c->hi);
-  floats x = float_value(v, c, form);
-  if (shortcut != NULL) {
-    const ints centred = ints_sub(ints_of_codes(shortcut), c->shortcut_zero);
-    x = floats_add(x, floats_mul(floats_of(centred), c->shortcut_scale));
-  }
+  floats x = real_value(v, c, form, shortcut);
   if (form == RUNTIME_REAL) x = floats_divide_by(x, c->scale, c->reciprocal);
   return floats_round(floats_min(floats_max(x, c->f_lo), c->f_hi));
 }

@@ -18,16 +18,11 @@ MQ_ALWAYS_INLINE int32_t quad_at(const unsigned char *x) {
 }
 
 #if defined(__AVX512BW__)
-RUNTIME_VNNI_TARGET MQ_ALWAYS_INLINE void quad_sums(__m512i *sums, const struct runtime_dot_job *job,
+/* From sums[p, b] on. */
+RUNTIME_VNNI_TARGET MQ_ALWAYS_INLINE void add_quads(__m512i *sums, const struct runtime_dot_job *job,
                                                     int n_blocks, int n_pixels) {
   const signed char *weights = job->weights;
   const int64_t block_bytes = job->block_bytes, n_quads = job->n_quads;
-  MQ_SIMD_UNROLL
-  for (int p = 0; p < n_pixels; p++) {
-    MQ_SIMD_UNROLL
-    for (int b = 0; b < n_blocks; b++)
-      sums[p * n_blocks + b] = _mm512_setzero_si512();
-  }
   for (int64_t s = 0; s < job->n_segments; s++) {
     const int64_t offset = job->segments[s];
     const unsigned char *x[RUNTIME_MAX_PIXELS];
