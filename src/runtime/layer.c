@@ -38,15 +38,17 @@ static bool has_moderate_scales(const struct mq_program *program, const struct m
   return is_right;
 }
 
-bool runtime_layer_can(const struct mq_runtime *runtime, const struct mq_program_step *step) {
+bool runtime_layer_takes(const struct mq_runtime *runtime, const struct mq_program_step *step) {
   const struct mq_program *program = runtime->program;
   const struct mq_program_tensor *x = program_input(program, step, 0), *y = program_output(program, step);
-  if ((step->kind != MQ_STEP_CONV && step->kind != MQ_STEP_LINEAR) || step->as.conv.is_transposed)
-    return false;
+  if (step->kind != MQ_STEP_CONV && step->kind != MQ_STEP_LINEAR) return false;
   if (!program_is_byte(x) || !(program_is_byte(y) || program_is_float(y))) return false;
   if (step->n_inputs > 1 && !program_is_byte(program_input(program, step, 1))) return false;
-  if (step->arithmetic == MQ_ARITHMETIC_TRT && program_is_byte(y) && !has_moderate_scales(program, step))
-    return false;
+  return step->arithmetic != MQ_ARITHMETIC_TRT || !program_is_byte(y) || has_moderate_scales(program, step);
+}
+
+bool runtime_layer_can(const struct mq_runtime *runtime, const struct mq_program_step *step) {
+  if (!runtime_layer_takes(runtime, step) || step->as.conv.is_transposed) return false;
   const struct runtime_layout *layout = runtime_input(runtime, step, 0);
   const struct reach reach = find_reach(layout, step);
   const int64_t limit = 4;

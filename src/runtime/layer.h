@@ -5,8 +5,9 @@
 #include "runtime/internal.h"
 #include "runtime/simd/finish.h"
 
-/* An 8-bit input, an output of 8 bits or floats, an 8-bit shortcut, and pads that do not blow up the input.
- */
+/* An 8-bit input, an output of 8 bits or floats, an 8-bit shortcut. */
+bool runtime_layer_takes(const struct mq_runtime *runtime, const struct mq_program_step *step);
+/* That, no transposed convolution, and pads that do not blow up the input. */
 bool runtime_layer_can(const struct mq_runtime *runtime, const struct mq_program_step *step);
 void runtime_layer_reach(struct runtime_layout *x, const struct mq_program_step *step);
 /* How a layer's sums become codes, or floats. */

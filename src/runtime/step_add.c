@@ -1,4 +1,5 @@
-/* Sums of two tensors of the same shape, of codes or of floats. */
+/* Sums of two tensors of codes, and of floats of the same shape. */
+#include "runtime/broadcast.h"
 #include "runtime/ops.h"
 #include "runtime/simd/points.h"
 
@@ -26,7 +27,7 @@ static bool can_add(const struct mq_runtime *runtime, const struct mq_program_st
   const struct mq_program *program = runtime->program;
   return step->kind == MQ_STEP_ADD && program_is_byte(program_input(program, step, 0)) &&
          program_is_byte(program_input(program, step, 1)) && program_is_byte(program_output(program, step)) &&
-         has_same_shapes(program, step) && has_fitting_scales(program, step);
+         runtime_broadcast_can(runtime, step) && has_fitting_scales(program, step);
 }
 
 static runtime_add_form form_of(mq_arithmetic_kind kind) {
@@ -107,6 +108,7 @@ static mq_status prepare_add(struct runtime_step *step, struct mq_runtime *runti
     add->f_hi = program_clip(v, (float)add->lo, (float)add->hi);
   }
   step->own = add;
+  runtime_want_scratch(runtime, runtime_broadcast_bytes(runtime, s));
   step->n_units = runtime_output(runtime, s)->rows;
   return MQ_OK;
 }
@@ -115,13 +117,13 @@ static void run_add(const struct runtime_step *step, const struct runtime_frame 
                     int64_t last) {
   const struct mq_program_step *s = step->step;
   const struct mq_runtime *runtime = frame->runtime;
-  const struct runtime_layout *a = runtime_input(runtime, s, 0), *b = runtime_input(runtime, s, 1);
   const struct runtime_layout *y = runtime_output(runtime, s);
   const struct runtime_points *points = runtime_points_at(runtime_simd(runtime->level));
+  struct runtime_operand a = runtime_operand_of(step, frame, 0, frame->scratch);
+  struct runtime_operand b = runtime_operand_of(step, frame, 1, frame->scratch);
   for (int64_t row = first; row < last; row++)
-    points->add(runtime_pixel(y, frame->data[s->output], row, 0),
-                runtime_pixel(a, frame->data[s->inputs[0]], row, 0),
-                runtime_pixel(b, frame->data[s->inputs[1]], row, 0), y->columns * y->channels, step->own);
+    points->add(runtime_pixel(y, frame->data[s->output], row, 0), runtime_operand_row(&a, row),
+                runtime_operand_row(&b, row), y->columns * y->channels, step->own);
 }
 
 const struct runtime_op runtime_op_add = {
