@@ -5,6 +5,7 @@
 #include "runtime/layer.h"
 #include "runtime/ops.h"
 #include "runtime/simd/fused.h"
+#include "runtime/simd/rows.h"
 
 /* Channels beside each other: blocks [first, first + n) of a group. */
 struct panel {
@@ -19,7 +20,9 @@ struct layer {
   int64_t *segments;
   signed char *weights, *ones; /* ones: a block that sums up x, where weights have zero points */
   struct panel *panels;
-  runtime_fused_fn fused[RUNTIME_MAX_BLOCKS + 1]; /* by blocks of a panel; NULL: there is none */
+  /* By blocks of a panel: the loop for tiles within a row, else for any; NULL: there is none. */
+  struct runtime_row_loop rows[RUNTIME_MAX_BLOCKS + 1];
+  runtime_fused_fn fused[RUNTIME_MAX_BLOCKS + 1];
   int64_t n_panels;
   bool cuts_panels; /* units are panels of groups, else output rows */
 };
@@ -135,6 +138,16 @@ static void set_units(struct runtime_step *step, struct layer *layer, const stru
   step->n_units = layer->cuts_panels ? n_panels : rows;
 }
 
+static void set_loops(struct layer *layer, const struct mq_runtime *runtime,
+                      const struct mq_program_step *step) {
+  const mq_simd_level level = runtime_simd(runtime->level);
+  const int64_t width = runtime_output(runtime, step)->columns;
+  for (int n = 1; n <= RUNTIME_MAX_BLOCKS && runtime->level == RUNTIME_VNNI; n++) {
+    layer->rows[n] = runtime_rows_at(level)->find(&layer->finish, step->n_inputs > 1, n, width);
+    layer->fused[n] = runtime_fused_at(level)->find(&layer->finish, step->n_inputs > 1, n);
+  }
+}
+
 static mq_status prepare(struct runtime_step *step, struct mq_runtime *runtime, struct mq_err *err) {
   const struct runtime_layout *x = runtime_input(runtime, step->step, 0);
   const struct runtime_layout *y = runtime_output(runtime, step->step);
@@ -150,9 +163,7 @@ static mq_status prepare(struct runtime_step *step, struct mq_runtime *runtime, 
   if (status == MQ_OK) status = make_panels(layer, runtime, err);
   if (status == MQ_OK) status = make_weights(layer, runtime, step->step, err);
   set_units(step, layer, runtime, y->rows);
-  for (int n = 1; n <= RUNTIME_MAX_BLOCKS && runtime->level == RUNTIME_VNNI; n++)
-    layer->fused[n] =
-        runtime_fused_at(runtime_simd(runtime->level))->find(&layer->finish, step->step->n_inputs > 1, n);
+  set_loops(layer, runtime, step->step);
   return status;
 }
 
@@ -248,6 +259,32 @@ static void run_panel(const struct work *w, int64_t group, const struct panel *p
   }
 }
 
+/* Pixels are those of whole rows. */
+static void run_rows(const struct work *w, int64_t group, const struct panel *panel) {
+  const struct layer *layer = w->layer;
+  const struct runtime_row_loop *loop = &layer->rows[panel->n];
+  const int64_t block = group * layer->n_blocks + panel->first, width = w->y->columns;
+  const int64_t left = layer->group_outputs - (panel->first + panel->n - 1) * RUNTIME_BLOCK;
+  struct runtime_row row = {.x_step = w->window->stride[1] * w->x->pixel_bytes,
+                            .y_step = w->y->pixel_bytes,
+                            .n_last = left < RUNTIME_BLOCK ? (int)left : RUNTIME_BLOCK,
+                            .channel = block * RUNTIME_BLOCK};
+  if (w->shortcut != NULL) row.shortcut_step = w->shortcut->pixel_bytes;
+  const struct runtime_dot_job job = {.segments = layer->segments,
+                                      .n_segments = layer->n_segments,
+                                      .n_quads = layer->n_quads,
+                                      .weights = layer->weights + block * layer->block_bytes,
+                                      .block_bytes = layer->block_bytes};
+  for (int64_t at = w->first; at < w->last; at += loop->n_pixels) {
+    const int64_t y = at / width, x = at % width;
+    row.x = w->x_data + y * w->window->stride[0] * w->x->row_bytes + x * row.x_step;
+    row.y = w->y_data + y * w->y->row_bytes + x * row.y_step;
+    if (w->shortcut != NULL)
+      row.shortcut = w->shortcut_data + y * w->shortcut->row_bytes + x * row.shortcut_step;
+    loop->run(&job, &layer->finish, &row);
+  }
+}
+
 /* Panels [first, last) of a group. */
 static void run_group(const struct work *all, const struct mq_runtime *runtime, int64_t group, int64_t first,
                       int64_t last) {
@@ -260,7 +297,10 @@ static void run_group(const struct work *all, const struct mq_runtime *runtime, 
     const int64_t channel = group * layer->group_outputs + layer->panels[p].first * RUNTIME_BLOCK;
     w.y_data = all->y_data + channel * w.y->element_bytes;
     if (w.shortcut != NULL) w.shortcut_data = all->shortcut_data + channel;
-    run_panel(&w, group, &layer->panels[p], finisher);
+    if (layer->rows[layer->panels[p].n].run != NULL)
+      run_rows(&w, group, &layer->panels[p]);
+    else
+      run_panel(&w, group, &layer->panels[p], finisher);
   }
 }
 
