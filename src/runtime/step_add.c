@@ -1,4 +1,6 @@
 /* Sums of two tensors of codes, and of floats of the same shape. */
+#include <math.h>
+
 #include "runtime/broadcast.h"
 #include "runtime/ops.h"
 #include "runtime/simd/points.h"
@@ -87,6 +89,19 @@ static void set_factors(struct runtime_add *add, const struct mq_program_add *fr
   if (add->form == RUNTIME_ADD_SHIFT_DOWN) add->y_multiplier = 1 << (from->y.shift - 1);
 }
 
+/* Sums of floats are at most what 256 steps of both operands and their offsets come to; zero points lie
+ * within the codes, so that bytes hold the clamped codes. */
+static void set_bytes(struct runtime_add *add) {
+  const double a = 256 * (double)add->a_factor + fabs((double)add->a_offset);
+  const double b = 256 * (double)add->b_factor + fabs((double)add->b_offset);
+  const double most = add->form == RUNTIME_ADD_REAL     ? (a + b) / (double)add->scale
+                      : add->form == RUNTIME_ADD_BIASED ? (a + b) * (double)add->y_factor
+                                                        : a + b + fabs((double)add->y_offset);
+  add->is_quick = most < 0x1p30;
+  add->least = (uint8_t)(program_round_even(add->f_lo) + add->zero);
+  add->most = (uint8_t)(program_round_even(add->f_hi) + add->zero);
+}
+
 static mq_status prepare_add(struct runtime_step *step, struct mq_runtime *runtime, struct mq_err *err) {
   const struct mq_program_step *s = step->step;
   const struct mq_program_tensor *y = program_output(runtime->program, s);
@@ -107,6 +122,7 @@ static mq_status prepare_add(struct runtime_step *step, struct mq_runtime *runti
     add->f_lo = program_clip(u, (float)add->lo, (float)add->hi);
     add->f_hi = program_clip(v, (float)add->lo, (float)add->hi);
   }
+  set_bytes(add);
   step->own = add;
   runtime_want_scratch(runtime, runtime_broadcast_bytes(runtime, s));
   step->n_units = runtime_output(runtime, s)->rows;

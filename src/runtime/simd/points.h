@@ -36,6 +36,8 @@ struct runtime_add {
   float a_factor, b_factor, a_offset, b_offset, y_factor, y_offset;
   int32_t lo, hi;
   float f_lo, f_hi, scale, reciprocal; /* as in runtime_finish */
+  bool is_quick;       /* sums fit 32-bit integers before they are clamped, whatever the codes */
+  uint8_t least, most; /* of the codes as stored */
 };
 
 struct runtime_points {
