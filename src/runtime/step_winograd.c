@@ -2,6 +2,7 @@
 #include "runtime/layer.h"
 #include "runtime/ops.h"
 #include "runtime/simd/winograd.h"
+#include "runtime/simd/winograd_finish.h"
 
 #define TILE RUNTIME_WINOGRAD_TILE
 #define PLACES RUNTIME_WINOGRAD_PLACES
@@ -10,6 +11,7 @@
 struct winograd {
   struct runtime_finish finish;
   const struct runtime_winograd *loops;
+  runtime_winograd_finish_fn finish_block; /* NULL: in two steps */
   int64_t inputs, outputs, n_blocks, n_panels;
   int64_t tile_columns, n_tiles, batch; /* batch: tiles that go through the products together */
   int64_t x_first;                      /* bytes from pixel 0, 0 to the first tap */
@@ -154,7 +156,10 @@ static mq_status prepare(struct runtime_step *step, struct mq_runtime *runtime, 
   set_batch(w);
   runtime_want_scratch(runtime, (size_t)(codes_bytes(w) + sums_bytes(w) + tile_bytes(w)));
   step->n_units = w->n_tiles;
-  return make_weights(w, runtime, step->step, err);
+  const mq_status status = make_weights(w, runtime, step->step, err);
+  w->finish_block =
+      runtime_winograd_finisher_at(runtime_simd(runtime->level))->find(&w->finish, step->step->n_inputs > 1);
+  return status;
 }
 
 /* ---- Running ------------------------------------------------------------------------------------------ */
@@ -240,14 +245,46 @@ static void finish_tile(const struct work *w, int64_t tile, int64_t first, int64
   }
 }
 
+/* The same without sums in memory. sums: of the tile. */
+static void finish_blocks(const struct work *w, int64_t tile, int64_t first, int64_t n_blocks,
+                          const int32_t *sums) {
+  const struct winograd *own = w->winograd;
+  const struct corner corner = find_corner(w, tile);
+  struct runtime_winograd_outputs job = {.place_step = w->n * n_blocks * BLOCK,
+                                         .skip_rows = corner.skip_rows,
+                                         .skip_columns = corner.skip_columns,
+                                         .y_row = w->y->row_bytes,
+                                         .y_pixel = w->y->pixel_bytes};
+  unsigned char *y = w->y_data + corner.row * job.y_row + corner.column * job.y_pixel;
+  const unsigned char *shortcut = NULL;
+  if (w->shortcut != NULL) {
+    job.shortcut_row = w->shortcut->row_bytes;
+    job.shortcut_pixel = w->shortcut->pixel_bytes;
+    shortcut = w->shortcut_data + corner.row * job.shortcut_row + corner.column * job.shortcut_pixel;
+  }
+  for (int64_t b = 0; b < n_blocks; b++) {
+    job.channel = (first + b) * BLOCK;
+    job.n_channels = own->outputs - job.channel < BLOCK ? (int)(own->outputs - job.channel) : BLOCK;
+    job.m = sums + b * BLOCK;
+    job.y = y + job.channel;
+    job.shortcut = shortcut != NULL ? shortcut + job.channel : NULL;
+    own->finish_block(&job, &own->finish);
+  }
+}
+
 static void run_panel(const struct work *w, int64_t panel) {
   const struct winograd *own = w->winograd;
   const int64_t first = first_block(own, panel), n_blocks = first_block(own, panel + 1) - first;
   const int64_t width = n_blocks * BLOCK;
   multiply(w, first, n_blocks);
   for (int64_t t = 0; t < w->n; t++) {
+    const int32_t *sums = w->sums + t * width;
+    if (own->finish_block != NULL) {
+      finish_blocks(w, w->first + t, first, n_blocks, sums);
+      continue;
+    }
     for (int64_t b = 0; b < n_blocks; b++)
-      own->loops->transform_sums(w->tile + b * BLOCK, width, w->sums + t * width + b * BLOCK, w->n * width);
+      own->loops->transform_sums(w->tile + b * BLOCK, width, sums + b * BLOCK, w->n * width);
     finish_tile(w, w->first + t, first, n_blocks);
   }
 }

@@ -62,11 +62,8 @@ MQ_ALWAYS_INLINE void line_of_sums(uint32_t *restrict to, int64_t to_step, const
   }
 }
 
-/* 9 times this is 1 modulo 2^32. */
-#define INVERSE_OF_9 UINT32_C(0x38e38e39)
-
 static void transform_sums(int32_t *y, int64_t y_step, const int32_t *m, int64_t place_step) {
-  static const int powers[4] = {3, 2, 1, 1}; /* of 2 in 1 / F */
+  static const int powers[4] = RUNTIME_WINOGRAD_POWERS;
   _Alignas(64) uint32_t rows[4][6][BLOCK], sums[4][BLOCK];
   for (int j = 0; j < 6; j++)
     line_of_sums(rows[0][j], 6 * BLOCK, (const uint32_t *)m + j * place_step, 6 * place_step);
@@ -75,7 +72,8 @@ static void transform_sums(int32_t *y, int64_t y_step, const int32_t *m, int64_t
     for (int j = 0; j < 4; j++) {
       MQ_SIMD_INDEPENDENT
       for (int c = 0; c < BLOCK; c++)
-        y[(4 * i + j) * y_step + c] = (int32_t)(sums[j][c] * INVERSE_OF_9) >> (powers[i] + powers[j]);
+        y[(4 * i + j) * y_step + c] =
+            (int32_t)(sums[j][c] * RUNTIME_WINOGRAD_INVERSE) >> (powers[i] + powers[j]);
     }
   }
 }

@@ -26,6 +26,9 @@
 #define RUNTIME_WINOGRAD_TILES 6   /* multiplied at once */
 #define RUNTIME_WINOGRAD_WIDE 32   /* input channels transformed at once */
 #define RUNTIME_WINOGRAD_BITS 26   /* of the sums, with the sign */
+#define RUNTIME_WINOGRAD_POWERS \
+  { 3, 2, 1, 1 }                                      /* of 2 in 1 / F */
+#define RUNTIME_WINOGRAD_INVERSE UINT32_C(0x38e38e39) /* 9 times this is 1 modulo 2^32 */
 
 /* m[t, c] = sum over channels k of v[t, k] u[k, c], for some tiles and blocks of 16 output channels. */
 struct runtime_winograd_product {
