@@ -26,8 +26,17 @@ static const struct shape shapes[] = {
     {"depthwise, odd", 7, 9, 100, 100, 100, 3, 1, 1, 1},
     {"depthwise, one row", 3, 6, 130, 130, 130, 3, 1, 1, 0},
     {"dilated depthwise", 9, 9, 17, 17, 17, 3, 1, 2, 2},
-    {"winograd", 18, 27, 32, 70, 1, 3, 1, 1, 1},
-    {"winograd, no pads", 26, 22, 64, 48, 1, 3, 1, 1, 0},
+    {"rows of 16", 3, 32, 6, 13, 1, 3, 1, 1, 1},
+    {"rows of 14", 2, 28, 9, 16, 1, 1, 1, 1, 0},
+    {"rows of 8", 7, 15, 4, 11, 1, 3, 2, 1, 1},
+    {"rows of 14, 2 blocks", 2, 14, 7, 29, 1, 3, 1, 1, 1},
+    {"rows of 8, 2 blocks", 3, 24, 3, 32, 1, 1, 1, 1, 0},
+    {"rows of 8, 3 blocks", 2, 16, 4, 47, 1, 3, 1, 1, 1},
+    {"rows of 7, 3 blocks", 13, 13, 8, 48, 1, 1, 2, 1, 0},
+    {"rows of 6, 4 blocks", 2, 12, 10, 63, 1, 1, 1, 1, 0},
+    {"rows of 4, 4 blocks", 3, 8, 4, 64, 1, 3, 1, 1, 1},
+    {"winograd", 11, 12, 32, 33, 1, 3, 1, 1, 1},
+    {"winograd, no pads", 14, 13, 64, 48, 1, 3, 1, 1, 0},
 };
 #define N_SHAPES (sizeof shapes / sizeof shapes[0])
 
@@ -234,7 +243,7 @@ static void long_sums(void **state) {
 static void less_memory(void **state) {
   (void)state;
   static struct maker m;
-  static unsigned char codes[18 * 27 * 32], found[2][18 * 27 * 70];
+  static unsigned char codes[11 * 12 * 32], found[2][11 * 12 * 33];
   size_t weights_bytes[2];
   struct mq_err err = {0};
   m = (struct maker){.shape = find_shape("winograd"), .kind = MQ_ARITHMETIC_FBGEMM};
