@@ -294,6 +294,11 @@ struct mq_resize {
 };
 mq_status mq_node_get_resize(struct mq_resize *resize, const struct mq_node *node,
                              struct mq_err *err) MQ_MUST_CHECK;
+/* Output o along an axis of n_in is the sum of weight[t] x[index[t]] over n_taps taps, as ONNX defines them;
+ * answers the coordinate in the input, beyond whose ends tf_crop_and_resize has extrapolation_value. */
+int64_t mq_resize_n_taps(const struct mq_resize *resize, int axis);
+double mq_resize_taps(int64_t *index, float *weight, const struct mq_resize *resize, int axis, int64_t o,
+                      int64_t n_in);
 
 /* ---- Passes ------------------------------------------------------------------------------------------- */
 /* Infers shape and dtype of every value, folds shape computations and constant subgraphs into constants, and

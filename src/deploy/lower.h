@@ -87,6 +87,8 @@ uint32_t lower_make_like(struct lowering *l, uint32_t like, int32_t rank, const 
 /* The constant as floats of the rank that `like` has in `form`: broadcast to the right. */
 uint32_t lower_constant(struct lowering *l, const struct mq_value *value, const struct mq_value *like,
                         lower_form form);
+/* n floats along the axis of tensors of that rank, which repeat along all others. */
+uint32_t lower_floats_along(struct lowering *l, int32_t rank, int axis, const float *floats, int32_t n);
 /* `to` is the same tensors as `from`. */
 void lower_alias(struct lowering *l, const struct mq_value *to, const struct mq_value *from);
 /* Axis of the tensor that is the user's `axis` (from 1) of `value`. */
@@ -120,5 +122,7 @@ void lower_emit_quantize(struct lowering *l, const struct mq_value *x, const str
                          const struct mq_point *point);
 /* One gather along the user's axis: from x to a tensor of y. */
 uint32_t lower_emit_gather(struct lowering *l, uint32_t x, int axis, const int32_t *index, int32_t n);
+/* `last` holds the node's output, whose name goes to it. */
+void lower_emit_end(struct lowering *l, const struct mq_node *node, uint32_t last, lower_form form);
 
 #endif

@@ -214,6 +214,15 @@ uint32_t lower_constant(struct lowering *l, const struct mq_value *value, const 
   return add_tensor(l, &tensor);
 }
 
+uint32_t lower_floats_along(struct lowering *l, int32_t rank, int axis, const float *floats, int32_t n) {
+  struct mq_program_tensor tensor = {
+      .type = MQ_PROGRAM_F32, .name = copy_name(l, ""), .rank = rank, .constant = floats};
+  for (int32_t i = 0; i < rank; i++) {
+    tensor.dim[i] = i == axis ? n : 1;
+  }
+  return l->status == MQ_OK ? add_tensor(l, &tensor) : LOWER_NONE;
+}
+
 /* ---- Steps --------------------------------------------------------------------------------------------- */
 
 struct mq_program_step *lower_step(struct lowering *l, mq_step_kind kind, const uint32_t *inputs,

@@ -234,7 +234,7 @@ static bool is_quantized(struct lowering *l, const struct mq_node *node) {
                "its weights are quantized and its input '%.100s' is not: an integer program has no such step",
                node->inputs[0]->name);
   } else if (!weights && (!node->inputs[1]->constant || node->inputs[1]->dtype != MQ_F32)) {
-    lower_fail(l, "its weights are no constant: an integer program has no such step");
+    lower_fail(l, "it multiplies two tensors that are computed: an integer program has no such step");
   }
   return weights && l->status == MQ_OK;
 }

@@ -187,7 +187,7 @@ uint32_t lower_emit_gather(struct lowering *l, uint32_t x, int axis, const int32
 }
 
 /* What `begin` made is what the last step made: the value's name goes to that. */
-static void finish(struct lowering *l, const struct mq_node *node, uint32_t last, lower_form form) {
+void lower_emit_end(struct lowering *l, const struct mq_node *node, uint32_t last, lower_form form) {
   if (l->status != MQ_OK) {
     return;
   }
@@ -214,7 +214,7 @@ static void emit_gather(struct lowering *l, const struct lower_chain *chain) {
     index[i] = lower_int(l, at < 0 ? at + dim : at);
   }
   uint32_t from = lower_read(l, x, lower_domain_of(l, node), LOWER_PLAIN);
-  finish(l, node, lower_emit_gather(l, from, axis - 1, index, lower_int(l, n)), LOWER_PLAIN);
+  lower_emit_end(l, node, lower_emit_gather(l, from, axis - 1, index, lower_int(l, n)), LOWER_PLAIN);
 }
 
 /* One index along each new axis, again and again. */
@@ -238,52 +238,7 @@ static void emit_expand(struct lowering *l, const struct lower_chain *chain) {
       at = lower_emit_gather(l, at, lower_axis(y, form, i), zeros, lower_int(l, n));
     }
   }
-  finish(l, node, at, form);
-}
-
-/* Where output index o of a nearest resize comes from, as ONNX defines it. */
-static int64_t nearest_index(const struct mq_resize *r, int axis, int64_t o, int64_t n_in) {
-  double scale = r->scale[axis], x = (double)o, in = (double)n_in, out = scale * in;
-  bool is_one = r->size[axis] <= 1;
-  double at = (x + 0.5) / scale - 0.5;
-  if (r->coordinates == MQ_COORDINATES_HALF_PIXEL_SYMMETRIC) {
-    at += in / 2 * (1 - (double)r->size[axis] / out);
-  } else if (r->coordinates == MQ_COORDINATES_PYTORCH_HALF_PIXEL && is_one) {
-    at = 0;
-  } else if (r->coordinates == MQ_COORDINATES_ALIGN_CORNERS) {
-    at = is_one ? 0 : x * (in - 1) / (out - 1);
-  } else if (r->coordinates == MQ_COORDINATES_ASYMMETRIC) {
-    at = x / scale;
-  } else if (r->coordinates == MQ_COORDINATES_TF_HALF_PIXEL_FOR_NN) {
-    at = (x + 0.5) / scale;
-  }
-  double whole = r->nearest == MQ_NEAREST_ROUND_PREFER_FLOOR  ? ceil(at - 0.5)
-                 : r->nearest == MQ_NEAREST_ROUND_PREFER_CEIL ? floor(at + 0.5)
-                 : r->nearest == MQ_NEAREST_FLOOR             ? floor(at)
-                                                              : ceil(at);
-  return whole < 0 ? 0 : whole >= in ? n_in - 1 : (int64_t)whole;
-}
-
-static void emit_resize(struct lowering *l, const struct lower_chain *chain) {
-  const struct mq_node *node = chain->base;
-  const struct mq_value *x = node->inputs[0];
-  struct mq_resize r;
-  l->status = mq_node_get_resize(&r, node, l->err);
-  if (l->status == MQ_OK &&
-      (r.mode != MQ_RESIZE_NEAREST || r.coordinates == MQ_COORDINATES_TF_CROP_AND_RESIZE)) {
-    lower_fail(l, "it interpolates or crops, expected nearest");
-  }
-  lower_form form = lower_form_of(l, x);
-  uint32_t at = lower_read(l, x, lower_domain_of(l, node), form);
-  for (int i = 1; i < r.rank && l->status == MQ_OK; i++) {
-    int64_t n = r.size[i], n_in = x->shape.dim[i];
-    int32_t *index = n != n_in || r.scale[i] != 1 ? lower_alloc(l, (size_t)n, sizeof *index) : NULL;
-    for (int64_t o = 0; index && o < n; o++) {
-      index[o] = (int32_t)nearest_index(&r, i, o, n_in);
-    }
-    at = index ? lower_emit_gather(l, at, lower_axis(x, form, i), index, lower_int(l, n)) : at;
-  }
-  finish(l, node, at, form);
+  lower_emit_end(l, node, at, form);
 }
 
 /* ---- Pads ---------------------------------------------------------------------------------------------- */
@@ -350,7 +305,7 @@ static void emit_pad(struct lowering *l, const struct lower_chain *chain) {
   lower_form form = lower_form_of(l, value);
   uint32_t x = cut(l, value, lower_read(l, value, lower_domain_of(l, node), form), form, &p);
   if (l->status == MQ_OK && p.mode != MQ_PAD_CONSTANT) {
-    finish(l, node, pad_by_index(l, value, x, form, &p), form);
+    lower_emit_end(l, node, pad_by_index(l, value, x, form, &p), form);
     return;
   }
   uint32_t y = lower_make(l, node->outputs[0], lower_grid_of(l, node->outputs[0]), form);
@@ -374,7 +329,6 @@ const struct lower_op deploy_lower_Gather = {.keeps_grid = moves, .emit = emit_g
 const struct lower_op deploy_lower_Identity = {.keeps_grid = moves, .emit = lower_emit_alias};
 const struct lower_op deploy_lower_Pad = {.keeps_grid = moves, .emit = emit_pad};
 const struct lower_op deploy_lower_Reshape = {.keeps_grid = moves, .emit = emit_reshape};
-const struct lower_op deploy_lower_Resize = {.keeps_grid = moves, .emit = emit_resize};
 const struct lower_op deploy_lower_Slice = {.keeps_grid = moves, .emit = emit_slice};
 const struct lower_op deploy_lower_Split = {.keeps_grid = moves, .emit = emit_split};
 const struct lower_op deploy_lower_Squeeze = {.keeps_grid = moves, .emit = emit_reshape};

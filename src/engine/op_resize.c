@@ -12,98 +12,9 @@ struct resample_state {
   const float *fixed;   /* n_out: the value of planes outside (tf_crop_and_resize), NAN: computed; or NULL */
 };
 
-/* ---- Coordinates and weights, as ONNX defines them ---------------------------------------------- */
-static double original_coordinate(const struct mq_resize *r, int axis, int64_t o, int64_t n_in) {
-  double scale = r->scale[axis], x = (double)o, in = (double)n_in, out = scale * in;
-  double start = r->roi_start[axis], end = r->roi_end[axis];
-  switch (r->coordinates) {
-    case MQ_COORDINATES_HALF_PIXEL:
-      return (x + 0.5) / scale - 0.5;
-    case MQ_COORDINATES_HALF_PIXEL_SYMMETRIC:
-      return in / 2 * (1 - (double)r->size[axis] / out) + (x + 0.5) / scale - 0.5;
-    case MQ_COORDINATES_PYTORCH_HALF_PIXEL:
-      return r->size[axis] > 1 ? (x + 0.5) / scale - 0.5 : 0;
-    case MQ_COORDINATES_ALIGN_CORNERS:
-      return r->size[axis] > 1 ? x * (in - 1) / (out - 1) : 0;
-    case MQ_COORDINATES_ASYMMETRIC:
-      return x / scale;
-    case MQ_COORDINATES_TF_HALF_PIXEL_FOR_NN:
-      return (x + 0.5) / scale;
-    case MQ_COORDINATES_TF_CROP_AND_RESIZE:
-      return r->size[axis] > 1 ? start * (in - 1) + x * (end - start) * (in - 1) / (double)(r->size[axis] - 1)
-                               : 0.5 * (start + end) * (in - 1);
-  }
-  return x;
-}
-
-static double nearest(double x, mq_resize_nearest mode) {
-  switch (mode) {
-    case MQ_NEAREST_ROUND_PREFER_FLOOR:
-      return ceil(x - 0.5);
-    case MQ_NEAREST_ROUND_PREFER_CEIL:
-      return floor(x + 0.5);
-    case MQ_NEAREST_FLOOR:
-      return floor(x);
-    case MQ_NEAREST_CEIL:
-      return ceil(x);
-  }
-  return x;
-}
-
-/* Keys' cubic kernel with parameter a, or the triangle. */
-static double kernel_at(const struct mq_resize *r, double d) {
-  double a = (double)r->cubic_a;
-  d = fabs(d);
-  if (r->mode == MQ_RESIZE_LINEAR) {
-    return d < 1 ? 1 - d : 0;
-  }
-  if (d <= 1) {
-    return ((a + 2) * d - (a + 3)) * d * d + 1;
-  }
-  return d < 2 ? ((a * d - 5 * a) * d + 8 * a) * d - 4 * a : 0;
-}
-
-/* With antialias the kernel is stretched when the image shrinks. */
-static double kernel_scale(const struct mq_resize *r, int axis) {
-  return r->antialias && r->scale[axis] < 1 ? r->scale[axis] : 1;
-}
-
-static int64_t first_tap(const struct mq_resize *r, int axis) {
-  double radius = r->mode == MQ_RESIZE_CUBIC ? 2 : 1;
-  return (int64_t)floor(-radius / kernel_scale(r, axis)) + 1;
-}
-
-static int64_t clamp_index(int64_t i, int64_t n) {
-  return i < 0 ? 0 : i >= n ? n - 1 : i;
-}
-
-static void set_taps(int64_t *index, float *weight, const struct mq_resize *r, int axis, double x,
-                     int64_t n_in) {
-  if (r->mode == MQ_RESIZE_NEAREST) {
-    *index = clamp_index((int64_t)nearest(x, r->nearest), n_in);
-    *weight = 1;
-    return;
-  }
-  int64_t first = first_tap(r, axis), n_taps = 2 - 2 * first, base = (int64_t)floor(x);
-  double ratio = x - floor(x), sum = 0, stretch = kernel_scale(r, axis);
-  for (int pass = 0; pass < 2; pass++) { /* the sum first, then the normalised weights */
-    for (int64_t t = 0; t < n_taps; t++) {
-      int64_t i = base + first + t;
-      bool is_excluded = r->exclude_outside && (i < 0 || i >= n_in);
-      double w = is_excluded ? 0 : kernel_at(r, ((double)(first + t) - ratio) * stretch);
-      if (pass == 0) {
-        sum += w;
-      } else {
-        index[t] = clamp_index(i, n_in);
-        weight[t] = (float)(w / sum);
-      }
-    }
-  }
-}
-
 static mq_status create_state(const struct resample_state **state_out, struct engine_compiler *c,
                               const struct mq_resize *r, int axis, int64_t n_in, struct mq_err *err) {
-  int64_t n_out = r->size[axis], n_taps = r->mode == MQ_RESIZE_NEAREST ? 1 : 2 - 2 * first_tap(r, axis);
+  int64_t n_out = r->size[axis], n_taps = mq_resize_n_taps(r, axis);
   bool is_crop = r->coordinates == MQ_COORDINATES_TF_CROP_AND_RESIZE;
   void *block, *index, *weight, *fixed = NULL;
   mq_status status = engine_alloc(&block, c, 1, sizeof **state_out, err);
@@ -120,8 +31,7 @@ static mq_status create_state(const struct resample_state **state_out, struct en
     return status;
   }
   for (int64_t o = 0; o < n_out; o++) {
-    double x = original_coordinate(r, axis, o, n_in);
-    set_taps((int64_t *)index + o * n_taps, (float *)weight + o * n_taps, r, axis, x, n_in);
+    double x = mq_resize_taps((int64_t *)index + o * n_taps, (float *)weight + o * n_taps, r, axis, o, n_in);
     if (is_crop) {
       ((float *)fixed)[o] = x < 0 || x > (double)(n_in - 1) ? r->extrapolation_value : NAN;
     }

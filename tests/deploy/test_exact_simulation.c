@@ -47,12 +47,35 @@ static void windows(struct net *net) {
       net, net_gemm(net, net_flatten(net, net_window(net, MQ_OP_MaxPool, y, "max", 3), "flatten"), "fc", 10));
 }
 
+static struct mq_value *resize(struct net *net, struct mq_value *x, const char *name, const char *mode,
+                               const char *coordinates, int64_t h, int64_t w) {
+  const int64_t sizes[] = {1, x->shape.dim[1], h, w};
+  struct mq_value *inputs[] = {x, NULL, NULL, net_ints(net, "sizes", sizes, 4)};
+  struct mq_value *y = net_node(net, MQ_OP_Resize, name, inputs, 4, net_shape(x->shape.dim[1], h, w));
+  net_check(net, mq_node_set_string(net->graph, y->producer, "mode", mode, &net->err));
+  net_check(net, mq_node_set_string(net->graph, y->producer, "coordinate_transformation_mode", coordinates,
+                                    &net->err));
+  return y;
+}
+
+/* Interpolated between layers and by nearest, larger and smaller, along one axis alone. */
+static void resizes(struct net *net) {
+  net_begin(net, "resizes");
+  net->graph->opset = 13;
+  struct mq_value *x = net_conv(net, net_input(net, "input", net_shape(3, 7, 6)), "conv1", 8, 3, 1, 1);
+  x = resize(net, net_unary(net, MQ_OP_Relu, "relu1", x), "linear", "linear", "half_pixel", 14, 12);
+  x = net_unary(net, MQ_OP_Relu, "relu2", net_conv(net, x, "conv2", 5, 3, 2, 1));
+  x = resize(net, x, "cubic", "cubic", "align_corners", 5, 6);
+  x = resize(net, net_conv(net, x, "conv3", 5, 3, 1, 1), "nearest", "nearest", "asymmetric", 10, 9);
+  net_output(net, net_gemm(net, net_flatten(net, x, "flatten"), "fc", 10));
+}
+
 static const struct {
   const char *name;
   void (*build)(struct net *net);
 } nets[] = {{"residual", residual},   {"projection", projection}, {"inverted", net_inverted},
             {"concats", net_concats}, {"norms", net_norms},       {"squeeze_excite", net_squeeze_excite},
-            {"windows", windows}};
+            {"windows", windows},     {"resizes", resizes}};
 
 enum {
   N_TARGETS = sizeof targets / sizeof targets[0],
