@@ -82,7 +82,8 @@ struct mq_verification {
   struct mq_differences whole, local; /* sums over tensors */
   int64_t n_agree;                    /* images that simulation and program give the same class */
   bool is_finite;                     /* every pixel was */
-  struct mq_tensor *outputs; /* of the program, as floats in the user's order; owned; NULL: not kept */
+  struct mq_tensor *outputs; /* of the program, as floats in the user's order; owned; NULL: not kept; without
+                                a program the simulation's */
   size_t n_outputs;
 };
 /* Runs the first images of `data` through the simulation of `prepared`, as it is and step by step from the
@@ -92,6 +93,11 @@ mq_status mq_verify(struct mq_verification *verification, const struct mq_prepar
                     const struct mq_program *program, struct mq_dataset *data,
                     const struct mq_verify_options *options, struct mq_pool *pool,
                     struct mq_err *err) MQ_MUST_CHECK;
+/* Where there is no program: the plain simulation's outputs, for mq_verify_engine, and nothing else.
+ * `keeps_outputs` and `exact` do not count. MQ_BAD_INPUT: more than one output. */
+mq_status mq_verify_simulated(struct mq_verification *verification, const struct mq_prepared *prepared,
+                              struct mq_dataset *data, const struct mq_verify_options *options,
+                              struct mq_pool *pool, struct mq_err *err) MQ_MUST_CHECK;
 void mq_verification_deinit(struct mq_verification *verification); /* accepts a zeroed one */
 
 /* ---- Real engines ----------------------------------------------------------------------------------------
@@ -154,7 +160,8 @@ mq_status mq_adapter_run(struct mq_adapter_result *result, const struct mq_adapt
                          struct mq_err *err) MQ_MUST_CHECK;
 void mq_adapter_result_deinit(struct mq_adapter_result *result); /* accepts a zeroed one */
 
-/* ---- A real engine beside the program --------------------------------------------------------------------
+/* ---- A real engine beside the program, or beside the simulation where there is none
+ * --------------------------------------------------------------------
  */
 #define MQ_ENGINE_IN_PROCESS "onednn" /* the fast executor: needs no adapter and no export */
 
@@ -166,7 +173,7 @@ struct mq_engine_comparison {
   int64_t n_images, elements, mismatches; /* of all outputs; of codes: others, of floats: other bits */
   double max_step; /* the largest difference, in steps of the output's scale; of floats: of 1/127 of what the
                       image's largest value is */
-  int64_t n_agree; /* images with the program's class */
+  int64_t n_agree; /* images with the same class */
   const struct mq_adapter_node *nodes; /* what the engine made of the export, as far as it tells */
   size_t n_nodes, n_integer;
 };

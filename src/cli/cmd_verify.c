@@ -44,6 +44,11 @@ static mq_status load_bundle(struct verify_run *run, const char *path, struct mq
   return MQ_OK;
 }
 
+static const char *why_no_program(const struct verify_run *run) {
+  const char *why = run->bundle.no_program;
+  return why[0] ? why : "it was made before there were any; quantize the model again";
+}
+
 /* A bundle, or a Q/DQ model, which is one without files. */
 static mq_status load(struct verify_run *run, const char *path, struct mq_err *err) {
   run->is_qdq = !mq_file_is_directory(path);
@@ -52,10 +57,8 @@ static mq_status load(struct verify_run *run, const char *path, struct mq_err *e
   if (status != MQ_OK) {
     return status;
   }
-  if (!run->bundle.program) {
-    const char *why = run->bundle.no_program;
-    return mq_fail(err, MQ_BAD_INPUT, "%s has no integer program: %s", path,
-                   why[0] ? why : "it was made before there were any; quantize the model again");
+  if (!run->bundle.program && run->n_names == 0) {
+    return mq_fail(err, MQ_BAD_INPUT, "%s has no integer program: %s", path, why_no_program(run));
   }
   if (mq_target_load(&run->known, run->target ? run->target : run->bundle.target, NULL) != MQ_OK) {
     mq_log_warn("target %s is not here: no engine is its twin", run->bundle.target);
@@ -131,6 +134,12 @@ static mq_status compare(struct verify_run *run, struct mq_err *err) {
                                             .label = "verify",
                                             .keeps_outputs = run->n_names > 0,
                                             .exact = has_rules ? &rules : NULL};
+  if (!bundle->program) {
+    mq_log_info("no integer program: %s", why_no_program(run));
+    mq_status status =
+        mq_verify_simulated(&run->result, &bundle->prepared, run->dataset, &options, run->pool, err);
+    return status == MQ_OK ? compare_engines(run, err) : status;
+  }
   if (!has_rules) {
     mq_log_warn("%s was made before bundles said what the exact simulation needs: it is left out",
                 run->common.arguments.text[0]);
@@ -165,7 +174,8 @@ static mq_status run_verify(struct verify_run *run, struct mq_err *err) {
     return status;
   }
   const struct cli_verify_report report = {.target = run->bundle.target,
-                                           .program = run->bundle.program,
+                                           .network = run->bundle.program ? run->bundle.program->name : path,
+                                           .has_program = run->bundle.program,
                                            .result = &run->result,
                                            .engines = run->compared,
                                            .n_engines = run->n_compared};

@@ -85,6 +85,7 @@ mq_status cli_verify_print_json(const struct cli_verify_report *report, struct m
   }
   json_object_set_new(object, "target", json_string(report->target));
   json_object_set_new(object, "images", count(v->n_images));
+  json_object_set_new(object, "program", json_boolean(report->has_program));
   json_object_set_new(object, "finite", json_boolean(v->is_finite));
   json_object_set_new(object, "tensors", count((int64_t)v->n_tensors));
   json_object_set_new(object, "elements", count(v->elements));
@@ -95,7 +96,9 @@ mq_status cli_verify_print_json(const struct cli_verify_report *report, struct m
   json_object_set_new(object, "float_simulation_local", differences_json(&v->local));
   json_object_set_new(object, "max_step_difference", cli_json_real(v->whole.max_step));
   json_object_set_new(object, "top1_agreement",
-                      v->n_images > 0 ? json_real((double)v->n_agree / (double)v->n_images) : json_null());
+                      v->n_images > 0 && report->has_program
+                          ? json_real((double)v->n_agree / (double)v->n_images)
+                          : json_null());
   json_object_set_new(object, "engines", engines);
   json_object_set_new(object, "layers", layers);
   return cli_print_json(object, err);

@@ -182,12 +182,18 @@ static void print_engine(const struct mq_engine_comparison *c) {
 
 mq_status cli_verify_print_text(const struct cli_verify_report *report, struct mq_err *err) {
   const struct mq_verification *v = report->result;
-  char elements[32];
-  printf("%s, %s: %" PRId64 " %s, %zu tensors, %s values\n\n", report->program->name, report->target,
-         v->n_images, plural(v->n_images, "image", "images"), v->n_tensors, grouped(elements, v->elements));
-  print_strict("fast executor", v->fast_mismatches, v->fast_elements);
-  print_strict("exact simulation", v->exact_mismatches, v->exact_elements);
-  mq_status status = print_simulation(v, err);
+  mq_status status = MQ_OK;
+  printf("%s, %s: %" PRId64 " %s, ", report->network, report->target, v->n_images,
+         plural(v->n_images, "image", "images"));
+  if (report->has_program) {
+    char elements[32];
+    printf("%zu tensors, %s values\n\n", v->n_tensors, grouped(elements, v->elements));
+    print_strict("fast executor", v->fast_mismatches, v->fast_elements);
+    print_strict("exact simulation", v->exact_mismatches, v->exact_elements);
+    status = print_simulation(v, err);
+  } else {
+    puts("no integer program: engines beside the plain simulation");
+  }
   if (report->n_engines > 0) {
     putchar('\n');
   }

@@ -6,7 +6,8 @@
 
 struct cli_verify_report {
   const char *target;
-  const struct mq_program *program;
+  const char *network;
+  bool has_program; /* else there is nothing but engines, held against the plain simulation */
   const struct mq_verification *result;
   const struct mq_engine_comparison *engines;
   size_t n_engines;

@@ -39,7 +39,7 @@ static mq_status fail_shape(const struct verify_map *map, uint32_t tensor, const
 
 /* ---- Points -------------------------------------------------------------------------------------------- */
 
-static const struct mq_point *point_of(const struct mq_prepared *prepared, const struct mq_node *node) {
+const struct mq_point *verify_point_of(const struct mq_prepared *prepared, const struct mq_node *node) {
   int64_t index = -1;
   if (node->op != MQ_OP_FakeQuantize || mq_node_get_int(&index, node, "point", -1, NULL) != MQ_OK ||
       index < 0 || (uint64_t)index >= prepared->n_points) {
@@ -99,7 +99,7 @@ static mq_status add_points(struct verify_map *map, const struct mq_prepared *pr
   mq_status status = MQ_OK;
   for (size_t i = 0; i < map->graph->n_nodes && status == MQ_OK; i++) {
     const struct mq_node *node = map->graph->nodes[i];
-    const struct mq_point *point = point_of(prepared, node);
+    const struct mq_point *point = verify_point_of(prepared, node);
     const uint32_t tensor = point ? find_codes(map->program, point->tensor) : UINT32_MAX;
     if (tensor != UINT32_MAX) {
       status = check_point(map, tensor, point, err);

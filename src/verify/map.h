@@ -31,6 +31,9 @@ mq_status verify_map_make(struct verify_map *map, const struct mq_prepared *prep
                           const struct mq_program *program, struct mq_arena *arena,
                           struct mq_err *err) MQ_MUST_CHECK;
 
+/* The point of activations that the node is; NULL: it is none. */
+const struct mq_point *verify_point_of(const struct mq_prepared *prepared, const struct mq_node *node);
+
 /* ---- From the order of a program's tensor to that of the graph's value ------------------------------------
  * Element i of an image in the program's order lies at `strides` in the value's memory. */
 struct verify_order {

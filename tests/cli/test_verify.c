@@ -242,7 +242,7 @@ static void refusals(void **state) {
   }
 }
 
-/* A bundle without a program says why. */
+/* A bundle without a program says why; engines can be held against its simulation. */
 static void no_program_no_verification(void **state) {
   (void)state;
   run(&o, "quantize " MODEL " --target snpe --a-bits 16 --data " DATA " -o wide -q");
@@ -250,6 +250,15 @@ static void no_program_no_verification(void **state) {
   run(&o, "verify wide --data " DATA);
   assert_int_equal(o.status, 3);
   assert_non_null(strstr(o.err, "no integer program"));
+  run(&o, "verify wide --data " DATA " --engine onednn");
+  assert_int_equal(o.status, 0);
+  assert_non_null(strstr(o.out, "engines beside the plain simulation"));
+  assert_non_null(strstr(o.out, "skipped: there is no integer program"));
+  run(&o, "verify wide --data " DATA " --engine onednn --json");
+  json_t *object = parse_json(&o);
+  assert_true(json_is_false(json_object_get(object, "program")));
+  assert_true(json_is_null(json_object_get(object, "top1_agreement")));
+  json_decref(object);
 }
 
 static void an_interrupt_ends_it(void **state) {

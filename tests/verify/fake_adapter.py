@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""An adapter that misbehaves as FAKE_ADAPTER says; otherwise its output is twice its input."""
+"""An adapter that misbehaves as FAKE_ADAPTER says; otherwise its output is the file FAKE_ANSWER, or twice its input."""
 import json
 import os
+import shutil
 import signal
 import struct
 import subprocess
@@ -83,6 +84,8 @@ def run(args):
         x = x[:len(x) // (shape[0] + 1) * shape[0]]
     if MODE != "no_output":
         write_npy(os.path.join(directory, "y.npy"), tuple(shape), [2 * v for v in x])
+    if os.environ.get("FAKE_ANSWER"):
+        shutil.copy(os.environ["FAKE_ANSWER"], os.path.join(directory, "y.npy"))
     if MODE == "torn":
         os.truncate(os.path.join(directory, "y.npy"), 100)
     if MODE == "outside":

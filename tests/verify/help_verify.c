@@ -35,7 +35,7 @@ void lower_subject(struct subject *s) {
                                      .n_islands = s->prepared.n_islands};
 }
 
-static void calibrate(struct subject *s) {
+void calibrate_subject(struct subject *s) {
   struct mq_err err = {0};
   struct mq_calibrate_result result;
   int64_t indices[64], n = mq_dataset_get_info(s->data)->n_images;
@@ -52,7 +52,7 @@ static void calibrate(struct subject *s) {
 void make_subject(struct subject *s, struct mq_graph *model, const char *target, int bits, const char *data,
                   unsigned workers) {
   begin_subject(s, model, target, bits, NULL, data, workers);
-  calibrate(s);
+  calibrate_subject(s);
   lower_subject(s);
 }
 

@@ -19,9 +19,11 @@ struct subject {
  * Takes the model over. bits 0: the target's. */
 void make_subject(struct subject *subject, struct mq_graph *model, const char *target, int bits,
                   const char *data, unsigned workers);
-/* The same of a model whose points are set by hand: prepares and opens, `lower_subject` does the rest. */
+/* The same of a model whose points are set by hand: prepares and opens, the two below do
+ * the rest. */
 void begin_subject(struct subject *subject, struct mq_graph *model, const char *target, int bits,
                    const char *keep_float, const char *data, unsigned workers);
+void calibrate_subject(struct subject *subject);
 void lower_subject(struct subject *subject);
 void drop_subject(struct subject *subject);
 
