@@ -1,5 +1,6 @@
 /* Convolutions and linear layers: tiles of pixels by blocks of channels, finished while their sums are in the
  * first-level cache. */
+#include <assert.h>
 #include <string.h>
 
 #include "runtime/layer.h"
@@ -23,9 +24,11 @@ struct layer {
   /* By blocks of a panel: the loop for tiles within a row, else for any; NULL: there is none. */
   struct runtime_row_loop rows[RUNTIME_MAX_BLOCKS + 1];
   runtime_fused_fn fused[RUNTIME_MAX_BLOCKS + 1];
-  int64_t n_panels;
-  bool cuts_panels; /* units are panels of groups, else output rows */
+  int64_t n_panels, chunk; /* pixels that go through all panels before the next */
+  bool cuts_panels;        /* units are panels of groups, else output rows */
 };
+
+#define MOST_PIXELS 216 /* of a chunk */
 
 /* ---- Preparing ---------------------------------------------------------------------------------------- */
 /* Where the channels of neighbouring taps follow each other in memory, a row of the window is one run of
@@ -93,8 +96,6 @@ static mq_status pack(struct layer *layer, struct mq_runtime *runtime, const str
   layer->ones = mq_arena_alloc(&runtime->arena, 1, (size_t)layer->block_bytes);
   if (layer->ones == NULL) return mq_fail_memory(err, "packed weights");
   pack_channel(layer, layer->ones, 0, NULL, segment_bytes);
-  const struct runtime_layout *y = runtime_output(runtime, step);
-  runtime_want_scratch(runtime, (size_t)(y->rows * y->columns) * sizeof(int32_t));
   return MQ_OK;
 }
 
@@ -148,6 +149,33 @@ static void set_loops(struct layer *layer, const struct mq_runtime *runtime,
   }
 }
 
+/* Pixels that are a whole number of full tiles of every panel. */
+static int64_t whole_tiles(const struct layer *layer) {
+  int64_t n = 1;
+  for (int64_t p = 0; p < layer->n_panels; p++) {
+    const int blocks = layer->panels[p].n;
+    const int64_t tile =
+        layer->rows[blocks].run != NULL ? layer->rows[blocks].n_pixels : layer->dot->pixels[blocks];
+    int64_t both = n;
+    while (both % tile != 0)
+      both += n;
+    n = both;
+  }
+  return n;
+}
+
+/* Few enough that a chunk's outputs stay in the caches until they are complete, and enough that reading the
+ * weights again takes little beside. */
+static void set_chunk(struct layer *layer, const struct runtime_layout *x, const struct runtime_layout *y) {
+  const int64_t least = 16 << 10, most = 256 << 10, unit = whole_tiles(layer);
+  const int64_t wanted = 4 * layer->groups * layer->n_blocks * layer->block_bytes;
+  const int64_t bytes = wanted < least ? least : wanted > most ? most : wanted;
+  int64_t n = bytes / (x->pixel_bytes + y->pixel_bytes);
+  assert(unit <= MOST_PIXELS);
+  if (n > MOST_PIXELS) n = MOST_PIXELS;
+  layer->chunk = n < unit ? unit : n / unit * unit;
+}
+
 static mq_status prepare(struct runtime_step *step, struct mq_runtime *runtime, struct mq_err *err) {
   const struct runtime_layout *x = runtime_input(runtime, step->step, 0);
   const struct runtime_layout *y = runtime_output(runtime, step->step);
@@ -163,38 +191,46 @@ static mq_status prepare(struct runtime_step *step, struct mq_runtime *runtime, 
   if (status == MQ_OK) status = make_panels(layer, runtime, err);
   if (status == MQ_OK) status = make_weights(layer, runtime, step->step, err);
   set_units(step, layer, runtime, y->rows);
+  set_chunk(layer, x, y);
   set_loops(layer, runtime, step->step);
+  set_chunk(layer, x, y);
+  for (int n = 1; n <= RUNTIME_MAX_BLOCKS && runtime->level == RUNTIME_VNNI; n++)
+    layer->fused[n] =
+        runtime_fused_at(runtime_simd(runtime->level))->find(&layer->finish, step->step->n_inputs > 1, n);
   return status;
 }
 
 /* ---- Running ------------------------------------------------------------------------------------------ */
-/* Output pixels [first, last) of one panel of one group. */
 struct work {
   const struct layer *layer;
+  const struct runtime_finisher *finisher;
   const struct runtime_layout *x, *y, *shortcut;
   const struct mq_program_window *window;
-  const unsigned char *x_data, *shortcut_data; /* of the group's first channel, and the panel's */
+  const unsigned char *x_data, *shortcut_data;
   unsigned char *y_data;
-  int64_t first, last;
-  int32_t *box; /* of each pixel; NULL: none */
+  int64_t first_panel, last_panel; /* of all groups' panels */
 };
 
-/* Pointers of the n pixels from `at` on. */
-struct pixels {
-  const unsigned char *x[RUNTIME_MAX_PIXELS], *shortcut[RUNTIME_MAX_PIXELS];
-  unsigned char *y[RUNTIME_MAX_PIXELS];
+/* A chunk: addresses of the pixels' first channels, and sums over their windows. */
+struct chunk {
+  int64_t n;
+  const unsigned char *x[MOST_PIXELS], *shortcut[MOST_PIXELS];
+  unsigned char *y[MOST_PIXELS];
+  int32_t box[MOST_PIXELS];
 };
 
-static void find_pixels(struct pixels *to, const struct work *w, int64_t at, int n) {
+/* Output pixels from `at` on. */
+static void find_pixels(struct chunk *chunk, const struct work *w, int64_t at) {
   const int64_t width = w->y->columns;
   const int64_t x_row = w->window->stride[0] * w->x->row_bytes;
   const int64_t x_pixel = w->window->stride[1] * w->x->pixel_bytes;
   int64_t row = at / width, column = at % width;
-  for (int i = 0; i < n; i++) {
-    to->x[i] = w->x_data + row * x_row + column * x_pixel;
-    to->y[i] = w->y_data + row * w->y->row_bytes + column * w->y->pixel_bytes;
+  for (int64_t i = 0; i < chunk->n; i++) {
+    chunk->x[i] = w->x_data + row * x_row + column * x_pixel;
+    chunk->y[i] = w->y_data + row * w->y->row_bytes + column * w->y->pixel_bytes;
     if (w->shortcut != NULL)
-      to->shortcut[i] = w->shortcut_data + row * w->shortcut->row_bytes + column * w->shortcut->pixel_bytes;
+      chunk->shortcut[i] =
+          w->shortcut_data + row * w->shortcut->row_bytes + column * w->shortcut->pixel_bytes;
     if (++column == width) {
       column = 0;
       row++;
@@ -202,105 +238,107 @@ static void find_pixels(struct pixels *to, const struct work *w, int64_t at, int
   }
 }
 
+static struct runtime_dot_job make_job(const struct layer *layer, int64_t group, const signed char *weights,
+                                       int32_t *acc) {
+  return (struct runtime_dot_job){.first = group * layer->group_inputs,
+                                  .segments = layer->segments,
+                                  .n_segments = layer->n_segments,
+                                  .n_quads = layer->n_quads,
+                                  .weights = weights,
+                                  .block_bytes = layer->block_bytes,
+                                  .acc = acc};
+}
+
 /* Sums over the windows, which weights with zero points need: channel 0 of a block of ones. */
-static void sum_boxes(const struct work *w) {
+static void sum_boxes(struct chunk *chunk, const struct layer *layer, int64_t group) {
   _Alignas(64) int32_t acc[RUNTIME_MAX_TILE];
-  const struct layer *layer = w->layer;
   const int most = layer->dot->pixels[1];
-  for (int64_t at = w->first; at < w->last; at += most) {
-    struct pixels pixels;
-    const int n = w->last - at < most ? (int)(w->last - at) : most;
-    find_pixels(&pixels, w, at, n);
-    const struct runtime_dot_job job = {.x = pixels.x,
-                                        .segments = layer->segments,
-                                        .n_segments = layer->n_segments,
-                                        .n_quads = layer->n_quads,
-                                        .weights = layer->ones,
-                                        .block_bytes = layer->block_bytes,
-                                        .acc = acc};
+  struct runtime_dot_job job = make_job(layer, group, layer->ones, acc);
+  for (int64_t at = 0; at < chunk->n; at += most) {
+    const int n = chunk->n - at < most ? (int)(chunk->n - at) : most;
+    job.x = chunk->x + at;
     layer->dot->at[1][n](&job);
     for (int i = 0; i < n; i++)
-      w->box[at + i] = acc[i * RUNTIME_BLOCK];
+      chunk->box[at + i] = acc[i * RUNTIME_BLOCK];
   }
 }
 
-static void run_panel(const struct work *w, int64_t group, const struct panel *panel,
-                      const struct runtime_finisher *finisher) {
+static void run_panel(const struct work *w, const struct chunk *chunk, int64_t group,
+                      const struct panel *panel) {
   _Alignas(64) int32_t acc[RUNTIME_MAX_TILE];
   const struct layer *layer = w->layer;
   const int64_t block = group * layer->n_blocks + panel->first;
+  const int64_t channel = group * layer->group_outputs + panel->first * RUNTIME_BLOCK;
   const int64_t left = layer->group_outputs - (panel->first + panel->n - 1) * RUNTIME_BLOCK;
   const int most = layer->dot->pixels[panel->n];
-  struct pixels pixels;
+  struct runtime_dot_job job = make_job(layer, group, layer->weights + block * layer->block_bytes, acc);
   struct runtime_tile tile = {.n_blocks = panel->n,
                               .acc_step = panel->n * RUNTIME_BLOCK,
                               .n_last = left < RUNTIME_BLOCK ? (int)left : RUNTIME_BLOCK,
                               .channel = block * RUNTIME_BLOCK,
                               .acc = acc,
-                              .y = pixels.y,
-                              .shortcut = w->shortcut != NULL ? pixels.shortcut : NULL};
-  const struct runtime_dot_job job = {.x = pixels.x,
-                                      .segments = layer->segments,
-                                      .n_segments = layer->n_segments,
-                                      .n_quads = layer->n_quads,
-                                      .weights = layer->weights + block * layer->block_bytes,
-                                      .block_bytes = layer->block_bytes,
-                                      .acc = acc};
-  for (int64_t at = w->first; at < w->last; at += most) {
-    tile.n_pixels = w->last - at < most ? (int)(w->last - at) : most;
-    find_pixels(&pixels, w, at, tile.n_pixels);
-    if (tile.n_pixels == most && layer->fused[panel->n] != NULL) {
-      layer->fused[panel->n](&job, &layer->finish, &tile);
+                              .y_first = channel * w->y->element_bytes,
+                              .shortcut_first = channel};
+  const runtime_fused_fn fused = layer->fused[panel->n];
+  for (int64_t at = 0; at < chunk->n; at += tile.n_pixels) {
+    const int left_pixels = (int)(chunk->n - at);
+    tile.n_pixels = left_pixels < most ? left_pixels : fused != NULL ? left_pixels / most * most : most;
+    tile.y = chunk->y + at;
+    tile.shortcut = w->shortcut != NULL ? chunk->shortcut + at : NULL;
+    job.x = chunk->x + at;
+    if (tile.n_pixels >= most && fused != NULL) {
+      fused(&job, &layer->finish, &tile);
       continue;
     }
     layer->dot->at[panel->n][tile.n_pixels](&job);
-    tile.box = w->box != NULL ? w->box + at : NULL;
-    finisher->finish(&layer->finish, &tile);
+    tile.box = chunk->box + at;
+    w->finisher->finish(&layer->finish, &tile);
   }
 }
 
-/* Pixels are those of whole rows. */
-static void run_rows(const struct work *w, int64_t group, const struct panel *panel) {
+/* A chunk from pixel `first` on, whose tiles lie within rows. */
+static void run_rows(const struct work *w, int64_t first, int64_t n, int64_t group,
+                     const struct panel *panel) {
   const struct layer *layer = w->layer;
   const struct runtime_row_loop *loop = &layer->rows[panel->n];
   const int64_t block = group * layer->n_blocks + panel->first, width = w->y->columns;
+  const int64_t channel = group * layer->group_outputs + panel->first * RUNTIME_BLOCK;
   const int64_t left = layer->group_outputs - (panel->first + panel->n - 1) * RUNTIME_BLOCK;
+  const struct runtime_dot_job job =
+      make_job(layer, group, layer->weights + block * layer->block_bytes, NULL);
   struct runtime_row row = {.x_step = w->window->stride[1] * w->x->pixel_bytes,
                             .y_step = w->y->pixel_bytes,
                             .n_last = left < RUNTIME_BLOCK ? (int)left : RUNTIME_BLOCK,
                             .channel = block * RUNTIME_BLOCK};
   if (w->shortcut != NULL) row.shortcut_step = w->shortcut->pixel_bytes;
-  const struct runtime_dot_job job = {.segments = layer->segments,
-                                      .n_segments = layer->n_segments,
-                                      .n_quads = layer->n_quads,
-                                      .weights = layer->weights + block * layer->block_bytes,
-                                      .block_bytes = layer->block_bytes};
-  for (int64_t at = w->first; at < w->last; at += loop->n_pixels) {
+  for (int64_t at = first; at < first + n; at += loop->n_pixels) {
     const int64_t y = at / width, x = at % width;
-    row.x = w->x_data + y * w->window->stride[0] * w->x->row_bytes + x * row.x_step;
-    row.y = w->y_data + y * w->y->row_bytes + x * row.y_step;
+    row.x = w->x_data + job.first + y * w->window->stride[0] * w->x->row_bytes + x * row.x_step;
+    row.y = w->y_data + channel + y * w->y->row_bytes + x * row.y_step;
     if (w->shortcut != NULL)
-      row.shortcut = w->shortcut_data + y * w->shortcut->row_bytes + x * row.shortcut_step;
+      row.shortcut = w->shortcut_data + channel + y * w->shortcut->row_bytes + x * row.shortcut_step;
     loop->run(&job, &layer->finish, &row);
   }
 }
 
-/* Panels [first, last) of a group. */
-static void run_group(const struct work *all, const struct mq_runtime *runtime, int64_t group, int64_t first,
-                      int64_t last) {
-  const struct layer *layer = all->layer;
-  const struct runtime_finisher *finisher = runtime_finisher_at(runtime_simd(runtime->level));
-  struct work w = *all;
-  w.x_data += group * layer->group_inputs;
-  if (w.box != NULL) sum_boxes(&w);
-  for (int64_t p = first; p < last; p++) {
-    const int64_t channel = group * layer->group_outputs + layer->panels[p].first * RUNTIME_BLOCK;
-    w.y_data = all->y_data + channel * w.y->element_bytes;
-    if (w.shortcut != NULL) w.shortcut_data = all->shortcut_data + channel;
-    if (layer->rows[layer->panels[p].n].run != NULL)
-      run_rows(&w, group, &layer->panels[p]);
-    else
-      run_panel(&w, group, &layer->panels[p], finisher);
+/* Output pixels [first, last). */
+static void run_pixels(const struct work *w, int64_t first, int64_t last) {
+  const struct layer *layer = w->layer;
+  struct chunk chunk;
+  for (int64_t at = first; at < last; at += chunk.n) {
+    int64_t summed = -1;
+    chunk.n = last - at < layer->chunk ? last - at : layer->chunk;
+    find_pixels(&chunk, w, at);
+    for (int64_t p = w->first_panel; p < w->last_panel; p++) {
+      const int64_t group = p / layer->n_panels;
+      if (layer->ones != NULL && summed != group) sum_boxes(&chunk, layer, group);
+      summed = group;
+      const struct panel *panel = &layer->panels[p % layer->n_panels];
+      if (layer->rows[panel->n].run != NULL)
+        run_rows(w, at, chunk.n, group, panel);
+      else
+        run_panel(w, &chunk, group, panel);
+    }
   }
 }
 
@@ -310,25 +348,23 @@ static void run(const struct runtime_step *step, const struct runtime_frame *fra
   const struct mq_program_step *s = step->step;
   const struct layer *layer = step->own;
   struct work w = {.layer = layer,
+                   .finisher = runtime_finisher_at(runtime_simd(runtime->level)),
                    .x = runtime_input(runtime, s, 0),
                    .y = runtime_output(runtime, s),
                    .window = &s->as.conv.window,
                    .x_data = frame->data[s->inputs[0]] + layer->x_first,
                    .y_data = frame->data[s->output],
-                   .box = layer->ones != NULL ? (int32_t *)(void *)frame->scratch : NULL};
+                   .last_panel = layer->groups * layer->n_panels};
   if (s->n_inputs > 1) {
     w.shortcut = runtime_input(runtime, s, 1);
     w.shortcut_data = frame->data[s->inputs[1]];
   }
-  w.first = layer->cuts_panels ? 0 : first * w.y->columns;
-  w.last = (layer->cuts_panels ? w.y->rows : last) * w.y->columns;
-  for (int64_t group = 0; group < layer->groups; group++) {
-    int64_t from = 0, to = layer->n_panels;
-    if (layer->cuts_panels) {
-      from = first - group * layer->n_panels > 0 ? first - group * layer->n_panels : 0;
-      to = last - group * layer->n_panels < to ? last - group * layer->n_panels : to;
-    }
-    if (from < to) run_group(&w, runtime, group, from, to);
+  if (layer->cuts_panels) {
+    w.first_panel = first;
+    w.last_panel = last;
+    run_pixels(&w, 0, w.y->rows * w.y->columns);
+  } else {
+    run_pixels(&w, first * w.y->columns, last * w.y->columns);
   }
 }
 

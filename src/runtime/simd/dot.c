@@ -69,7 +69,7 @@ ALWAYS_INLINE void dot_pairs(const struct runtime_dot_job *job, int n_blocks, in
   const signed char *weights = job->weights;
   clear_sums(sums, width, n_pixels);
   for (int64_t s = 0; s < job->n_segments; s++) {
-    const int64_t offset = job->segments[s];
+    const int64_t offset = job->first + job->segments[s];
     for (int64_t q = 0; q < job->n_quads; q++, weights += RUNTIME_BLOCK * 4) {
       vec even[RUNTIME_MAX_BLOCKS * VECTORS], odd[RUNTIME_MAX_BLOCKS * VECTORS];
       MQ_SIMD_UNROLL
@@ -101,7 +101,7 @@ ALWAYS_INLINE void dot_pairs(const struct runtime_dot_job *job, int n_blocks, in
     for (int64_t s = 0; s < job->n_segments; s++)
       for (int64_t k = 0; k < 4 * job->n_quads; k++, w += k % 4 == 0 ? RUNTIME_BLOCK * 4 - 3 : 1)
         for (int p = 0; p < n_pixels; p++) {
-          const int32_t x = job->x[p][job->segments[s] + k];
+          const int32_t x = job->x[p][job->first + job->segments[s] + k];
           int32_t *acc = job->acc + p * width + b * RUNTIME_BLOCK;
           for (int c = 0; c < RUNTIME_BLOCK; c++)
             acc[c] += x * w[c * 4];

@@ -10,10 +10,11 @@
 #define RUNTIME_MAX_PIXELS 14 /* of a tile */
 #define RUNTIME_MAX_TILE 384  /* sums of a tile: pixels x 16 blocks */
 
-/* acc[p, c] = sum over segments s and bytes k of x[p][segment[s] + k] w[c, s, k]. Bytes come in fours
+/* acc[p, c] = sum over segments s and bytes k of x[p][first + segment[s] + k] w[c, s, k]. Bytes come in fours
  * ("quads"): weights behind the last byte of a segment are 0. */
 struct runtime_dot_job {
   const unsigned char *const *x; /* of each pixel */
+  int64_t first;
   const int64_t *segments;
   int64_t n_segments, n_quads; /* quads of a segment */
   const signed char *weights;  /* block x segment x quad x 16 channels x 4 */

@@ -44,8 +44,9 @@ struct runtime_tile {
   int64_t acc_step;                     /* from pixel to pixel: at least 16 n_blocks */
   int64_t channel;                      /* the first, in the arrays of the layer */
   const int32_t *acc, *box;             /* box: of each pixel, where w_zero is */
-  unsigned char *const *y;              /* of each pixel */
-  const unsigned char *const *shortcut; /* likewise, 8-bit; NULL: none */
+  unsigned char *const *y;              /* of each pixel; results go from y_first (bytes) on */
+  const unsigned char *const *shortcut; /* likewise, 8-bit, from shortcut_first on; NULL: none */
+  int64_t y_first, shortcut_first;
 };
 
 struct runtime_finisher {

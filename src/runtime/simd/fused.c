@@ -4,77 +4,99 @@
 #include "runtime/simd/finish_pack.h"
 #include "runtime/simd/quads.h"
 
-/* Sums that start alike are told apart, or GCC keeps them in memory as well. */
-MQ_ALWAYS_INLINE void start_sums(__m512i *sums, const int32_t *add, int n_blocks, int n_pixels) {
+/* The loop's constants. */
+struct shape {
+  runtime_form form;
+  bool has_shortcut;
+  int n_blocks, n_pixels; /* of a tile */
+};
+
+/* From 0: GCC keeps sums in memory that start from numbers it loads. */
+MQ_ALWAYS_INLINE void clear_sums(__m512i *sums, struct shape s) {
   MQ_SIMD_UNROLL
-  for (int p = 0; p < n_pixels; p++) {
+  for (int p = 0; p < s.n_pixels; p++) {
     MQ_SIMD_UNROLL
-    for (int b = 0; b < n_blocks; b++) {
-      sums[p * n_blocks + b] = _mm512_setzero_si512();
-      (void)add;
-    }
+    for (int b = 0; b < s.n_blocks; b++)
+      sums[p * s.n_blocks + b] = _mm512_setzero_si512();
   }
 }
 
 /* Whole numbers in place of sums. */
 MQ_ALWAYS_INLINE void round_sums(__m512i *sums, const struct runtime_finish *f, const struct runtime_tile *t,
-                                 runtime_form form, bool has_shortcut, int n_blocks, int n_pixels) {
+                                 struct shape s) {
   struct block c;
   load_common(&c, f);
   MQ_SIMD_UNROLL
-  for (int b = 0; b < n_blocks; b++) {
-    load_channels(&c, f, form, false, t->channel + b * LANES);
+  for (int b = 0; b < s.n_blocks; b++) {
+    load_channels(&c, f, s.form, false, t->channel + b * LANES);
     MQ_SIMD_UNROLL
-    for (int p = 0; p < n_pixels; p++) {
-      const unsigned char *shortcut = has_shortcut ? t->shortcut[p] + b * LANES : NULL;
-      sums[p * n_blocks + b] = whole_of(ints_add(c.add, INTS(sums[p * n_blocks + b])), &c, form, shortcut).v;
+    for (int p = 0; p < s.n_pixels; p++) {
+      const unsigned char *shortcut = s.has_shortcut ? t->shortcut[p] + t->shortcut_first + b * LANES : NULL;
+      const ints v = ints_add(c.add, INTS(sums[p * s.n_blocks + b]));
+      sums[p * s.n_blocks + b] = whole_of(v, &c, s.form, shortcut).v;
     }
   }
 }
 
 /* 64 codes are those of 1, 2 or 4 pixels. */
-MQ_ALWAYS_INLINE void store_codes(unsigned char *const *y, __m512i codes, __mmask64 mask, int n_blocks,
-                                  int n_pixels) {
+MQ_ALWAYS_INLINE void store_codes(unsigned char *const *y, int64_t first, __m512i codes, __mmask64 mask,
+                                  int n_blocks, int n_pixels) {
   if (n_blocks > 2) {
-    _mm512_mask_storeu_epi8(y[0], mask, codes);
+    _mm512_mask_storeu_epi8(y[0] + first, mask, codes);
   } else if (n_blocks == 2) {
-    _mm256_mask_storeu_epi8(y[0], (__mmask32)mask, _mm512_castsi512_si256(codes));
-    if (n_pixels > 1) _mm256_mask_storeu_epi8(y[1], (__mmask32)mask, _mm512_extracti64x4_epi64(codes, 1));
+    _mm256_mask_storeu_epi8(y[0] + first, (__mmask32)mask, _mm512_castsi512_si256(codes));
+    if (n_pixels > 1)
+      _mm256_mask_storeu_epi8(y[1] + first, (__mmask32)mask, _mm512_extracti64x4_epi64(codes, 1));
   } else {
-    _mm_mask_storeu_epi8(y[0], (__mmask16)mask, _mm512_castsi512_si128(codes));
-    if (n_pixels > 1) _mm_mask_storeu_epi8(y[1], (__mmask16)mask, _mm512_extracti32x4_epi32(codes, 1));
-    if (n_pixels > 2) _mm_mask_storeu_epi8(y[2], (__mmask16)mask, _mm512_extracti32x4_epi32(codes, 2));
-    if (n_pixels > 3) _mm_mask_storeu_epi8(y[3], (__mmask16)mask, _mm512_extracti32x4_epi32(codes, 3));
+    _mm_mask_storeu_epi8(y[0] + first, (__mmask16)mask, _mm512_castsi512_si128(codes));
+    if (n_pixels > 1)
+      _mm_mask_storeu_epi8(y[1] + first, (__mmask16)mask, _mm512_extracti32x4_epi32(codes, 1));
+    if (n_pixels > 2)
+      _mm_mask_storeu_epi8(y[2] + first, (__mmask16)mask, _mm512_extracti32x4_epi32(codes, 2));
+    if (n_pixels > 3)
+      _mm_mask_storeu_epi8(y[3] + first, (__mmask16)mask, _mm512_extracti32x4_epi32(codes, 3));
   }
 }
 
-RUNTIME_VNNI_TARGET MQ_ALWAYS_INLINE void fuse(const struct runtime_dot_job *job,
-                                               const struct runtime_finish *finish,
-                                               const struct runtime_tile *tile, runtime_form form,
-                                               bool has_shortcut, int n_blocks, int n_pixels) {
-  const struct runtime_finish f = *finish; /* stores to y cannot change them */
-  const struct runtime_tile t = *tile;
-  const int beside = n_blocks > 2 ? 1 : 4 / n_blocks, n = n_blocks * n_pixels;
-  const __mmask64 mask = first_bytes((n_blocks - 1) * LANES + t.n_last);
+RUNTIME_VNNI_TARGET MQ_ALWAYS_INLINE void fuse_tile(const struct runtime_dot_job *job,
+                                                    const struct runtime_finish *f,
+                                                    const struct runtime_tile *t, __mmask64 mask,
+                                                    struct shape s) {
+  const int beside = s.n_blocks > 2 ? 1 : 4 / s.n_blocks, n = s.n_blocks * s.n_pixels;
   __m512i sums[RUNTIME_MAX_SUMS];
-  start_sums(sums, f.add + t.channel, n_blocks, n_pixels);
-  add_quads(sums, job, n_blocks, n_pixels);
-  round_sums(sums, &f, &t, form, has_shortcut, n_blocks, n_pixels);
-  const struct pack pack = load_pack(&f);
+  clear_sums(sums, s);
+  add_quads(sums, job, s.n_blocks, s.n_pixels);
+  round_sums(sums, f, t, s);
+  const struct pack pack = load_pack(f);
   MQ_SIMD_UNROLL
-  for (int p = 0; p < n_pixels; p += beside) {
-    const int i = p * n_blocks, last = n - 1;
+  for (int p = 0; p < s.n_pixels; p += beside) {
+    const int i = p * s.n_blocks, last = n - 1;
     const __m512i codes =
         pack_codes(INTS(sums[i]), INTS(sums[i + 1 < n ? i + 1 : last]), INTS(sums[i + 2 < n ? i + 2 : last]),
                    INTS(sums[i + 3 < n ? i + 3 : last]), &pack);
-    store_codes(t.y + p, codes, mask, n_blocks, n_pixels - p);
+    store_codes(t->y + p, t->y_first, codes, mask, s.n_blocks, s.n_pixels - p);
+  }
+}
+
+RUNTIME_VNNI_TARGET MQ_ALWAYS_INLINE void fuse(const struct runtime_dot_job *all,
+                                               const struct runtime_finish *finish,
+                                               const struct runtime_tile *tiles, struct shape s) {
+  const struct runtime_finish f = *finish; /* stores to y cannot change them */
+  struct runtime_dot_job job = *all;
+  struct runtime_tile t = *tiles;
+  const __mmask64 mask = first_bytes((s.n_blocks - 1) * LANES + t.n_last);
+  for (int p = 0; p + s.n_pixels <= tiles->n_pixels; p += s.n_pixels) {
+    fuse_tile(&job, &f, &t, mask, s);
+    job.x += s.n_pixels;
+    t.y += s.n_pixels;
+    if (s.has_shortcut) t.shortcut += s.n_pixels;
   }
 }
 
 #define FUSED(name, form, has_shortcut, blocks, pixels)                                                  \
   RUNTIME_VNNI_TARGET static void name##_##blocks(                                                       \
       const struct runtime_dot_job *job, const struct runtime_finish *f, const struct runtime_tile *t) { \
-    fuse(job, f, t, form, has_shortcut, blocks, pixels);                                                 \
+    fuse(job, f, t, (struct shape){form, has_shortcut, blocks, pixels});                                 \
   }
 #define ALL_FUSED(name, form, has_shortcut) \
   FUSED(name, form, has_shortcut, 1, 14)    \

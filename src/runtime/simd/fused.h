@@ -9,8 +9,8 @@ typedef void (*runtime_fused_fn)(const struct runtime_dot_job *job, const struct
                                  const struct runtime_tile *tile);
 
 struct runtime_fused {
-  /* For tiles of `n_blocks` blocks and as many pixels as runtime_dot has in one; NULL: there is none. Not for
-   * weights with zero points. */
+  /* For full tiles of `n_blocks` blocks (of as many pixels as runtime_dot has in one), any number of them one
+   * after the other; NULL: there is none. Not for weights with zero points. */
   runtime_fused_fn (*find)(const struct runtime_finish *finish, bool has_shortcut, int n_blocks);
 };
 MQ_SIMD_DECLARE(runtime_fused)

@@ -24,7 +24,7 @@ RUNTIME_VNNI_TARGET MQ_ALWAYS_INLINE void add_quads(__m512i *sums, const struct 
   const signed char *weights = job->weights;
   const int64_t block_bytes = job->block_bytes, n_quads = job->n_quads;
   for (int64_t s = 0; s < job->n_segments; s++) {
-    const int64_t offset = job->segments[s];
+    const int64_t offset = job->first + job->segments[s];
     const unsigned char *x[RUNTIME_MAX_PIXELS];
     MQ_SIMD_UNROLL
     for (int p = 0; p < n_pixels; p++)

@@ -55,12 +55,10 @@ MQ_ALWAYS_INLINE void round_sums(__m512i *sums, const struct runtime_finish *f, 
   }
 }
 
-/* 64 codes are those of 1, 2 or 4 pixels, of which n_pixels count. */
+/* 64 codes are those of 2 or 4 pixels, of which n_pixels count. */
 MQ_ALWAYS_INLINE void store_codes(unsigned char *y, int64_t step, __m512i codes, __mmask64 mask, int n_blocks,
                                   int n_pixels) {
-  if (n_blocks > 2) {
-    _mm512_mask_storeu_epi8(y, mask, codes);
-  } else if (n_blocks == 2) {
+  if (n_blocks == 2) {
     _mm256_mask_storeu_epi8(y, (__mmask32)mask, _mm512_castsi512_si256(codes));
     if (n_pixels > 1) _mm256_mask_storeu_epi8(y + step, (__mmask32)mask, _mm512_extracti64x4_epi64(codes, 1));
   } else {
@@ -79,7 +77,7 @@ RUNTIME_VNNI_TARGET MQ_ALWAYS_INLINE void run_row(const struct runtime_dot_job *
                                                   bool has_shortcut, int n_blocks, int n_pixels) {
   const struct runtime_finish f = *finish; /* stores to y cannot change them */
   const struct runtime_row row = *tile;
-  const int beside = n_blocks > 2 ? 1 : 4 / n_blocks, last = n_blocks * n_pixels - 1;
+  const int beside = 4 / n_blocks, last = n_blocks * n_pixels - 1;
   const __mmask64 mask = first_bytes((n_blocks - 1) * LANES + row.n_last);
   __m512i sums[MOST * 2];
   MQ_SIMD_UNROLL
@@ -101,12 +99,12 @@ RUNTIME_VNNI_TARGET MQ_ALWAYS_INLINE void run_row(const struct runtime_dot_job *
   }
 }
 
-/* Tiles that leave registers for weights and codes, and divide the widths that are common. */
+/* Tiles that leave registers for weights and codes, and divide the widths that are common. Panels of more
+ * blocks have so few pixels to a tile that addresses fit registers anyway: there fused.h's tiles are faster.
+ */
 #define ALL(of, name, form, has_shortcut)                                                                    \
   of(name, form, has_shortcut, 1, 16) of(name, form, has_shortcut, 1, 14) of(name, form, has_shortcut, 1, 8) \
-      of(name, form, has_shortcut, 2, 14) of(name, form, has_shortcut, 2, 8)                                 \
-          of(name, form, has_shortcut, 3, 8) of(name, form, has_shortcut, 3, 7)                              \
-              of(name, form, has_shortcut, 4, 6) of(name, form, has_shortcut, 4, 4)
+      of(name, form, has_shortcut, 2, 14) of(name, form, has_shortcut, 2, 8)
 #define ROW(name, form, has_shortcut, blocks, pixels)                                                     \
   RUNTIME_VNNI_TARGET static void name##_##blocks##_##pixels(                                             \
       const struct runtime_dot_job *job, const struct runtime_finish *f, const struct runtime_row *row) { \
@@ -123,7 +121,7 @@ struct entry {
   int n_blocks, n_pixels;
   runtime_row_fn run;
 };
-#define N_SIZES 9
+#define N_SIZES 5
 
 static const struct entry *entries_of(runtime_form form, bool has_shortcut) {
   static const struct entry real[N_SIZES] = {ALL(ENTRY, real, , )},

@@ -1,5 +1,5 @@
-/* As fused.h, for tiles of neighbouring pixels of one row: a step from pixel to pixel takes the place of
- * lists of addresses, for which there are not enough registers. */
+/* As fused.h, for panels of one or two blocks and tiles of neighbouring pixels of one row: a step from pixel
+ * to pixel takes the place of lists of addresses, for which there are not enough registers. */
 #ifndef MQ_RUNTIME_SIMD_ROWS_H
 #define MQ_RUNTIME_SIMD_ROWS_H
 
