@@ -273,6 +273,11 @@ static bool read_reply(struct reply *reply, int from) {
   return true;
 }
 
+/* A process of its own, so that no measurement finds the threads and the memory of the one before. Its end
+ * returns the copy of the model that it has from us: memory checkers list that, bundle and graph, as
+ * reachable or possibly lost in the child. What `measure` allocates it frees; of its own nothing is left but
+ * what oneDNN and OpenMP keep for as long as a process lives. _exit: whatever atexit would do (buffers of
+ * stdout) is ours to do, once. */
 static mq_status measure_in_child(struct latency_row *row, const struct latency_model *model,
                                   const struct latency_options *options, struct mq_err *err) {
   struct reply reply = {.row = *row};
