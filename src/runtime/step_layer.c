@@ -24,6 +24,7 @@ struct layer {
   /* By blocks of a panel: the loop for tiles within a row, else for any; NULL: there is none. */
   struct runtime_row_loop rows[RUNTIME_MAX_BLOCKS + 1];
   runtime_fused_fn fused[RUNTIME_MAX_BLOCKS + 1];
+  bool has_addresses;      /* some panel's tiles are not within rows */
   int64_t n_panels, chunk; /* pixels that go through all panels before the next */
   bool cuts_panels;        /* units are panels of groups, else output rows */
 };
@@ -147,6 +148,9 @@ static void set_loops(struct layer *layer, const struct mq_runtime *runtime,
     layer->rows[n] = runtime_rows_at(level)->find(&layer->finish, step->n_inputs > 1, n, width);
     layer->fused[n] = runtime_fused_at(level)->find(&layer->finish, step->n_inputs > 1, n);
   }
+  layer->has_addresses = layer->ones != NULL;
+  for (int64_t p = 0; p < layer->n_panels; p++)
+    layer->has_addresses = layer->has_addresses || layer->rows[layer->panels[p].n].run == NULL;
 }
 
 /* Pixels that are a whole number of full tiles of every panel. */
@@ -193,10 +197,6 @@ static mq_status prepare(struct runtime_step *step, struct mq_runtime *runtime, 
   set_units(step, layer, runtime, y->rows);
   set_chunk(layer, x, y);
   set_loops(layer, runtime, step->step);
-  set_chunk(layer, x, y);
-  for (int n = 1; n <= RUNTIME_MAX_BLOCKS && runtime->level == RUNTIME_VNNI; n++)
-    layer->fused[n] =
-        runtime_fused_at(runtime_simd(runtime->level))->find(&layer->finish, step->step->n_inputs > 1, n);
   return status;
 }
 
@@ -328,7 +328,7 @@ static void run_pixels(const struct work *w, int64_t first, int64_t last) {
   for (int64_t at = first; at < last; at += chunk.n) {
     int64_t summed = -1;
     chunk.n = last - at < layer->chunk ? last - at : layer->chunk;
-    find_pixels(&chunk, w, at);
+    if (layer->has_addresses) find_pixels(&chunk, w, at);
     for (int64_t p = w->first_panel; p < w->last_panel; p++) {
       const int64_t group = p / layer->n_panels;
       if (layer->ones != NULL && summed != group) sum_boxes(&chunk, layer, group);
