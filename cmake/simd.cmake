@@ -9,7 +9,7 @@ endif()
 
 function(mq_simd folder)
   set(target mq_${folder})
-  set(optimize -O3)
+  set(optimize -O3 -falign-loops=64) # inner loops are as long as a few lines of the instruction cache
   if(MQ_SANITIZE) # compilers take minutes to optimise the checks of unrolled intrinsics
     set(optimize)
   endif()

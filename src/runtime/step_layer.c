@@ -311,13 +311,18 @@ static void run_rows(const struct work *w, int64_t first, int64_t n, int64_t gro
                             .n_last = left < RUNTIME_BLOCK ? (int)left : RUNTIME_BLOCK,
                             .channel = block * RUNTIME_BLOCK};
   if (w->shortcut != NULL) row.shortcut_step = w->shortcut->pixel_bytes;
-  for (int64_t at = first; at < first + n; at += loop->n_pixels) {
-    const int64_t y = at / width, x = at % width;
+  int64_t y = first / width, x = first % width;
+  for (int64_t done = 0; done < n; done += loop->n_pixels) {
     row.x = w->x_data + job.first + y * w->window->stride[0] * w->x->row_bytes + x * row.x_step;
     row.y = w->y_data + channel + y * w->y->row_bytes + x * row.y_step;
     if (w->shortcut != NULL)
       row.shortcut = w->shortcut_data + channel + y * w->shortcut->row_bytes + x * row.shortcut_step;
     loop->run(&job, &layer->finish, &row);
+    x += loop->n_pixels;
+    if (x == width) {
+      x = 0;
+      y++;
+    }
   }
 }
 
