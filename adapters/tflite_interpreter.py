@@ -1,6 +1,6 @@
 """The TFLite interpreter, with whichever kernels. Images go in and come out as N x C x H x W floats: the
 interpreter's own are N x H x W x C, of the tensor's type."""
-MOVES = {"RESHAPE", "PAD", "TRANSPOSE", "CONCATENATION", "STRIDED_SLICE", "QUANTIZE", "DEQUANTIZE"}
+MOVES = {"SHAPE", "RESHAPE", "PAD", "TRANSPOSE", "CONCATENATION", "STRIDED_SLICE", "QUANTIZE", "DEQUANTIZE"}
 
 
 class Engine:

@@ -80,9 +80,11 @@ bool mq_is_qdq(const struct mq_graph *graph);
  * that is integers in the file (the network's inputs and outputs too) becomes real. Operators that only move
  * values may stand between the two nodes, and a Clip of the integers, which narrows the point's range.
  * `prepared->islands` are the nodes that such a network computes in floats. `model` is not changed.
+ * An activation that has a scale for each channel gets one, the largest, where depthwise convolutions alone
+ * read it: the layers take the factors. Elsewhere its point keeps them, which only a simulation can do.
  *
  * MQ_BAD_INPUT names the node: a scale that is computed, not a normal number above 0, or of another shape; an
- * activation with several scales; weights whose scales do not lie along the output channels; integers that
+ * activation with scales along another axis than the channels'; weights whose scales do not lie along the output channels; integers that
  * change their meaning; anything else that computes on integers. */
 mq_status mq_prepare_qdq(struct mq_prepared *prepared, const struct mq_graph *model,
                          struct mq_err *err) MQ_MUST_CHECK;

@@ -295,16 +295,27 @@ void tflite_limit(struct tflite_build *b, uint32_t x) {
 
 typedef void (*emit_fn)(struct tflite_build *build);
 static const emit_fn emit[MQ_STEP_END] = {
-    [MQ_STEP_QUANTIZE] = tflite_emit_float, [MQ_STEP_DEQUANTIZE] = tflite_emit_float,
-    [MQ_STEP_CONV] = tflite_emit_layer,     [MQ_STEP_LINEAR] = tflite_emit_layer,
-    [MQ_STEP_ADD] = tflite_emit_layer,      [MQ_STEP_AVERAGE] = tflite_emit_pool,
-    [MQ_STEP_MEAN] = tflite_emit_mean,      [MQ_STEP_TABLE] = tflite_emit_float,
-    [MQ_STEP_MAX] = tflite_emit_pool,       [MQ_STEP_CONCAT] = tflite_emit_move,
-    [MQ_STEP_PAD] = tflite_emit_move,       [MQ_STEP_SLICE] = tflite_emit_move,
-    [MQ_STEP_GATHER] = tflite_emit_move,    [MQ_STEP_TRANSPOSE] = tflite_emit_move,
-    [MQ_STEP_RESHAPE] = tflite_emit_move,   [MQ_STEP_AFFINE] = tflite_emit_float,
-    [MQ_STEP_UNARY] = tflite_emit_float,    [MQ_STEP_BINARY] = tflite_emit_float,
+    [MQ_STEP_QUANTIZE] = tflite_emit_float,
+    [MQ_STEP_DEQUANTIZE] = tflite_emit_float,
+    [MQ_STEP_CONV] = tflite_emit_layer,
+    [MQ_STEP_LINEAR] = tflite_emit_layer,
+    [MQ_STEP_ADD] = tflite_emit_layer,
+    [MQ_STEP_AVERAGE] = tflite_emit_pool,
+    [MQ_STEP_MEAN] = tflite_emit_mean,
+    [MQ_STEP_TABLE] = tflite_emit_float,
+    [MQ_STEP_MAX] = tflite_emit_pool,
+    [MQ_STEP_CONCAT] = tflite_emit_move,
+    [MQ_STEP_PAD] = tflite_emit_move,
+    [MQ_STEP_SLICE] = tflite_emit_move,
+    [MQ_STEP_GATHER] = tflite_emit_move,
+    [MQ_STEP_TRANSPOSE] = tflite_emit_move,
+    [MQ_STEP_RESHAPE] = tflite_emit_move,
+    [MQ_STEP_AFFINE] = tflite_emit_float,
+    [MQ_STEP_UNARY] = tflite_emit_float,
+    [MQ_STEP_BINARY] = tflite_emit_float,
     [MQ_STEP_SOFTMAX] = tflite_emit_float,
+    [MQ_STEP_CONV_FLOAT] = tflite_emit_float_layer,
+    [MQ_STEP_LINEAR_FLOAT] = tflite_emit_float_layer,
 };
 
 void tflite_build_begin(struct tflite_build *b, const struct mq_program *program,
@@ -330,11 +341,7 @@ void tflite_build_steps(struct tflite_build *b) {
   }
   for (uint32_t i = 0; i < b->program->n_steps && b->status == MQ_OK; i++) {
     b->step = &b->program->steps[i];
-    if (emit[b->step->kind]) {
-      emit[b->step->kind](b);
-    } else {
-      tflite_fail(b, "it was kept in floats, expected a layer in integers");
-    }
+    emit[b->step->kind](b);
   }
   b->step = NULL;
 }

@@ -82,8 +82,23 @@ void tflite_find_place(struct tflite_place *place, const struct mq_program_windo
 uint32_t tflite_pad_input(struct tflite_build *build, const struct tflite_place *place, bool is_zero,
                           int32_t code);
 
+/* ---- Layers -------------------------------------------------------------------------------------------- */
+/* [O][KH][KW] as [KH][KW][O], elements of `bytes`. */
+const void *tflite_turn_depthwise(struct tflite_build *build, const void *weights, int32_t n_channels,
+                                  int64_t taps, size_t bytes);
+/* Of the layer with these weights: the user's name, or made from theirs. */
+const char *tflite_name_bias(struct tflite_build *build, const char *w_name);
+/* TRANSPOSE_CONV from the step's input to `output`, with a pad, and cut to its size, as the window says. */
+void tflite_add_transposed(struct tflite_build *build, const struct mq_program_window *window,
+                           uint32_t weights, uint32_t bias, uint32_t output);
+/* The fused activation of a step on floats. */
+tflite_activation tflite_float_activation(struct tflite_build *build);
+/* MAXIMUM and MINIMUM from `x` to `y`, floats. */
+void tflite_limit_floats(struct tflite_build *build, uint32_t x, uint32_t y, float lo, float hi);
+
 /* ---- Steps --------------------------------------------------------------------------------------------- */
 void tflite_emit_layer(struct tflite_build *build);
+void tflite_emit_float_layer(struct tflite_build *build);
 void tflite_emit_pool(struct tflite_build *build);
 void tflite_emit_mean(struct tflite_build *build);
 void tflite_emit_move(struct tflite_build *build);

@@ -40,14 +40,18 @@ int32_t version_of(const struct tflite_operator &op, bool is_int8) {
   switch (op.code) {
     case TFLITE_CONV_2D:
     case TFLITE_DEPTHWISE_CONV_2D:
+      return is_int8 ? 3 : 1;
+    case TFLITE_TRANSPOSE_CONV: /* with a bias */
       return 3;
     case TFLITE_FULLY_CONNECTED:
-      return op.keeps_dimensions ? 5 : 4;
+      return op.keeps_dimensions ? 5 : is_int8 ? 4 : 1;
     case TFLITE_QUANTIZE:
     case TFLITE_RESHAPE:
     case TFLITE_LEAKY_RELU:
     case TFLITE_HARD_SWISH:
     case TFLITE_DIV:
+    case TFLITE_PRELU:
+    case TFLITE_SHAPE:
       return 1;
     case TFLITE_DEQUANTIZE:
       return 2;
@@ -119,7 +123,12 @@ Options make_options(fb::FlatBufferBuilder &b, const struct tflite_operator &op)
       return made(tf::CreateDequantizeOptions(b));
     case TFLITE_HARD_SWISH:
       return made(tf::CreateHardSwishOptions(b));
+    case TFLITE_TRANSPOSE_CONV:
+      return made(tf::CreateTransposeConvOptions(b, padding, op.stride[1], op.stride[0], activation));
+    case TFLITE_SHAPE:
+      return made(tf::CreateShapeOptions(b, tf::TensorType_INT32));
     case TFLITE_LOGISTIC:
+    case TFLITE_PRELU:
       break;
   }
   return {tf::Options_NONE, 0};

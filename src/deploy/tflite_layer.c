@@ -66,8 +66,6 @@ static void check_layer(struct tflite_build *b, const struct mq_program_conv *co
   const struct mq_program_tensor *y = &b->program->tensors[b->step->output];
   if (b->step->n_inputs > 1) {
     tflite_fail(b, "a shortcut is added before the rounding, expected an add of codes");
-  } else if (conv->is_transposed) {
-    tflite_fail(b, "a transposed convolution, expected one that is not");
   } else if (y->type == MQ_PROGRAM_F32) {
     tflite_fail(b, "its output '%.100s' is float, expected a quantized one", y->name);
   }
@@ -89,13 +87,13 @@ static const float *make_scales(struct tflite_build *b, const struct mq_program_
   return scales;
 }
 
-/* [O][KH][KW] as [KH][KW][O]. */
-static const int8_t *turn_depthwise(struct tflite_build *b, const int8_t *weights, int32_t n_channels,
-                                    int64_t taps) {
-  int8_t *turned = tflite_alloc(b, (size_t)(n_channels * taps), 1);
+const void *tflite_turn_depthwise(struct tflite_build *b, const void *weights, int32_t n_channels,
+                                  int64_t taps, size_t bytes) {
+  char *turned = tflite_alloc(b, (size_t)(n_channels * taps), bytes);
   for (int64_t t = 0; turned && t < taps; t++) {
     for (int32_t c = 0; c < n_channels; c++) {
-      turned[t * n_channels + c] = weights[c * taps + t];
+      memcpy(turned + (size_t)(t * n_channels + c) * bytes,
+             (const char *)weights + (size_t)(c * taps + t) * bytes, bytes);
     }
   }
   return turned;
@@ -120,17 +118,19 @@ static uint32_t add_weights(struct tflite_build *b, const struct mq_program_conv
   } else if (is_depthwise) {
     w.shape[0] = 1;
     w.shape[3] = n_channels;
-    w.data = turn_depthwise(b, conv->weights, n_channels, taps);
+    w.data = tflite_turn_depthwise(b, conv->weights, n_channels, taps, 1);
   }
   return tflite_constant(b, &w);
 }
 
-/* The user's name, found through the weights; made from theirs where the layer has none of its own. */
-static const char *name_bias(struct tflite_build *b, const char *w_name) {
+/* Found through the weights, behind their point where they have one. */
+const char *tflite_name_bias(struct tflite_build *b, const char *w_name) {
   const struct mq_value *w = mq_graph_find_value(b->graph, w_name);
-  const struct mq_node *quantize = w && w->n_uses == 1 ? w->uses[0].node : NULL;
-  const struct mq_value *made = quantize && quantize->n_outputs > 0 ? quantize->outputs[0] : NULL;
-  const struct mq_node *layer = made && made->n_uses == 1 ? made->uses[0].node : NULL;
+  const struct mq_node *layer = w && w->n_uses == 1 ? w->uses[0].node : NULL;
+  if (layer && layer->op == MQ_OP_FakeQuantize) {
+    const struct mq_value *made = layer->outputs[0];
+    layer = made->n_uses == 1 ? made->uses[0].node : NULL;
+  }
   const struct mq_value *bias = layer && layer->n_inputs > 2 ? layer->inputs[2] : NULL;
   return bias ? tflite_name(b, bias->name, "") : tflite_name(b, w_name, "_bias");
 }
@@ -142,7 +142,7 @@ static uint32_t add_bias(struct tflite_build *b, const struct mq_program_conv *c
   for (int32_t c = 0; bias && c < n_channels; c++) {
     bias[c] = conv->channels[c].bias;
   }
-  const struct tflite_tensor tensor = {.name = name_bias(b, conv->w_name),
+  const struct tflite_tensor tensor = {.name = tflite_name_bias(b, conv->w_name),
                                        .type = TFLITE_INT32,
                                        .rank = 1,
                                        .shape = {n_channels},
@@ -187,6 +187,22 @@ static void emit_weighted(struct tflite_build *b) {
   tflite_limit(b, output);
 }
 
+static void emit_transposed(struct tflite_build *b) {
+  const struct mq_program_conv *conv = &b->step->as.conv;
+  const struct mq_program_tensor *x = &b->program->tensors[b->step->inputs[0]];
+  const int32_t n_channels = b->program->tensors[b->step->output].dim[2];
+  uint32_t output;
+  check_layer(b, conv, n_channels);
+  if (conv->groups != 1) {
+    tflite_fail(b, "a transposed convolution in %d groups, expected 1", conv->groups);
+  }
+  const uint32_t w = add_weights(b, conv, n_channels, x->dim[2], false);
+  const uint32_t bias = add_bias(b, conv, n_channels, x->scale);
+  tflite_choose_activation(b, false, &output);
+  tflite_add_transposed(b, &conv->window, w, bias, output);
+  tflite_limit(b, output);
+}
+
 static void emit_add(struct tflite_build *b) {
   const uint32_t inputs[] = {tflite_input(b, 0), tflite_input(b, 1)};
   uint32_t output;
@@ -198,6 +214,8 @@ static void emit_add(struct tflite_build *b) {
 void tflite_emit_layer(struct tflite_build *b) {
   if (b->step->kind == MQ_STEP_ADD) {
     emit_add(b);
+  } else if (b->step->as.conv.is_transposed) {
+    emit_transposed(b);
   } else {
     emit_weighted(b);
   }

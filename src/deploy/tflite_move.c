@@ -189,8 +189,7 @@ static void emit_table(struct tflite_build *b) {
 
 /* ---- Floats -------------------------------------------------------------------------------------------- */
 
-/* The fused activation of an operator on floats. */
-static tflite_activation find_activation(struct tflite_build *b) {
+tflite_activation tflite_float_activation(struct tflite_build *b) {
   const float lo = b->step->clip_lo, hi = b->step->clip_hi;
   if (isinf(lo) && isinf(hi)) {
     return TFLITE_NONE;
@@ -203,6 +202,25 @@ static tflite_activation find_activation(struct tflite_build *b) {
                 (double)hi);
   }
   return TFLITE_RELU_N1_TO_1;
+}
+
+void tflite_limit_floats(struct tflite_build *b, uint32_t x, uint32_t y, float lo, float hi) {
+  const uint32_t inputs[] = {x, tflite_floats(b, "_least", &lo, 1)};
+  const uint32_t between = tflite_tensor_like(b, y, "_limited_below");
+  tflite_add(b, TFLITE_MAXIMUM, inputs, 2, between);
+  const uint32_t behind[] = {between, tflite_floats(b, "_most", &hi, 1)};
+  tflite_add(b, TFLITE_MINIMUM, behind, 2, y);
+}
+
+/* The format has no operator for it: alpha x + beta, each rounded, between 0 and 1. */
+static void emit_hard_sigmoid(struct tflite_build *b, uint32_t x, uint32_t y) {
+  const struct mq_program_step *step = b->step;
+  const uint32_t product = tflite_tensor_like(b, y, "_product"), sum = tflite_tensor_like(b, y, "_sum");
+  const uint32_t factors[] = {x, tflite_floats(b, "_alpha", &step->as.unary.alpha, 1)};
+  tflite_add(b, TFLITE_MUL, factors, 2, product);
+  const uint32_t terms[] = {product, tflite_floats(b, "_beta", &step->as.unary.beta, 1)};
+  tflite_add(b, TFLITE_ADD, terms, 2, sum);
+  tflite_limit_floats(b, sum, y, 0, 1);
 }
 
 static void emit_unary(struct tflite_build *b) {
@@ -218,16 +236,11 @@ static void emit_unary(struct tflite_build *b) {
     case MQ_PROGRAM_LEAKY_RELU:
       tflite_add(b, TFLITE_LEAKY_RELU, &x, 1, y)->alpha = step->as.unary.alpha;
       return;
-    case MQ_PROGRAM_CLIP: {
-      const uint32_t inputs[] = {x, tflite_floats(b, "_least", &step->clip_lo, 1)};
-      const uint32_t between = tflite_tensor_like(b, y, "_limited_below");
-      tflite_add(b, TFLITE_MAXIMUM, inputs, 2, between);
-      const uint32_t behind[] = {between, tflite_floats(b, "_most", &step->clip_hi, 1)};
-      tflite_add(b, TFLITE_MINIMUM, behind, 2, y);
+    case MQ_PROGRAM_CLIP:
+      tflite_limit_floats(b, x, y, step->clip_lo, step->clip_hi);
       return;
-    }
     default:
-      tflite_fail(b, "a hard sigmoid, which the format has no operator for");
+      emit_hard_sigmoid(b, x, y);
   }
 }
 
@@ -235,14 +248,18 @@ static void emit_binary(struct tflite_build *b) {
   static const tflite_code codes[] = {[MQ_PROGRAM_ADD] = TFLITE_ADD,
                                       [MQ_PROGRAM_SUB] = TFLITE_SUB,
                                       [MQ_PROGRAM_MUL] = TFLITE_MUL,
-                                      [MQ_PROGRAM_DIV] = TFLITE_DIV};
+                                      [MQ_PROGRAM_DIV] = TFLITE_DIV,
+                                      [MQ_PROGRAM_PRELU] = TFLITE_PRELU};
   const mq_program_binary kind = b->step->as.binary.kind;
-  if (kind == MQ_PROGRAM_PRELU) {
-    tflite_fail(b, "a PRelu on floats, expected add, sub, mul or div");
+  const struct mq_program_tensor *slopes = step_input(b, 1);
+  if (kind == MQ_PROGRAM_PRELU &&
+      (!slopes->constant || !isinf(b->step->clip_lo) || !isinf(b->step->clip_hi))) {
+    tflite_fail(b, "a PRelu with %s",
+                slopes->constant ? "an activation behind it" : "slopes that are computed");
     return;
   }
   const uint32_t inputs[] = {tflite_input(b, 0), tflite_input(b, 1)};
-  const tflite_activation activation = find_activation(b);
+  const tflite_activation activation = tflite_float_activation(b);
   tflite_add(b, codes[kind], inputs, 2, tflite_output(b))->activation = activation;
 }
 
@@ -254,7 +271,7 @@ static void emit_affine(struct tflite_build *b) {
   const uint32_t factors[] = {tflite_input(b, 0), tflite_floats(b, "_gain", b->step->as.affine.gain, n)};
   tflite_add(b, TFLITE_MUL, factors, 2, product);
   const uint32_t terms[] = {product, tflite_floats(b, "_shift", b->step->as.affine.shift, n)};
-  const tflite_activation activation = find_activation(b);
+  const tflite_activation activation = tflite_float_activation(b);
   tflite_add(b, TFLITE_ADD, terms, 2, tflite_output(b))->activation = activation;
 }
 

@@ -194,6 +194,14 @@ static double saturate(const struct flat_tensor *y, double q, int activation) {
   return clamp(q, lo, hi);
 }
 
+/* As a float, within the fused activation's range. */
+static double limit(double v, int activation) {
+  double rounded = (double)(float)v;
+  return activation == 2   ? clamp(rounded, -1, 1)
+         : activation == 0 ? rounded
+                           : clamp(rounded, 0, activation == 3 ? 6 : INFINITY);
+}
+
 /* ---- Windows ------------------------------------------------------------------------------------------- */
 
 struct window {
@@ -221,6 +229,15 @@ static const double *tap_at(const struct window *w, const struct flat_tensor *x,
   return is_inside ? &x->value[(row * x->shape[2] + column) * x->shape[3] + c] : NULL;
 }
 
+/* Of integers, or of floats, which are rounded once. */
+static double finish_sum(const struct flat_tensor *x, const struct flat_tensor *w,
+                         const struct flat_tensor *y, int64_t o, double sum, int activation, bool once) {
+  if (y->n_scales == 0) return limit(sum, activation);
+  double s = (double)w->scale[w->n_scales > 1 ? o : 0];
+  double q = multiply(sum, (double)x->scale[0] * s / (double)y->scale[0], once);
+  return saturate(y, q + (double)y->zero_point, activation);
+}
+
 static void run_conv(struct flat_file *f, const struct flat_operator *op, bool is_depthwise) {
   const struct flat_tensor *x = &f->tensor[op->inputs[0]], *w = &f->tensor[op->inputs[1]],
                            *b = &f->tensor[op->inputs[2]];
@@ -234,15 +251,60 @@ static void run_conv(struct flat_file *f, const struct flat_operator *op, bool i
   int32_t outputs = y->shape[3], inputs = is_depthwise ? 1 : w->shape[3], groups = x->shape[3] / inputs;
   for (int64_t i = 0; i < flat_count(y); i++) {
     int32_t o = (int32_t)(i % outputs), taps = window.kernel[0] * window.kernel[1];
-    double sum = b->value[o], s = (double)w->scale[w->n_scales > 1 ? o : 0];
+    double sum = 0;
     for (int t = 0; t < taps; t++)
       for (int32_t c = 0; c < inputs; c++) {
         const double *q = tap_at(&window, x, y, i / outputs, t, o / (outputs / groups) * inputs + c);
         double weight = is_depthwise ? w->value[t * outputs + o] : w->value[(o * taps + t) * inputs + c];
         sum += q ? (*q - (double)x->zero_point) * weight : 0;
       }
-    double q = multiply(sum, (double)x->scale[0] * s / (double)y->scale[0], false);
-    y->value[i] = saturate(y, q + (double)y->zero_point, activation);
+    y->value[i] = finish_sum(x, w, y, o, sum + b->value[o], activation, false);
+  }
+}
+
+/* Every input pixel gives to the outputs that its window covers; the shape comes as a tensor. */
+static void run_transposed(struct flat_file *f, const struct flat_operator *op) {
+  const struct flat_tensor *shape = &f->tensor[op->inputs[0]], *w = &f->tensor[op->inputs[1]],
+                           *x = &f->tensor[op->inputs[2]], *b = &f->tensor[op->inputs[3]];
+  struct flat_tensor *y = &f->tensor[op->output];
+  int stride[2] = {flat_option(f, op, 2, false, 0), flat_option(f, op, 1, false, 0)}, before[2];
+  assert_int_equal(flat_option(f, op, 3, true, 0), 0);
+  for (int i = 0; i < 4; i++)
+    assert_true(shape->value[i] == y->shape[i]);
+  for (int a = 0; a < 2; a++) {
+    int out = y->shape[1 + a], k = w->shape[1 + a];
+    int same = ((out + stride[a] - 1) / stride[a] - 1) * stride[a] + k - out;
+    before[a] = flat_option(f, op, 0, true, 0) == 0 && same > 0 ? same / 2 : 0;
+  }
+  int64_t outputs = y->shape[3], inputs = x->shape[3], n_pixels = flat_count(y) / outputs;
+  double *sums = calloc((size_t)flat_count(y), sizeof *sums);
+  for (int64_t i = 0; i < flat_count(x) / inputs; i++)
+    for (int t = 0; t < w->shape[1] * w->shape[2]; t++) {
+      int64_t row = i / x->shape[2] * stride[0] - before[0] + t / w->shape[2];
+      int64_t column = i % x->shape[2] * stride[1] - before[1] + t % w->shape[2];
+      if (row < 0 || row >= y->shape[1] || column < 0 || column >= y->shape[2]) continue;
+      for (int64_t o = 0; o < outputs; o++)
+        for (int64_t c = 0; c < inputs; c++)
+          sums[(row * y->shape[2] + column) * outputs + o] +=
+              (x->value[i * inputs + c] - (double)x->zero_point) *
+              w->value[(o * w->shape[1] * w->shape[2] + t) * inputs + c];
+    }
+  for (int64_t i = 0; i < n_pixels * outputs; i++)
+    y->value[i] = finish_sum(x, w, y, i % outputs, sums[i] + b->value[i % outputs], 0, false);
+  free(sums);
+}
+
+/* ADD 0, MUL 18, PRELU 54 of floats. */
+static void run_floats(struct flat_file *f, const struct flat_operator *op) {
+  const struct flat_tensor *a = &f->tensor[op->inputs[0]], *b = &f->tensor[op->inputs[1]];
+  struct flat_tensor *y = &f->tensor[op->output];
+  int64_t n_b = flat_count(b);
+  assert_int_equal(flat_count(a), flat_count(y));
+  for (int64_t i = 0; i < flat_count(y); i++) {
+    double u = a->value[i], v = b->value[i % n_b];
+    y->value[i] = op->code == 54   ? u >= 0 ? u : limit(u * v, 0)
+                    : op->code == 18 ? limit(u * v, flat_option(f, op, 0, true, 0))
+                                   : limit(u + v, flat_option(f, op, 0, true, 0));
   }
 }
 
@@ -253,11 +315,10 @@ static void run_linear(struct flat_file *f, const struct flat_operator *op) {
   int32_t inputs = w->shape[1], outputs = w->shape[0];
   for (int64_t i = 0; i < flat_count(y); i++) {
     int64_t o = i % outputs;
-    double sum = b->value[o], s = (double)w->scale[w->n_scales > 1 ? o : 0];
+    double sum = 0;
     for (int32_t c = 0; c < inputs; c++)
       sum += (x->value[i / outputs * inputs + c] - (double)x->zero_point) * w->value[o * inputs + c];
-    double q = multiply(sum, (double)x->scale[0] * s / (double)y->scale[0], true);
-    y->value[i] = saturate(y, q + (double)y->zero_point, flat_option(f, op, 0, true, 0));
+    y->value[i] = finish_sum(x, w, y, o, sum + b->value[o], flat_option(f, op, 0, true, 0), true);
   }
 }
 
@@ -420,7 +481,16 @@ static void run_operator(struct flat_file *f, const struct flat_operator *op) {
   struct flat_tensor *x = &f->tensor[op->inputs[0]], *y = &f->tensor[op->output];
   switch (op->code) {
     case 0:
-      run_add(f, op);
+    case 18:
+    case 54:
+      (y->n_scales == 0 ? run_floats : run_add)(f, op);
+      break;
+    case 67:
+      run_transposed(f, op);
+      break;
+    case 77:
+      for (int i = 0; i < x->rank; i++)
+        y->value[i] = x->shape[i];
       break;
     case 1:
     case 17:

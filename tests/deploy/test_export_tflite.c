@@ -138,6 +138,40 @@ static struct mq_graph *moves(void) {
   return finish(&net);
 }
 
+static struct mq_value *up(struct net *net, struct mq_value *x, const char *name, int64_t c_out,
+                           int64_t kernel, int64_t pad, int64_t more) {
+  char text[64];
+  const int64_t c_in = x->shape.dim[1], size = (x->shape.dim[2] - 1) * 2 + kernel - 2 * pad + more;
+  snprintf(text, sizeof text, "%s.weight", name);
+  struct mq_value *inputs[] = {
+      x, net_constant(net, text, (struct mq_shape){.rank = 4, .dim = {c_in, c_out, kernel, kernel}}, -0.4f,
+                      0.4f)};
+  struct mq_value *y = net_node(net, MQ_OP_ConvTranspose, name, inputs, 2, net_shape(c_out, size, size));
+  const int64_t two[] = {2, 2}, pads[] = {pad, pad, pad, pad}, at_end[] = {more, more};
+  net_check(net, mq_node_set_ints(net->graph, y->producer, "strides", two, 2, &net->err));
+  net_check(net, mq_node_set_ints(net->graph, y->producer, "pads", pads, 4, &net->err));
+  net_check(net, mq_node_set_ints(net->graph, y->producer, "output_padding", at_end, 2, &net->err));
+  return y;
+}
+
+/* Transposed convolutions that are VALID, SAME, and cut out of a larger one; functions that the format has no
+ * operator for, or on floats alone. */
+static struct mq_graph *decoder(void) {
+  struct net net;
+  net_begin(&net, "decoder");
+  struct mq_value *x = net_conv(&net, net_input(&net, "input", net_shape(3, 5, 5)), "conv", 6, 3, 1, 1);
+  x = net_unary(&net, MQ_OP_Relu, "valid_relu", up(&net, x, "valid", 5, 2, 0, 0));
+  x = up(&net, net_conv(&net, x, "half", 4, 3, 2, 1), "cut", 5, 3, 1, 1);
+  x = net_conv(&net, up(&net, x, "same", 4, 4, 1, 0), "quarter", 4, 3, 2, 1);
+  x = net_unary(&net, MQ_OP_HardSigmoid, "sigmoid", x);
+  struct mq_value *slopes[] = {
+      net_conv(&net, x, "depthwise", 4, 3, 1, 4),
+      net_constant(&net, "slopes", (struct mq_shape){.rank = 3, .dim = {4, 1, 1}}, 0.1f, 0.4f)};
+  x = net_node(&net, MQ_OP_PRelu, "prelu", slopes, 2, slopes[0]->shape);
+  net_output(&net, net_gemm(&net, net_flatten(&net, x, "flatten"), "fc", 10));
+  return finish(&net);
+}
+
 /* ---- The program's codes ------------------------------------------------------------------------------- */
 
 static float *channels_last(const struct flat_tensor *x, int64_t image) {
@@ -191,7 +225,8 @@ static void the_file_computes_the_program(void **state) {
   static const struct {
     struct mq_graph *(*build)(void);
     size_t least;
-  } nets[] = {{residual, 7}, {projection, 8}, {inverted, 11}, {concats, 9}, {windows, 11}, {moves, 8}};
+  } nets[] = {{residual, 7}, {projection, 8}, {inverted, 11}, {concats, 9},
+              {windows, 11}, {moves, 8},      {decoder, 8}};
   static const int bits[][2] = {{0, 0}, {4, 8}, {8, 5}, {3, 3}};
   for (size_t i = 0; i < sizeof nets / sizeof nets[0]; i++)
     for (size_t k = 0; k < sizeof bits / sizeof bits[0]; k++) {
@@ -409,6 +444,45 @@ static void float_islands(void **state) {
   end();
 }
 
+/* Layers kept float are the same operators on floats; their outputs' codes are the program's. */
+static void layers_kept_float(void **state) {
+  (void)state;
+  static const char *const names[] = {"valid", "quarter", "depthwise", "fc"};
+  struct mq_err err = {0};
+  struct mq_layer_override kept[4];
+  for (size_t i = 0; i < 4; i++)
+    kept[i] = (struct mq_layer_override){.layer = names[i], .keep_float = true};
+  const struct mq_prepare_options options = {.overrides = kept, .n_overrides = 4};
+  make_calibrated_with(&e.lowered, decoder(), "tflite", &options);
+  assert_ok(mq_lower(&e.made, &e.lowered.prepared, e.lowered.target, &err));
+  if (export_to("kept", &err) != MQ_OK) fail_msg("%s", err.message);
+  flat_open(&e.file, path);
+  static const struct {
+    const char *weights;
+    int rank, first, last;
+  } layers[] = {{"valid.weight", 4, 5, 6},
+                {"quarter.weight", 4, 4, 4},
+                {"depthwise.weight", 4, 1, 4},
+                {"fc.weight", 2, 10, 400}};
+  for (size_t i = 0; i < 4; i++) {
+    const struct flat_tensor *w = flat_find(&e.file, layers[i].weights);
+    assert_non_null(w);
+    assert_int_equal(w->type, FLAT_FLOAT32);
+    assert_int_equal(w->rank, layers[i].rank);
+    assert_int_equal(w->shape[0], layers[i].first);
+    assert_int_equal(w->shape[w->rank - 1], layers[i].last);
+  }
+  assert_non_null(flat_find(&e.file, "fc.bias"));
+  assert_int_equal(e.file.tensor[e.file.outputs[0]].type, FLAT_FLOAT32);
+  check_codes(4);
+  const struct mq_program_tensor *y = NULL;
+  float *logits = run_for_tensor(&e.made.program, &e.lowered.images, 1, "fc_out", &y);
+  for (int i = 0; i < 10; i++)
+    assert_true(e.file.tensor[e.file.outputs[0]].value[i] == (double)logits[i]);
+  free(logits);
+  end();
+}
+
 static void same_bytes_for_both_targets(void **state) {
   (void)state;
   char *bytes[2] = {NULL, NULL};
@@ -457,7 +531,7 @@ static struct mq_graph *odd_average(void) {
 static void what_the_format_cannot_express(void **state) {
   (void)state;
   refuses(norms(), "tflite", 0, "node 'grouped");
-  refuses(norms(), "tflite", 0, "a transposed convolution");
+  refuses(norms(), "tflite", 0, "a transposed convolution in 2 groups");
   refuses(odd_average(), "tflite", 0, "node 'average");
   refuses(residual(), "snpe", 0, "expected a zero point of 0");
   refuses(residual(), "tflite", 16, "expected at most 8 bits");
@@ -475,6 +549,7 @@ int main(void) {
       cmocka_unit_test(unsigned_activations),
       cmocka_unit_test(names_stay_unique),
       cmocka_unit_test(float_islands),
+      cmocka_unit_test(layers_kept_float),
       cmocka_unit_test(same_bytes_for_both_targets),
       cmocka_unit_test(what_the_format_cannot_express),
   };
