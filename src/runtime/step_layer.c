@@ -1,7 +1,6 @@
 /* Convolutions and linear layers: tiles of pixels by blocks of channels, finished while their sums are in the
  * first-level cache. */
 #include <assert.h>
-#include <string.h>
 
 #include "runtime/layer.h"
 #include "runtime/ops.h"
@@ -57,10 +56,20 @@ static mq_status make_segments(struct layer *layer, struct mq_runtime *runtime,
   return MQ_OK;
 }
 
-/* As few panels as there can be, as equal as they can be. */
+/* Units are rows where they come out even or there are many; else panels, which also keeps every weight with
+ * one worker. */
+static void choose_cut(struct layer *layer, const struct mq_runtime *runtime, int64_t rows) {
+  const int64_t n_workers = runtime->n_workers;
+  layer->cuts_panels =
+      rows % n_workers != 0 && rows < 8 * n_workers && layer->groups * layer->n_blocks >= n_workers;
+}
+
+/* As few panels as there can be, as equal as they can be; where workers share them, as many for each. */
 static mq_status make_panels(struct layer *layer, struct mq_runtime *runtime, struct mq_err *err) {
-  const int64_t most = layer->dot->max_blocks;
+  const int64_t most = layer->dot->max_blocks, n_workers = runtime->n_workers;
   layer->n_panels = (layer->n_blocks + most - 1) / most;
+  if (layer->cuts_panels) layer->n_panels = (layer->n_panels + n_workers - 1) / n_workers * n_workers;
+  if (layer->n_panels > layer->n_blocks) layer->n_panels = layer->n_blocks;
   layer->panels = mq_arena_alloc(&runtime->arena, (size_t)layer->n_panels, sizeof *layer->panels);
   if (layer->panels == NULL) return mq_fail_memory(err, "a layer's panels");
   for (int64_t p = 0; p < layer->n_panels; p++) {
@@ -131,15 +140,6 @@ static mq_status make_weights(struct layer *layer, struct mq_runtime *runtime,
   return status;
 }
 
-/* Rows where they come out even or there are many; else panels, which also keeps every weight with one
- * worker. */
-static void set_units(struct runtime_step *step, struct layer *layer, const struct mq_runtime *runtime,
-                      int64_t rows) {
-  const int64_t n_workers = runtime->n_workers, n_panels = layer->groups * layer->n_panels;
-  layer->cuts_panels = rows % n_workers != 0 && rows < 8 * n_workers && n_panels >= n_workers;
-  step->n_units = layer->cuts_panels ? n_panels : rows;
-}
-
 static void set_loops(struct layer *layer, const struct mq_runtime *runtime,
                       const struct mq_program_step *step) {
   const mq_simd_level level = runtime_simd(runtime->level);
@@ -192,12 +192,14 @@ static mq_status prepare(struct runtime_step *step, struct mq_runtime *runtime, 
   layer->group_outputs = y->channels / layer->groups;
   layer->n_blocks = (layer->group_outputs + RUNTIME_BLOCK - 1) / RUNTIME_BLOCK;
   mq_status status = make_segments(layer, runtime, step->step, err);
+  choose_cut(layer, runtime, y->rows);
   if (status == MQ_OK) status = make_panels(layer, runtime, err);
   if (status == MQ_OK) status = make_weights(layer, runtime, step->step, err);
-  set_units(step, layer, runtime, y->rows);
-  set_chunk(layer, x, y);
+  if (status != MQ_OK) return status;
+  step->n_units = layer->cuts_panels ? layer->groups * layer->n_panels : y->rows;
   set_loops(layer, runtime, step->step);
-  return status;
+  set_chunk(layer, x, y); /* by the loops' tiles */
+  return MQ_OK;
 }
 
 /* ---- Running ------------------------------------------------------------------------------------------ */

@@ -79,19 +79,24 @@ static bool can_average(const struct mq_runtime *runtime, const struct mq_progra
          x->rows * x->columns <= most;
 }
 
+#define MEANS 64 /* channels of a unit, where all pixels are averaged */
+
 static mq_status prepare_average(struct runtime_step *step, struct mq_runtime *runtime, struct mq_err *err) {
   (void)err;
-  runtime_want_scratch(runtime, (size_t)runtime_input(runtime, step->step, 0)->channels * sizeof(int32_t));
-  if (step->step->kind == MQ_STEP_AVERAGE) step->n_units = runtime_output(runtime, step->step)->rows;
+  const int64_t channels = runtime_input(runtime, step->step, 0)->channels;
+  runtime_want_scratch(runtime, (size_t)channels * sizeof(int32_t));
+  step->n_units = step->step->kind == MQ_STEP_AVERAGE ? runtime_output(runtime, step->step)->rows
+                                                      : (channels + MEANS - 1) / MEANS;
   return MQ_OK;
 }
 
 typedef int32_t (*average_fn)(int64_t sum, const struct mq_program_mean *mean,
                               const struct mq_program_output *y);
 
-/* sums: of codes as stored, n_inside of them; n_padded more are pads, which count as the zero point. */
+/* Of n channels. sums: of codes as stored, n_inside of them; n_padded more are pads, which count as the zero
+ * point. */
 static void put_averages(unsigned char *to, const struct runtime_step *step,
-                         const struct runtime_frame *frame, const int32_t *sums, int64_t n_inside,
+                         const struct runtime_frame *frame, const int32_t *sums, int64_t n, int64_t n_inside,
                          int64_t n_padded, const struct mq_program_mean *mean, average_fn average) {
   const struct mq_program *program = frame->runtime->program;
   const struct mq_program_step *s = step->step;
@@ -99,7 +104,7 @@ static void put_averages(unsigned char *to, const struct runtime_step *step,
                               *y = runtime_output(frame->runtime, s);
   const struct mq_program_output output = mq_program_get_output(program, s);
   const int64_t offset = n_padded * program_input(program, s, 0)->zero_point - n_inside * x->flip;
-  for (int64_t c = 0; c < x->channels; c++)
+  for (int64_t c = 0; c < n; c++)
     to[c] = (unsigned char)(average(sums[c] + offset, mean, &output) + y->flip);
 }
 
@@ -125,10 +130,12 @@ static void average_window(const struct runtime_step *step, const struct runtime
                                NULL) != MQ_PROGRAM_OK)
     return; /* cannot be: checked */
   put_averages(runtime_pixel(runtime_output(frame->runtime, s), frame->data[s->output], oh, ow), step, frame,
-               sums, n_inside, n - n_inside, &mean, arithmetic->average);
+               sums, x->channels, n_inside, n - n_inside, &mean, arithmetic->average);
 }
 
-static void average_all(const struct runtime_step *step, const struct runtime_frame *frame) {
+/* Channels [first, last). */
+static void average_all(const struct runtime_step *step, const struct runtime_frame *frame, int64_t first,
+                        int64_t last) {
   const struct mq_program *program = frame->runtime->program;
   const struct mq_program_step *s = step->step;
   const struct runtime_layout *x = runtime_input(frame->runtime, s, 0);
@@ -136,22 +143,24 @@ static void average_all(const struct runtime_step *step, const struct runtime_fr
   const int64_t n = x->rows * x->columns;
   int32_t *sums = (int32_t *)(void *)frame->scratch;
   struct mq_program_mean mean;
-  memset(sums, 0, (size_t)x->channels * sizeof *sums);
+  memset(sums, 0, (size_t)(last - first) * sizeof *sums);
   for (int64_t row = 0; row < x->rows; row++)
     runtime_points_at(runtime_simd(frame->runtime->level))
-        ->sum_pixels(sums, runtime_pixel(x, frame->data[s->inputs[0]], row, 0), x->columns, x->pixel_bytes,
-                     x->channels);
+        ->sum_pixels(sums, runtime_pixel(x, frame->data[s->inputs[0]], row, 0) + first, x->columns,
+                     x->pixel_bytes, last - first);
   if (arithmetic->make_mean(&mean, program_input(program, s, 0), program_output(program, s), (int32_t)n,
                             NULL) != MQ_PROGRAM_OK)
     return; /* cannot be: checked */
-  put_averages(frame->data[s->output], step, frame, sums, n, 0, &mean, arithmetic->mean);
+  put_averages(frame->data[s->output] + first, step, frame, sums, last - first, n, 0, &mean,
+               arithmetic->mean);
 }
 
 static void run_average(const struct runtime_step *step, const struct runtime_frame *frame, int64_t first,
                         int64_t last) {
   const struct runtime_layout *y = runtime_output(frame->runtime, step->step);
   if (step->step->kind == MQ_STEP_MEAN) {
-    average_all(step, frame);
+    const int64_t channels = y->channels;
+    average_all(step, frame, first * MEANS, last * MEANS < channels ? last * MEANS : channels);
     return;
   }
   for (int64_t oh = first; oh < last; oh++)

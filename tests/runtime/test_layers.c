@@ -26,6 +26,7 @@ static const struct shape shapes[] = {
     {"depthwise, odd", 7, 9, 100, 100, 100, 3, 1, 1, 1},
     {"depthwise, one row", 3, 6, 130, 130, 130, 3, 1, 1, 0},
     {"dilated depthwise", 9, 9, 17, 17, 17, 3, 1, 2, 2},
+    {"several chunks", 5, 112, 4, 16, 1, 3, 1, 1, 1},
     {"rows of 16", 3, 32, 6, 13, 1, 3, 1, 1, 1},
     {"rows of 14", 2, 28, 9, 16, 1, 1, 1, 1, 0},
     {"rows of 8", 7, 15, 4, 11, 1, 3, 2, 1, 1},

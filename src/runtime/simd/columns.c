@@ -105,7 +105,7 @@ MQ_ALWAYS_INLINE __m512i finish_sums(const __m512i sums[4], const struct runtime
 
 RUNTIME_VNNI_TARGET MQ_ALWAYS_INLINE void run_row(const struct runtime_columns_job *to_do,
                                                   const struct runtime_finish *finish, struct shape s) {
-  const struct runtime_columns_job job = *to_do; /* stores to y cannot change them */
+  struct runtime_columns_job job = *to_do; /* stores to y cannot change them */
   const struct runtime_finish f = *finish;
   const unsigned char *x[2] = {job.x[0], job.x[1]};
   unsigned char *y[2] = {job.y[0], job.y[1]};
@@ -126,6 +126,7 @@ RUNTIME_VNNI_TARGET MQ_ALWAYS_INLINE void run_row(const struct runtime_columns_j
   for (int column = 0; column < s.kernel - s.stride; column++)
     add_column(sums, &job, kept, x, column, s);
   for (int64_t p = 0; p < job.n_pixels; p++) {
+    if (!is_kept(s)) __asm__("" : "+r"(job.weights)); /* else GCC loads them once, to store and load them */
     MQ_SIMD_UNROLL
     for (int column = s.kernel - s.stride; column < s.kernel; column++)
       add_column(sums, &job, kept, x, column, s);
