@@ -250,7 +250,8 @@ float mq_program_value(const struct mq_program_tensor *tensor, const void *data,
 /* Least and largest accumulator of an output channel, bias included, for every input in the tensor's range
  * and any subset of taps; weights: n codes of the channel. False where it, or the plain sum of code products
  * before zero points are corrected (inputs and weights as stored, or shifted to u8 and s8), or the sum
- * without the bias, may leave 32 bits. 16-bit inputs: 64-bit accumulators, false beyond 2^53. */
+ * without the bias, may leave 32 bits; lo and hi are then those of the plain sum if that alone does not fit.
+ * 16-bit inputs: 64-bit accumulators, false beyond 2^53. */
 bool mq_program_bound(int64_t *lo, int64_t *hi, const struct mq_program_tensor *x, const int8_t *weights,
                       int64_t n, int32_t w_zero_point, int32_t bias);
 

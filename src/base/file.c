@@ -21,6 +21,11 @@ static mq_status fail_errno(struct mq_err *err, const char *path) {
                  code == ENOENT ? "no such file" : strerror(code));
 }
 
+/* Wherever a file should go and cannot, the system is in the way, not the input. */
+static mq_status fail_write(struct mq_err *err, const char *path, int code) {
+  return mq_fail(err, MQ_FAILED, "%s: cannot write: %s", path, strerror(code));
+}
+
 static mq_status open_regular(int *fd, size_t *bytes, const char *path, struct mq_err *err) {
   *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (*fd < 0) {
@@ -130,7 +135,7 @@ mq_status mq_file_out_open(struct mq_file_out *out, const char *path, struct mq_
   snprintf(out->temporary, bytes, "%s.%ld.XXXXXX", path, (long)getpid());
   int fd = mkostemp(out->temporary, O_CLOEXEC);
   if (fd < 0) {
-    mq_status status = fail_errno(err, path);
+    mq_status status = fail_write(err, path, errno);
     out->temporary[0] = 0;
     mq_file_out_abandon(out);
     return status;
@@ -138,7 +143,7 @@ mq_status mq_file_out_open(struct mq_file_out *out, const char *path, struct mq_
   mode_t mask = umask(0);
   umask(mask);
   if (fchmod(fd, 0666 & ~mask) != 0 || !(out->stream = fdopen(fd, "w"))) {
-    mq_status status = fail_errno(err, path);
+    mq_status status = fail_write(err, path, errno);
     close(fd);
     mq_file_out_abandon(out);
     return status;
@@ -161,7 +166,7 @@ mq_status mq_file_out_commit(struct mq_file_out *out, struct mq_err *err) {
   }
   mq_status status = MQ_OK;
   if (!is_written) {
-    status = mq_fail(err, MQ_FAILED, "%s: cannot write: %s", out->path, strerror(code));
+    status = fail_write(err, out->path, code);
   } else {
     out->temporary[0] = 0;
   }

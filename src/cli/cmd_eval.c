@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "cli/bundle.h"
 #include "cli/commands.h"
 #include "cli/session.h"
 #include "mqbench/deploy.h"
@@ -62,9 +63,9 @@ static mq_status load_bundle(struct eval_run *run, const char *path, struct mq_e
   if (run->mode == EVAL_DEFAULT) {
     run->mode = EVAL_SIMULATE;
   }
-  if (run->target && strcmp(run->target, run->bundle.target) != 0) {
-    return mq_fail(err, MQ_BAD_USAGE, "--target %s: the bundle %s was made for %s; quantize the model again",
-                   run->target, path, run->bundle.target);
+  status = run->target ? cli_bundle_check_target(&run->bundle, path, run->target, err) : MQ_OK;
+  if (status != MQ_OK) {
+    return status;
   }
   if (run->mode >= EVAL_REFERENCE && !run->bundle.program) {
     const char *why = run->bundle.no_program;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "cli/bundle.h"
 #include "cli/commands.h"
 #include "cli/session.h"
 #include "cli/verify_report.h"
@@ -37,11 +38,7 @@ static mq_status load_bundle(struct verify_run *run, const char *path, struct mq
     run->spec.preprocess = run->bundle.preprocess;
     run->spec.has_preprocess = true;
   }
-  if (run->target && strcmp(run->target, run->bundle.target) != 0) {
-    return mq_fail(err, MQ_BAD_USAGE, "--target %s: the bundle %s was made for %s; quantize the model again",
-                   run->target, path, run->bundle.target);
-  }
-  return MQ_OK;
+  return run->target ? cli_bundle_check_target(&run->bundle, path, run->target, err) : MQ_OK;
 }
 
 static const char *why_no_program(const struct verify_run *run) {
@@ -60,8 +57,9 @@ static mq_status load(struct verify_run *run, const char *path, struct mq_err *e
   if (!run->bundle.program && run->n_names == 0) {
     return mq_fail(err, MQ_BAD_INPUT, "%s has no integer program: %s", path, why_no_program(run));
   }
-  if (mq_target_load(&run->known, run->target ? run->target : run->bundle.target, NULL) != MQ_OK) {
-    mq_log_warn("target %s is not here: no engine is its twin", run->bundle.target);
+  const char *target = run->target ? run->target : run->bundle.target;
+  if (mq_target_load(&run->known, target, NULL) != MQ_OK && run->n_names > 0) {
+    mq_log_warn("target %s is not here, so no engine is its twin: name its file with --target", target);
   }
   return MQ_OK;
 }

@@ -131,6 +131,12 @@ bool mq_program_bound(int64_t *lo, int64_t *hi, const struct mq_program_tensor *
     const int64_t limit = INT64_C(1) << 53;
     return *lo >= -limit && *hi <= limit;
   }
-  return least >= INT32_MIN && most <= INT32_MAX && *lo >= INT32_MIN && *hi <= INT32_MAX &&
-         plain * UINT8_MAX <= INT32_MAX && bias > INT32_MIN;
+  if (least < INT32_MIN || most > INT32_MAX || *lo < INT32_MIN || *hi > INT32_MAX || bias == INT32_MIN)
+    return false;
+  plain *= UINT8_MAX;
+  if (plain > INT32_MAX) {
+    *lo = -plain;
+    *hi = plain;
+  }
+  return plain <= INT32_MAX;
 }

@@ -218,6 +218,40 @@ static void an_engine_that_is_missing_is_skipped(void **state) {
   unsetenv("FAKE_ADAPTER");
 }
 
+/* A target of one's own: its file is the only place that says what its engine must equal. */
+static void a_targets_file_names_its_twin(void **state) {
+  (void)state;
+  static const char yaml[] =
+      "name: mine\ndescribes: mine\n"
+      "weights: {bits: 8, signed: false, symmetric: false, granularity: tensor, scale: float}\n"
+      "activations: {bits: 8, signed: false, symmetric: false, granularity: tensor, scale: float}\n"
+      "points: graph3\nfold_bn: true\narithmetic: tflite_ref\nbias: int32\nartefacts: [onnx_qdq]\n"
+      "twin: elsewhere\n";
+  char path[700];
+  snprintf(path, sizeof path, "%s/mine.yaml", scratch);
+  assert_int_equal(mq_file_write(path, yaml, sizeof yaml - 1, NULL), MQ_OK);
+  quantize("own", "--target mine.yaml");
+  static const struct {
+    const char *arguments, *says;
+    int status;
+  } cases[] = {
+      {"verify own --images 1 --target mine.yaml", "", 0},
+      {"verify own --images 1 --target mine", "", 0},
+      {"verify own --images 1", "", 0},
+      {"verify own --images 1 --engine onednn", "name its file with --target", 0},
+      {"eval own --mode integer --target ./mine.yaml", "", 0},
+      {"eval snpe --mode integer --target mine.yaml", "made for snpe", 2},
+      {"verify own --target snpe", "made for mine", 2},
+      {"verify own --target none.yaml", "none.yaml: no such file", 3},
+      {"eval own --target none", "unknown target 'none'", 2},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    run(&o, "%s --data " DATA " -q", cases[i].arguments);
+    if (o.status != cases[i].status || !strstr(o.err, cases[i].says) || (!*cases[i].says && *o.err))
+      fail_msg("%s: status %d, %s", cases[i].arguments, o.status, o.err);
+  }
+}
+
 /* ---- What is refused ---- */
 static void refusals(void **state) {
   (void)state;
@@ -290,6 +324,7 @@ int main(void) {
       cmocka_unit_test(layers_kept_float),
       cmocka_unit_test(a_wrong_program_is_told),
       cmocka_unit_test(an_engine_that_is_missing_is_skipped),
+      cmocka_unit_test(a_targets_file_names_its_twin),
       cmocka_unit_test(refusals),
       cmocka_unit_test(no_program_no_verification),
       cmocka_unit_test(an_interrupt_ends_it),
