@@ -65,7 +65,10 @@ static bool find_readers(struct spread *s) {
   return y->n_uses > 0 && !y->is_output;
 }
 
-/* One zero point, and factors that leave the scale a normal number. */
+/* Beyond it weights and biases of floats might become infinite. */
+#define MOST_FACTOR 0x1p60
+
+/* One zero point, and scales that are not too far apart. */
 static bool find_factors(struct spread *s) {
   const struct mq_qparams *q = &s->grid->q;
   for (int64_t c = 0; c < s->n; c++) {
@@ -74,6 +77,9 @@ static bool find_factors(struct spread *s) {
   }
   for (int64_t c = 0; c < s->n; c++)
     s->factors[c] = (double)s->scale / (double)q->scale[c];
+  for (int64_t c = 0; c < s->n; c++) {
+    if (s->factors[c] > MOST_FACTOR) return false;
+  }
   return true;
 }
 

@@ -420,14 +420,16 @@ static void what_cannot_be_scaled_is_multiplied(void **state) {
   end(&c.net, &p);
 }
 
-/* Another reader, zero points that differ, an output: the simulation alone can do that. */
+/* Another reader, zero points that differ, an output, scales too far apart: the simulation alone can do that.
+ */
 static void other_scales_of_channels_stay(void **state) {
   (void)state;
-  for (int i = 0; i < 3; i++) {
+  for (int i = 0; i < 4; i++) {
     struct grid grid = uneven;
     struct chain c;
     struct mq_prepared p;
     grid.zero[2] = i == 0 ? 7 : 0;
+    if (i == 3) grid.scale[1] = 0x1p-70f;
     build_chain(&c, &grid);
     if (i == 1) c.y = net_binary(&c.net, MQ_OP_Add, "add", c.y, c.between);
     if (i == 2) net_output(&c.net, c.between);
