@@ -27,6 +27,17 @@ static runtime_level choose_level(const struct mq_runtime_options *options) {
   return isa == MQ_ISA_AVX512 ? RUNTIME_AVX512 : isa == MQ_ISA_AVX2 ? RUNTIME_AVX2 : RUNTIME_BASE;
 }
 
+/* An input that is only quantized: those loops read nothing past its end. */
+static bool is_lent(const struct mq_runtime *runtime, uint32_t tensor) {
+  bool is = runtime_is_plain(&runtime->layouts[tensor]);
+  for (uint32_t s = 0; s < runtime->program->n_steps; s++) {
+    const struct mq_program_step *step = &runtime->program->steps[s];
+    for (uint32_t i = 0; i < step->n_inputs; i++)
+      is = is && (step->inputs[i] != tensor || runtime->steps[s].op == &runtime_op_quantize);
+  }
+  return is;
+}
+
 /* Tensors, and pads that the steps' windows reach. */
 static mq_status make_layouts(struct mq_runtime *runtime, struct mq_err *err) {
   const struct mq_program *program = runtime->program;
@@ -50,6 +61,8 @@ static mq_status make_layouts(struct mq_runtime *runtime, struct mq_err *err) {
     runtime_layout_finish(&runtime->layouts[t]);
     if (runtime->plain_bytes < bytes) runtime->plain_bytes = bytes;
   }
+  for (uint32_t i = 0; i < program->n_inputs; i++)
+    runtime->layouts[program->inputs[i]].is_lent = is_lent(runtime, program->inputs[i]);
   return MQ_OK;
 }
 

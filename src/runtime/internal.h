@@ -20,6 +20,7 @@ struct runtime_layout {
   bool is_bytes; /* 8-bit codes */
   uint8_t flip;  /* 128 for s8 */
   uint8_t zero;  /* what pads hold */
+  bool is_lent;  /* an input that is read where the caller has it, and has no memory */
   int64_t element_bytes, rows, columns, channels;
   int64_t top, side, bottom;
   int64_t pixel_bytes, row_bytes; /* from pixel to pixel, row to row */

@@ -37,7 +37,7 @@ mq_status runtime_plan(struct mq_runtime *runtime, struct mq_err *err) {
   plan.next = mq_alloc(program->n_tensors, sizeof *plan.next);
   if (plan.next == NULL) return mq_fail_memory(err, "the plan of a program's memory");
   for (uint32_t i = 0; i < program->n_inputs; i++)
-    place(&plan, program->inputs[i]);
+    if (!runtime->layouts[program->inputs[i]].is_lent) place(&plan, program->inputs[i]);
   for (uint32_t s = 0; s < program->n_steps; s++) {
     place(&plan, program->steps[s].output);
     release(&plan, s);

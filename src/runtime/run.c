@@ -40,8 +40,12 @@ static mq_status read_inputs(const struct runtime_frame *frame, unsigned char *p
     const struct runtime_layout *layout = &frame->runtime->layouts[t];
     const void *from = image_of(run->inputs[i], &program->tensors[t], image);
     status = check_codes(&program->tensors[t], from, i, image, err);
-    runtime_store(layout, frame->data[t], from);
-    runtime_fill_pads(layout, frame->data[t], 0, layout->rows);
+    if (layout->is_lent) {
+      frame->data[t] = (unsigned char *)(uintptr_t)from;
+    } else {
+      runtime_store(layout, frame->data[t], from);
+      runtime_fill_pads(layout, frame->data[t], 0, layout->rows);
+    }
     if (status == MQ_OK) see(frame, plain, run, t, image);
   }
   return status;

@@ -5,7 +5,6 @@
 #include "runtime/simd/quads.h"
 
 #define MOST RUNTIME_COLUMNS_MAX_KERNEL
-#define MOST_QUADS ((MOST + 3) / 4) /* of a column */
 
 /* The loop's constants. */
 struct shape {
