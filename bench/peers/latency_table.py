@@ -8,8 +8,9 @@ Writes the table in Markdown on standard output. WORK keeps the networks (drawn 
 kernel's time), their bundles, and rows.json with what was measured, which is not measured again. Engines are those of
 adapters/install (MQBENCH_ENGINES); each runs the network quantized for the target that suits it best, so that all
 that can compute in 8 bit do. --prefix starts every measurement, for example with real-time priority, which keeps other
-programs of the machine out of it. TVM is the slowest by far, and compiles for up to half a minute twice for each row, which makes
-about twenty minutes of the whole table: --without tvm leaves it out. Under the table stands what an engine could not run, and why.
+programs of the machine out of it. TVM is the slowest by far, and compiles for up to half a minute twice for each row,
+which makes about twenty minutes of the whole table: --without tvm leaves it out. Under the table stands what an
+engine could not run, and why.
 """
 import argparse
 import json
