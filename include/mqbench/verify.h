@@ -168,7 +168,8 @@ void mq_adapter_result_deinit(struct mq_adapter_result *result); /* accepts a ze
 struct mq_engine_comparison {
   struct mq_arena arena;
   const char *name, *version, *format;    /* format: of the export that it ran; "" in process */
-  const char *skipped_reason;             /* why it did not run; NULL: it did */
+  const char *skipped_reason;             /* why there is nothing to compare; NULL: there is */
+  bool is_failed;                         /* then: it is here and was given the export, and did not answer */
   bool is_twin;                           /* its bits must be the program's */
   int64_t n_images, elements, mismatches; /* of all outputs; of codes: others, of floats: other bits */
   double max_step; /* the largest difference, in steps of the output's scale; of floats: of 1/127 of what the
@@ -180,7 +181,7 @@ struct mq_engine_comparison {
 /* Exports the bundle in the first of the engine's formats that the target names and that has a form for it,
  * or else in the first that has one, and runs it on the images that `verification` kept outputs of.
  * MQ_BAD_USAGE: no engine of that name. An engine that is not installed, reads none of the formats or fails
- * is MQ_OK with the reason. */
+ * is MQ_OK with the reason. An image whose outputs are not all numbers has no class. */
 struct mq_verify_engine_options {
   const char *name;
   const struct mq_target *target; /* NULL: not known; nothing is a twin */

@@ -68,6 +68,7 @@ static json_t *engine_json(const struct mq_engine_comparison *c) {
       object, "top1_agreement",
       has_run && c->n_images > 0 ? json_real((double)c->n_agree / (double)c->n_images) : json_null());
   json_object_set_new(object, "skipped_reason", has_run ? json_null() : json_string(c->skipped_reason));
+  json_object_set_new(object, "failed", json_boolean(c->is_failed));
   if (has_run && c->n_nodes > 0) {
     add_nodes(object, c);
   }

@@ -2,6 +2,7 @@
 #include "cli/verify_report.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -168,13 +169,17 @@ static void print_nodes(const struct mq_engine_comparison *c) {
 static void print_engine(const struct mq_engine_comparison *c) {
   char a[32], b[32];
   if (c->skipped_reason) {
-    printf("%-18s skipped: %s\n", c->name, c->skipped_reason);
+    printf("%-18s %s: %s\n", c->name, c->is_failed ? "failed" : "skipped", c->skipped_reason);
     return;
   }
-  printf("%-18s %s of %s outputs differ, by %.3g steps at most; the same class for %" PRId64 " of %" PRId64
-         "; %s%s%s%s\n",
-         c->name, grouped(a, c->mismatches), grouped(b, c->elements), c->max_step, c->n_agree, c->n_images,
-         c->version, c->format[0] ? ", " : ", in process", c->format, c->is_twin ? ", must not differ" : "");
+  printf("%-18s %s of %s outputs differ, ", c->name, grouped(a, c->mismatches), grouped(b, c->elements));
+  if (isnan(c->max_step)) {
+    printf("some are not numbers");
+  } else {
+    printf("by %.3g steps at most", c->max_step);
+  }
+  printf("; the same class for %" PRId64 " of %" PRId64 "; %s%s%s%s\n", c->n_agree, c->n_images, c->version,
+         c->format[0] ? ", " : ", in process", c->format, c->is_twin ? ", must not differ" : "");
   print_nodes(c);
 }
 
@@ -223,9 +228,14 @@ mq_status cli_verify_answer(const struct cli_verify_report *report, struct mq_er
                    unexplained(v));
   }
   for (size_t i = 0; i < report->n_engines; i++) {
-    if (report->engines[i].is_twin && report->engines[i].mismatches > 0) {
-      return mq_fail(err, MQ_NO, "engine %s differs from the program in %" PRId64 " outputs",
-                     report->engines[i].name, report->engines[i].mismatches);
+    const struct mq_engine_comparison *c = &report->engines[i];
+    if (c->is_twin && c->mismatches > 0) {
+      return mq_fail(err, MQ_NO, "engine %s differs from the program in %" PRId64 " outputs", c->name,
+                     c->mismatches);
+    }
+    if (c->is_twin && c->is_failed) {
+      return mq_fail(err, MQ_NO, "engine %s, whose bits must be the program's, failed: %s", c->name,
+                     c->skipped_reason);
     }
   }
   return MQ_OK;

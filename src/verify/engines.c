@@ -42,6 +42,12 @@ static mq_status skip_if_bad(const struct engine_run *run, mq_status status, con
   return status == MQ_BAD_INPUT ? skip(run, why->message) : mq_fail(run->err, status, "%s", why->message);
 }
 
+/* It was given the export, and did not answer. */
+static mq_status fail_if_bad(const struct engine_run *run, mq_status status, const struct mq_err *why) {
+  run->c->is_failed = status == MQ_BAD_INPUT;
+  return skip_if_bad(run, status, why);
+}
+
 /* ---- The export ---------------------------------------------------------------------------------------- */
 
 static mq_status export_model(struct engine_run *run, const char *formats) {
@@ -127,10 +133,11 @@ static const struct mq_tensor *find_output(const struct mq_adapter_result *resul
   return n_expected == 1 && result->n_outputs == 1 ? &result->outputs[0] : NULL;
 }
 
+/* -1: not all are numbers. */
 static int64_t class_of(const float *values, int64_t n) {
   int64_t best = 0;
-  for (int64_t i = 1; i < n; i++) {
-    best = values[i] > values[best] ? i : best;
+  for (int64_t i = 0; i < n && best >= 0; i++) {
+    best = isnan(values[i]) ? -1 : values[i] > values[best] ? i : best;
   }
   return best;
 }
@@ -179,7 +186,8 @@ static mq_status compare_output(const struct engine_run *run, size_t output, con
       row[i] = (float)mq_tensor_get_double(theirs, image * n + i);
     }
     compare_image(run->c, scale, expected, row, n);
-    run->c->n_agree += output == 0 && class_of(expected, n) == class_of(row, n);
+    const int64_t class = class_of(row, n);
+    run->c->n_agree += output == 0 && class >= 0 && class == class_of(expected, n);
   }
   mq_free(row);
   return MQ_OK;
@@ -195,6 +203,7 @@ static mq_status compare_outputs(const struct engine_run *run, const struct mq_a
       const char *reason =
           mq_arena_printf(&run->c->arena, "answered %s output '%s'",
                           theirs ? "another number of values for" : "no", graph->outputs[i]->name);
+      run->c->is_failed = true;
       status = reason ? skip(run, reason) : mq_fail_memory(run->err, "a reason");
     } else {
       status = compare_output(run, i, theirs, first);
@@ -303,7 +312,7 @@ static mq_status run_adapter(const struct engine_run *run, const struct mq_tenso
                                      .timeout_seconds = RUN_SECONDS};
   mq_status status = mq_adapter_run(&result, &job, &why);
   if (status != MQ_OK) {
-    return skip_if_bad(run, status, &why);
+    return fail_if_bad(run, status, &why);
   }
   status = compare_outputs(run, &result, first, n);
   if (status == MQ_OK && first == 0) {

@@ -226,7 +226,7 @@ static void a_targets_file_names_its_twin(void **state) {
       "weights: {bits: 8, signed: false, symmetric: false, granularity: tensor, scale: float}\n"
       "activations: {bits: 8, signed: false, symmetric: false, granularity: tensor, scale: float}\n"
       "points: graph3\nfold_bn: true\narithmetic: tflite_ref\nbias: int32\nartefacts: [onnx_qdq]\n"
-      "twin: elsewhere\n";
+      "twin: vendor\n";
   char path[700];
   snprintf(path, sizeof path, "%s/mine.yaml", scratch);
   assert_int_equal(mq_file_write(path, yaml, sizeof yaml - 1, NULL), MQ_OK);
@@ -250,6 +250,28 @@ static void a_targets_file_names_its_twin(void **state) {
     if (o.status != cases[i].status || !strstr(o.err, cases[i].says) || (!*cases[i].says && *o.err))
       fail_msg("%s: status %d, %s", cases[i].arguments, o.status, o.err);
   }
+}
+
+/* What proves nothing is no proof. */
+static void a_twin_that_fails_is_a_no(void **state) {
+  (void)state;
+  char path[700];
+  if (system("python3 -c 'import json' 2>/dev/null") != 0) skip();
+  snprintf(path, sizeof path, "%s/vendor", scratch);
+  assert_int_equal(symlink(MQ_TESTS_DIRECTORY "/verify/fake_adapter.py", path), 0);
+  setenv("MQBENCH_ADAPTERS", scratch, 1);
+  setenv("FAKE_ADAPTER", "no_report", 1);
+  run(&o, "verify own --data " DATA " --images 1 --target mine.yaml --engine vendor");
+  assert_int_equal(o.status, 1);
+  assert_non_null(strstr(o.out, "failed: "));
+  assert_non_null(strstr(o.err, "engine vendor, whose bits must be the program's, failed"));
+  run(&o, "verify snpe --data " DATA " --images 1 --engine vendor --json");
+  assert_int_equal(o.status, 0);
+  json_t *object = parse_json(&o);
+  assert_true(json_is_true(json_object_get(json_array_get(json_object_get(object, "engines"), 0), "failed")));
+  json_decref(object);
+  unsetenv("MQBENCH_ADAPTERS");
+  unsetenv("FAKE_ADAPTER");
 }
 
 /* ---- What is refused ---- */
@@ -325,6 +347,7 @@ int main(void) {
       cmocka_unit_test(a_wrong_program_is_told),
       cmocka_unit_test(an_engine_that_is_missing_is_skipped),
       cmocka_unit_test(a_targets_file_names_its_twin),
+      cmocka_unit_test(a_twin_that_fails_is_a_no),
       cmocka_unit_test(refusals),
       cmocka_unit_test(no_program_no_verification),
       cmocka_unit_test(an_interrupt_ends_it),

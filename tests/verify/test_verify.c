@@ -426,6 +426,12 @@ static void the_engine_in_process_agrees(void **state) {
   assert_int_equal(c.mismatches, 2);
   assert_true(fabs(c.max_step - 1000) < 0.01);
   mq_engine_comparison_deinit(&c);
+  logits[2] = NAN; /* image 0 has no class now */
+  compare_with(&c, &s, &v, MQ_ENGINE_IN_PROCESS);
+  assert_int_equal(c.mismatches, 3);
+  assert_true(isnan(c.max_step));
+  assert_int_equal(c.n_agree, IMAGES - 1);
+  mq_engine_comparison_deinit(&c);
   mq_verification_deinit(&v);
   drop_subject(&s);
 }
@@ -448,15 +454,18 @@ static void engines_that_cannot_are_skipped(void **state) {
   run_verify(&v, &s, 2);
   static const struct {
     const char *mode, *reason;
-  } cases[] = {{"missing", "No module named 'engine'"},
-               {"status", "no such operator"},
-               {"other_protocol", "protocol"},
-               {"", "another number of values"}};
+    bool is_failed;
+  } cases[] = {{"missing", "No module named 'engine'", false},
+               {"status", "no such operator", false}, /* already when asked what it is */
+               {"no_report", "left no report", true},
+               {"other_protocol", "protocol", false},
+               {"", "another number of values", true}};
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     setenv("FAKE_ADAPTER", cases[i].mode, 1);
     compare_with(&c, &s, &v, "board");
     assert_non_null(c.skipped_reason);
     if (!strstr(c.skipped_reason, cases[i].reason)) fail_msg("'%s'", c.skipped_reason);
+    assert_int_equal(c.is_failed, cases[i].is_failed);
     assert_int_equal(c.elements, 0);
     assert_false(c.is_twin);
     mq_engine_comparison_deinit(&c);
