@@ -84,8 +84,8 @@ bool mq_is_qdq(const struct mq_graph *graph);
  * read it: the layers take the factors. Elsewhere its point keeps them, which only a simulation can do.
  *
  * MQ_BAD_INPUT names the node: a scale that is computed, not a normal number above 0, or of another shape; an
- * activation with scales along another axis than the channels'; weights whose scales do not lie along the output channels; integers that
- * change their meaning; anything else that computes on integers. */
+ * activation with scales along another axis than the channels'; weights whose scales do not lie along the
+ * output channels; integers that change their meaning; anything else that computes on integers. */
 mq_status mq_prepare_qdq(struct mq_prepared *prepared, const struct mq_graph *model,
                          struct mq_err *err) MQ_MUST_CHECK;
 /* The floats of what mq_prepare_qdq made: a new graph without points, whose activations are clipped to their
